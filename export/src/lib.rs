@@ -1,0 +1,1 @@
+//! Model folders in, checked bundles out.

@@ -1,0 +1,1 @@
+//! The one definition of the network as an ONNX graph.

@@ -1,0 +1,1 @@
+//! What a latency measurement is: protocol, records, statistics, files.

@@ -1,0 +1,1 @@
+//! The main job, step by step: configuration, up-to-date checks, report.

@@ -1,0 +1,1 @@
+//! Latency predictors fitted on measurements.

@@ -1,0 +1,1 @@
+//! Drives the agent on a target and keeps the measurement file.

@@ -1,0 +1,1 @@
+//! What an app embeds: tokenizer and tract session.

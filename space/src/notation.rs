@@ -1,0 +1,189 @@
+//! Reading and writing the notation `L-dm-df-h-dq`, per-layer lists included.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{ArchError, Architecture, Layer};
+
+/// Why a text is not an architecture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotationError {
+    /// not five parts
+    #[error("`{text}` has {found} parts where L-dm-df-h-dq has five (example: 5-564-1054-8-512)")]
+    Parts {
+        /// The text as given.
+        text: String,
+        /// How many parts it has.
+        found: usize,
+    },
+    /// a part is not a number
+    #[error("in `{text}`, `{part}` is not a whole number (it stands for {what})")]
+    Number {
+        /// The text as given.
+        text: String,
+        /// The offending part.
+        part: String,
+        /// What that part stands for.
+        what: &'static str,
+    },
+    /// a per-layer list of the wrong length
+    #[error("in `{text}`, the list for {what} has {found} values for {layers} layers")]
+    ListLength {
+        /// The text as given.
+        text: String,
+        /// What the list stands for.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The number of layers.
+        layers: usize,
+    },
+    /// five numbers that are no architecture
+    #[error("`{text}` is no architecture: {source}")]
+    Invalid {
+        /// The text as given.
+        text: String,
+        /// Why.
+        source: ArchError,
+    },
+}
+
+/// Most layers that the notation accepts; keeps a mistyped id from filling the memory.
+const MAX_LAYERS: usize = 1024;
+
+impl FromStr for Architecture {
+    type Err = NotationError;
+
+    fn from_str(text: &str) -> Result<Self, NotationError> {
+        let parts: Vec<&str> = text.trim().split('-').collect();
+        let [layers, hidden, intermediate, heads, qkv] = parts[..] else {
+            return Err(NotationError::Parts { text: text.to_owned(), found: parts.len() });
+        };
+        let number = |part: &str, what| {
+            part.trim().parse::<usize>().map_err(|_| NotationError::Number {
+                text: text.to_owned(),
+                part: part.to_owned(),
+                what,
+            })
+        };
+        let num_layers = number(layers, "the number of layers")?;
+        if num_layers > MAX_LAYERS {
+            return Err(NotationError::Number {
+                text: text.to_owned(),
+                part: layers.to_owned(),
+                what: "the number of layers, at most 1024",
+            });
+        }
+        let per_layer =
+            |part: &str, what| match part.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
+            {
+                None => Ok(vec![number(part, what)?; num_layers]),
+                Some(list) => {
+                    let values: Vec<usize> =
+                        list.split(',').map(|item| number(item, what)).collect::<Result<_, _>>()?;
+                    if values.len() == num_layers {
+                        Ok(values)
+                    } else {
+                        Err(NotationError::ListLength {
+                            text: text.to_owned(),
+                            what,
+                            found: values.len(),
+                            layers: num_layers,
+                        })
+                    }
+                }
+            };
+        let hidden = number(hidden, "the hidden size")?;
+        let intermediate = per_layer(intermediate, "the intermediate size")?;
+        let heads = per_layer(heads, "the number of attention heads")?;
+        let qkv = per_layer(qkv, "the q|k|v size")?;
+        let layers = (0..num_layers)
+            .map(|i| Layer { intermediate: intermediate[i], heads: heads[i], qkv: qkv[i] })
+            .collect();
+        Architecture::new(hidden, layers)
+            .map_err(|source| NotationError::Invalid { text: text.to_owned(), source })
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = format!("{}-{}", self.num_layers(), self.hidden());
+        for size in [
+            (|layer: &Layer| layer.intermediate) as fn(&Layer) -> usize,
+            |layer| layer.heads,
+            |layer| layer.qkv,
+        ] {
+            let values: Vec<usize> = self.layers().iter().map(size).collect();
+            out.push('-');
+            if values.iter().all(|value| *value == values[0]) {
+                out.push_str(&values[0].to_string());
+            } else {
+                let list: Vec<String> = values.iter().map(usize::to_string).collect();
+                out.push_str(&format!("[{}]", list.join(",")));
+            }
+        }
+        f.pad(&out)
+    }
+}
+
+impl Serialize for Architecture {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Architecture {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_what_it_parses() {
+        for id in ["5-564-1054-8-512", "3-320-[608,608,512]-4-256", "2-128-512-[2,4]-[64,128]"] {
+            let arch: Architecture = id.parse().expect(id);
+            assert_eq!(arch.to_string(), id);
+            let json = serde_json::to_string(&arch).expect("serialises");
+            assert_eq!(json, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<Architecture>(&json).expect("reads back"), arch);
+        }
+    }
+
+    #[test]
+    fn a_list_of_equal_values_is_the_same_architecture() {
+        let listed: Architecture = "2-128-[512,512]-2-64".parse().expect("parses");
+        assert_eq!(listed.to_string(), "2-128-512-2-64");
+    }
+
+    #[test]
+    fn errors_name_the_part() {
+        let error = |text: &str| text.parse::<Architecture>().expect_err(text).to_string();
+        assert_eq!(
+            error("5-564-1054-8"),
+            "`5-564-1054-8` has 4 parts where L-dm-df-h-dq has five (example: 5-564-1054-8-512)"
+        );
+        assert_eq!(
+            error("5-wide-1054-8-512"),
+            "in `5-wide-1054-8-512`, `wide` is not a whole number (it stands for the hidden size)"
+        );
+        assert_eq!(
+            error("3-320-[608,512]-4-256"),
+            "in `3-320-[608,512]-4-256`, the list for the intermediate size has 2 values for 3 layers"
+        );
+        assert_eq!(
+            error("4-320-608-5-256"),
+            "`4-320-608-5-256` is no architecture: 5 attention heads do not divide the q|k|v size \
+             256 of layer 0 (nearest that they divide: 255)"
+        );
+        assert_eq!(
+            error("0-320-608-5-255"),
+            "`0-320-608-5-255` is no architecture: an architecture needs at least one layer"
+        );
+    }
+}

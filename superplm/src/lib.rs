@@ -1,0 +1,1 @@
+//! The elastic SuperPLM in candle: load, slice, score, extract.

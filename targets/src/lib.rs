@@ -1,0 +1,1 @@
+//! What a device is and how to reach it.
