@@ -1,1 +1,36 @@
-//! What a latency measurement is: protocol, records, statistics, files.
+//! What a latency measurement is: the protocol it follows, the record it leaves, the
+//! statistics over its raw samples, the lines that agent and host exchange, and the file.
+//!
+//! The idea throughout is the **paired ratio**. On a phone or a shared machine the same
+//! program runs at half its speed a minute later, so every timed run of a model is
+//! followed at once by a timed run of one fixed reference model, and what is kept is the
+//! ratio of the two. A latency in milliseconds is that ratio times the reference's
+//! typical latency in the whole file ([`MeasurementFile::reference_ms`]).
+//!
+//! ```
+//! use atb_measurements::{Record, Role, Statistics, Subject};
+//!
+//! let record = Record {
+//!     // The machine slowed down by half after the second sample: the ratio did not.
+//!     samples_us: vec![2010.0, 1990.0, 4000.0, 3020.0, 3980.0],
+//!     reference_us: vec![1000.0, 1000.0, 2000.0, 1500.0, 2000.0],
+//!     ..Record::new(Subject::architecture("2-128-512-2-128".parse()?), Role::Sample)
+//! };
+//! let statistics = Statistics::of(&record)?;
+//! assert!((statistics.ratio - 2.0).abs() < 0.01);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod device;
+mod file;
+mod protocol;
+mod record;
+mod statistics;
+mod wire;
+
+pub use device::{AgentContext, DeviceContext};
+pub use file::{FileError, Header, MeasurementFile, MeasurementWriter, SCHEMA, TornLine};
+pub use protocol::{Protocol, WarmUp};
+pub use record::{Flag, Record, Role, Subject};
+pub use statistics::{SampleError, Statistics, median, percentile};
+pub use wire::{Request, Response};

@@ -1,0 +1,73 @@
+//! How a model is measured: everything that must be equal for two numbers to compare.
+
+use atb_space::{Architecture, Workload};
+use serde::{Deserialize, Serialize};
+
+/// When a model counts as warm: a fast and a slow moving average of its run times agree.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarmUp {
+    /// Fewest runs before the averages are compared.
+    pub min_runs: usize,
+    /// Most runs; measuring starts after these even if the averages still differ.
+    pub max_runs: usize,
+    /// Largest relative difference of the two averages that counts as agreement.
+    pub tolerance: f64,
+}
+
+impl Default for WarmUp {
+    fn default() -> Self {
+        Self { min_runs: 4, max_runs: 40, tolerance: 0.02 }
+    }
+}
+
+/// The measurement protocol; recorded in every file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Protocol {
+    /// Batch and sequence length of every run.
+    pub workload: Workload,
+    /// Threads of the runtime.
+    pub threads: usize,
+    /// The fixed model that every sample is paired with.
+    pub reference: Architecture,
+    /// Runs in a row of each model before it is timed within a pair, so that the other
+    /// model's weights have left the caches. They are kept as cold samples.
+    pub settle_runs: usize,
+    /// Fewest pairs.
+    pub min_pairs: usize,
+    /// Most pairs.
+    pub max_pairs: usize,
+    /// Measuring ends once the 95 % confidence interval of the ratio is narrower than
+    /// this much of the ratio on either side.
+    pub ratio_half_width: f64,
+    /// Measuring ends after this long, once `min_pairs` are there.
+    pub max_seconds: f64,
+    /// The warm-up of each model.
+    pub warm_up: WarmUp,
+    /// Entries of the random word embeddings; small, because a look-up costs the same in a
+    /// large table and a small board cannot hold one.
+    pub vocabulary: usize,
+    /// Seed of the random weights and tokens.
+    pub seed: u64,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        let layer = atb_space::Layer { intermediate: 1024, heads: 4, qkv: 256 };
+        Self {
+            workload: Workload::default(),
+            threads: 1,
+            #[expect(clippy::expect_used, reason = "constant sizes that form an architecture")]
+            reference: Architecture::uniform(2, 256, layer).expect("valid sizes"),
+            settle_runs: 1,
+            min_pairs: 15,
+            max_pairs: 60,
+            ratio_half_width: 0.004,
+            max_seconds: 4.0,
+            warm_up: WarmUp::default(),
+            vocabulary: 1024,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Robust location and spread of paired samples.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Record;
+
+/// What the raw samples of one record say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Median of the paired ratios, subject over reference.
+    pub ratio: f64,
+    /// Half the width of the ratio's 95 % confidence interval, relative to the ratio.
+    pub ratio_half_width: f64,
+    /// Median run time of the subject, in microseconds.
+    pub median_us: f64,
+    /// Median run time of the reference, in microseconds.
+    pub reference_median_us: f64,
+    /// Relative spread of the ratios: 1.4826 times their median absolute deviation, over
+    /// their median (a standard deviation's robust kin).
+    pub spread: f64,
+}
+
+/// Why a record has no statistics.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SampleError {
+    /// no samples
+    #[error("{subject} has no samples")]
+    Empty {
+        /// What was measured.
+        subject: String,
+    },
+    /// samples without their partner
+    #[error(
+        "{subject} has {samples} samples but {reference} reference samples; they come in pairs"
+    )]
+    Unpaired {
+        /// What was measured.
+        subject: String,
+        /// Number of samples.
+        samples: usize,
+        /// Number of reference samples.
+        reference: usize,
+    },
+    /// a time that is none
+    #[error(
+        "{subject} has the sample {value} in {list} at index {index}; times are positive numbers of microseconds"
+    )]
+    NotATime {
+        /// What was measured.
+        subject: String,
+        /// The list that holds it.
+        list: &'static str,
+        /// Where in the list, from 0.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+}
+
+impl Statistics {
+    /// The statistics of a record's raw samples.
+    ///
+    /// # Errors
+    /// [`SampleError`] if there are no samples, they do not pair up, or one is not a
+    /// positive finite number.
+    pub fn of(record: &Record) -> Result<Self, SampleError> {
+        let subject = || record.subject.to_string();
+        for (list, values) in
+            [("samples_us", &record.samples_us), ("reference_us", &record.reference_us)]
+        {
+            if let Some(index) =
+                values.iter().position(|value| !(value.is_finite() && *value > 0.0))
+            {
+                let value = values[index];
+                return Err(SampleError::NotATime { subject: subject(), list, index, value });
+            }
+        }
+        if record.samples_us.len() != record.reference_us.len() {
+            return Err(SampleError::Unpaired {
+                subject: subject(),
+                samples: record.samples_us.len(),
+                reference: record.reference_us.len(),
+            });
+        }
+        let ratios: Vec<f64> = record
+            .samples_us
+            .iter()
+            .zip(&record.reference_us)
+            .map(|(sample, reference)| sample / reference)
+            .collect();
+        let ratio = median(&ratios).ok_or_else(|| SampleError::Empty { subject: subject() })?;
+        let deviations: Vec<f64> = ratios.iter().map(|value| (value - ratio).abs()).collect();
+        let spread = 1.4826 * median(&deviations).unwrap_or(0.0) / ratio;
+        // The median's standard error is sqrt(pi / 2) times the mean's for normal samples.
+        let standard_error =
+            (std::f64::consts::PI / 2.0).sqrt() * spread / (ratios.len() as f64).sqrt();
+        Ok(Self {
+            ratio,
+            ratio_half_width: 1.96 * standard_error,
+            median_us: median(&record.samples_us).unwrap_or(0.0),
+            reference_median_us: median(&record.reference_us).unwrap_or(0.0),
+            spread,
+        })
+    }
+}
+
+/// The median; `None` of nothing.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    percentile(values, 50.0)
+}
+
+/// The `p`-th percentile (0 to 100) by linear interpolation between the two nearest
+/// ranks; `None` of nothing.
+#[must_use]
+pub fn percentile(values: &[f64], p: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let position = p.clamp(0.0, 100.0) / 100.0 * last as f64;
+    let below = position.floor() as usize;
+    let above = (below + 1).min(last);
+    Some(sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Role, Subject};
+
+    fn record(samples_us: Vec<f64>, reference_us: Vec<f64>) -> Record {
+        let arch = "2-128-512-2-128".parse().expect("parses");
+        Record {
+            samples_us,
+            reference_us,
+            ..Record::new(Subject::architecture(arch), Role::Sample)
+        }
+    }
+
+    #[test]
+    fn percentiles_interpolate() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(percentile(&[0.0, 10.0], 10.0), Some(1.0));
+    }
+
+    #[test]
+    fn the_ratio_survives_a_change_of_speed_and_outliers() {
+        let speed: Vec<f64> = (0..30).map(|i| if i < 15 { 1.0 } else { 1.7 }).collect();
+        let samples =
+            speed.iter().enumerate().map(|(i, s)| s * 3000.0 * if i % 9 == 4 { 3.0 } else { 1.0 });
+        let reference = speed.iter().map(|s| s * 1000.0).collect();
+        let statistics = Statistics::of(&record(samples.collect(), reference)).expect("valid");
+        assert!((statistics.ratio - 3.0).abs() < 1e-9);
+        assert!(statistics.ratio_half_width < 1e-9);
+    }
+
+    #[test]
+    fn bad_samples_are_named() {
+        let error = |samples, reference| {
+            Statistics::of(&record(samples, reference)).expect_err("invalid").to_string()
+        };
+        assert_eq!(error(vec![], vec![]), "2-128-512-2-128 has no samples");
+        assert_eq!(
+            error(vec![1.0, 2.0], vec![1.0]),
+            "2-128-512-2-128 has 2 samples but 1 reference samples; they come in pairs"
+        );
+        assert_eq!(
+            error(vec![1.0, -2.0], vec![1.0, 1.0]),
+            "2-128-512-2-128 has the sample -2 in samples_us at index 1; times are positive \
+             numbers of microseconds"
+        );
+        assert!(error(vec![1.0], vec![f64::NAN]).contains("the sample NaN in reference_us"));
+    }
+}
