@@ -1,1 +1,5 @@
-//! What an app embeds: tokenizer and tract session.
+//! What an app embeds: a tract session.
+
+mod session;
+
+pub use session::{ENGINE, Inputs, Kernel, Outputs, Session, SessionError};

@@ -1,0 +1,253 @@
+//! From an architecture to the nodes of its graph.
+
+use atb_space::{Architecture, Layer, Workload};
+
+use crate::network::{TensorSpec, Vocabulary};
+use crate::onnx::{
+    AttributeProto, DataType, GraphProto, NodeProto, TensorProto, float, int, ints, value_info,
+};
+use crate::weights::Layout;
+use crate::{INPUTS, LAST_HIDDEN_STATE, MASKED_SCORE, POOLER_OUTPUT};
+
+/// Nodes, small constants and weight tensors of the network.
+pub(crate) struct Built {
+    /// The graph; its initializers are the constants only.
+    pub(crate) graph: GraphProto,
+    /// The weights, in the order they are used.
+    pub(crate) tensors: Vec<TensorSpec>,
+}
+
+/// Builds the graph of `arch`. Values are named by the Hugging Face module that makes them.
+pub(crate) fn build(arch: &Architecture, workload: Workload, vocabulary: &Vocabulary) -> Built {
+    let mut builder = Builder {
+        hidden: arch.hidden(),
+        workload,
+        eps: vocabulary.layer_norm_eps,
+        nodes: Vec::new(),
+        constants: Vec::new(),
+        tensors: Vec::new(),
+    };
+    let mask = builder.attention_mask();
+    let mut x = builder.embeddings(vocabulary);
+    for (index, layer) in arch.layers().iter().enumerate() {
+        let is_last = index + 1 == arch.num_layers();
+        x = builder.layer(index, *layer, &x, &mask, is_last);
+    }
+    if vocabulary.pooler {
+        builder.pooler(&x);
+    }
+
+    let Workload { batch, sequence } = workload;
+    let mut outputs =
+        vec![value_info(LAST_HIDDEN_STATE, DataType::Float, &[batch, sequence, arch.hidden()])];
+    if vocabulary.pooler {
+        outputs.push(value_info(POOLER_OUTPUT, DataType::Float, &[batch, arch.hidden()]));
+    }
+    let graph = GraphProto {
+        name: arch.id(),
+        node: builder.nodes,
+        initializer: builder.constants,
+        input: INPUTS
+            .iter()
+            .map(|name| value_info(name, DataType::Int64, &[batch, sequence]))
+            .collect(),
+        output: outputs,
+    };
+    Built { graph, tensors: builder.tensors }
+}
+
+struct Builder {
+    hidden: usize,
+    workload: Workload,
+    eps: f32,
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+    tensors: Vec<TensorSpec>,
+}
+
+impl Builder {
+    /// Adds a node and returns the name of its only output, which is also its own.
+    fn node(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+    ) -> String {
+        self.nodes.push(NodeProto {
+            input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
+            op_type: op_type.to_owned(),
+            attribute,
+        });
+        name.to_owned()
+    }
+
+    fn scalar(&mut self, name: &str, value: f32) -> String {
+        self.constants.push(TensorProto {
+            data_type: DataType::Float as i32,
+            name: name.to_owned(),
+            raw_data: value.to_le_bytes().to_vec(),
+            ..TensorProto::default()
+        });
+        name.to_owned()
+    }
+
+    fn shape(&mut self, name: &str, shape: &[usize]) -> String {
+        self.constants.push(TensorProto {
+            dims: vec![shape.len() as i64],
+            data_type: DataType::Int64 as i32,
+            name: name.to_owned(),
+            raw_data: shape.iter().flat_map(|size| (*size as i64).to_le_bytes()).collect(),
+            ..TensorProto::default()
+        });
+        name.to_owned()
+    }
+
+    fn weight(&mut self, name: &str, shape: &[usize], layout: Layout) -> String {
+        self.tensors.push(TensorSpec { name: name.to_owned(), shape: shape.to_vec(), layout });
+        name.to_owned()
+    }
+
+    /// `0` where the attention mask is one, [`MASKED_SCORE`] where it is zero; shape
+    /// `[batch, 1, 1, sequence]`.
+    fn attention_mask(&mut self) -> String {
+        let Workload { batch, sequence } = self.workload;
+        let one = self.scalar("attention_mask.one", 1.0);
+        let masked = self.scalar("attention_mask.masked_score", MASKED_SCORE);
+        let shape = self.shape("attention_mask.shape", &[batch, 1, 1, sequence]);
+        let to = vec![int("to", DataType::Float as i64)];
+        let mask = self.node("attention_mask/Cast", "Cast", &["attention_mask"], to);
+        let mask = self.node("attention_mask/Sub", "Sub", &[&one, &mask], vec![]);
+        let mask = self.node("attention_mask/Mul", "Mul", &[&mask, &masked], vec![]);
+        self.node("attention_mask/Reshape", "Reshape", &[&mask, &shape], vec![])
+    }
+
+    fn embeddings(&mut self, vocabulary: &Vocabulary) -> String {
+        let hidden = self.hidden;
+        let table = |name: &str| format!("embeddings.{name}_embeddings.weight");
+        let words = self.weight(&table("word"), &[vocabulary.words, hidden], Layout::Leading);
+        let types =
+            self.weight(&table("token_type"), &[vocabulary.token_types, hidden], Layout::Leading);
+        let positions =
+            self.weight(&table("position"), &[self.workload.sequence, hidden], Layout::Leading);
+        let words = self.node("embeddings/word/Gather", "Gather", &[&words, "input_ids"], vec![]);
+        let types = self.node(
+            "embeddings/token_type/Gather",
+            "Gather",
+            &[&types, "token_type_ids"],
+            vec![],
+        );
+        let sum = self.node("embeddings/Add", "Add", &[&words, &types], vec![]);
+        let sum = self.node("embeddings/position/Add", "Add", &[&sum, &positions], vec![]);
+        self.layer_norm("embeddings.LayerNorm", &sum, "embeddings/LayerNorm")
+    }
+
+    fn layer_norm(&mut self, module: &str, x: &str, output: &str) -> String {
+        let scale = self.weight(&format!("{module}.weight"), &[self.hidden], Layout::Leading);
+        let bias = self.weight(&format!("{module}.bias"), &[self.hidden], Layout::Leading);
+        let attributes = vec![int("axis", -1), float("epsilon", self.eps)];
+        self.node(output, "LayerNormalization", &[x, &scale, &bias], attributes)
+    }
+
+    /// `x W + b` for a Hugging Face linear module, whose weight is `[outputs, inputs]`.
+    fn linear(&mut self, module: &str, x: &str, inputs: usize, outputs: usize) -> String {
+        let weight =
+            self.weight(&format!("{module}.weight"), &[inputs, outputs], Layout::Transposed);
+        let bias = self.weight(&format!("{module}.bias"), &[outputs], Layout::Leading);
+        let path = path(module);
+        let product = self.node(&format!("{path}/MatMul"), "MatMul", &[x, &weight], vec![]);
+        self.node(&format!("{path}/Add"), "Add", &[&product, &bias], vec![])
+    }
+
+    /// One of q, k, v: projected, split into heads and laid out as `perm` says.
+    fn heads(&mut self, module: &str, x: &str, layer: Layer, perm: &[i64]) -> String {
+        let Workload { batch, sequence } = self.workload;
+        let projected = self.linear(module, x, self.hidden, layer.qkv);
+        let path = path(module);
+        let shape = self
+            .shape(&format!("{module}.shape"), &[batch, sequence, layer.heads, layer.head_size()]);
+        let split = self.node(&format!("{path}/Reshape"), "Reshape", &[&projected, &shape], vec![]);
+        self.node(&format!("{path}/Transpose"), "Transpose", &[&split], vec![ints("perm", perm)])
+    }
+
+    fn layer(&mut self, index: usize, layer: Layer, x: &str, mask: &str, is_last: bool) -> String {
+        let module = format!("encoder.layer.{index}");
+        let attended = self.attention(&format!("{module}.attention"), layer, x, mask);
+        let output = if is_last {
+            LAST_HIDDEN_STATE.to_owned()
+        } else {
+            format!("{}/output/LayerNorm", path(&module))
+        };
+        self.feed_forward(&module, layer, &attended, &output)
+    }
+
+    fn attention(&mut self, module: &str, layer: Layer, x: &str, mask: &str) -> String {
+        let Workload { batch, sequence } = self.workload;
+        let at = path(module);
+        let q = self.heads(&format!("{module}.self.query"), x, layer, &[0, 2, 1, 3]);
+        let k = self.heads(&format!("{module}.self.key"), x, layer, &[0, 2, 3, 1]);
+        let v = self.heads(&format!("{module}.self.value"), x, layer, &[0, 2, 1, 3]);
+        let root = (layer.head_size() as f32).sqrt();
+        let scale = self.scalar(&format!("{module}.self.scale"), root);
+        let scores = self.node(&format!("{at}/self/MatMul"), "MatMul", &[&q, &k], vec![]);
+        let scores = self.node(&format!("{at}/self/Div"), "Div", &[&scores, &scale], vec![]);
+        let scores = self.node(&format!("{at}/self/Add"), "Add", &[&scores, mask], vec![]);
+        let axis = vec![int("axis", -1)];
+        let shares = self.node(&format!("{at}/self/Softmax"), "Softmax", &[&scores], axis);
+        let context = self.node(&format!("{at}/self/MatMul_1"), "MatMul", &[&shares, &v], vec![]);
+        let perm = vec![ints("perm", &[0, 2, 1, 3])];
+        let context = self.node(&format!("{at}/self/Transpose"), "Transpose", &[&context], perm);
+        let shape = self.shape(&format!("{module}.self.shape"), &[batch, sequence, layer.qkv]);
+        let context =
+            self.node(&format!("{at}/self/Reshape"), "Reshape", &[&context, &shape], vec![]);
+        let output =
+            self.linear(&format!("{module}.output.dense"), &context, layer.qkv, self.hidden);
+        let sum = self.node(&format!("{at}/output/Add"), "Add", &[&output, x], vec![]);
+        let norm = format!("{at}/output/LayerNorm");
+        self.layer_norm(&format!("{module}.output.LayerNorm"), &sum, &norm)
+    }
+
+    fn feed_forward(&mut self, module: &str, layer: Layer, x: &str, output: &str) -> String {
+        let at = path(module);
+        let (hidden, ffn) = (self.hidden, layer.intermediate);
+        let inner = self.linear(&format!("{module}.intermediate.dense"), x, hidden, ffn);
+        let inner = self.gelu(&format!("{module}.intermediate"), &inner);
+        let outer = self.linear(&format!("{module}.output.dense"), &inner, ffn, hidden);
+        let sum = self.node(&format!("{at}/output/Add"), "Add", &[&outer, x], vec![]);
+        self.layer_norm(&format!("{module}.output.LayerNorm"), &sum, output)
+    }
+
+    /// The exact GELU, `x / 2 * (1 + erf(x / sqrt 2))`.
+    fn gelu(&mut self, module: &str, x: &str) -> String {
+        let at = path(module);
+        let root = self.scalar(&format!("{module}.gelu.sqrt_2"), std::f32::consts::SQRT_2);
+        let one = self.scalar(&format!("{module}.gelu.one"), 1.0);
+        let half = self.scalar(&format!("{module}.gelu.half"), 0.5);
+        let erf = self.node(&format!("{at}/gelu/Div"), "Div", &[x, &root], vec![]);
+        let erf = self.node(&format!("{at}/gelu/Erf"), "Erf", &[&erf], vec![]);
+        let erf = self.node(&format!("{at}/gelu/Add"), "Add", &[&erf, &one], vec![]);
+        let product = self.node(&format!("{at}/gelu/Mul"), "Mul", &[x, &erf], vec![]);
+        self.node(&format!("{at}/gelu/Mul_1"), "Mul", &[&product, &half], vec![])
+    }
+
+    /// `tanh(W x_0 + b)` over the first token.
+    fn pooler(&mut self, x: &str) {
+        // A scalar index: Gather then drops the sequence axis.
+        self.constants.push(TensorProto {
+            data_type: DataType::Int64 as i32,
+            name: "pooler.first".to_owned(),
+            raw_data: 0i64.to_le_bytes().to_vec(),
+            ..TensorProto::default()
+        });
+        let token =
+            self.node("pooler/Gather", "Gather", &[x, "pooler.first"], vec![int("axis", 1)]);
+        let pooled = self.linear("pooler.dense", &token, self.hidden, self.hidden);
+        self.node(POOLER_OUTPUT, "Tanh", &[&pooled], vec![]);
+    }
+}
+
+fn path(module: &str) -> String {
+    module.replace('.', "/")
+}

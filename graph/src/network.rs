@@ -1,0 +1,288 @@
+//! The network as a whole: graph and weight tensors, in memory or in a file.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use atb_space::{Architecture, Workload};
+use prost::Message;
+
+use crate::builder::{Built, build};
+use crate::onnx::{
+    DataLocation, DataType, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto,
+};
+use crate::weights::{Layout, WeightError, Weights};
+
+/// Version of the default operator set; LayerNormalization came with it.
+const OPSET: i64 = 17;
+/// Version of the file format that goes with that operator set.
+const IR_VERSION: i64 = 8;
+const F32_BYTES: usize = size_of::<f32>();
+
+/// The sizes of a model that are no part of its architecture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Vocabulary {
+    /// Word embeddings.
+    pub words: usize,
+    /// Token types (BERT has two).
+    pub token_types: usize,
+    /// Epsilon of every LayerNorm.
+    pub layer_norm_eps: f32,
+    /// Whether there is a pooler, and with it the second output.
+    pub pooler: bool,
+}
+
+impl Vocabulary {
+    /// BERT's sizes but for `words` entries; what profiling uses.
+    #[must_use]
+    pub fn small(words: usize) -> Self {
+        Self { words, token_types: 2, layer_norm_eps: 1e-12, pooler: true }
+    }
+}
+
+/// One weight tensor of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its name: that of the Hugging Face tensor it comes from.
+    pub name: String,
+    /// Its shape in the graph.
+    pub shape: Vec<usize>,
+    /// How it lies in the graph relative to the source.
+    pub layout: Layout,
+}
+
+impl TensorSpec {
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn bytes(&self) -> usize {
+        self.elements() * F32_BYTES
+    }
+
+    fn proto(&self) -> TensorProto {
+        TensorProto {
+            dims: self.shape.iter().map(|size| *size as i64).collect(),
+            data_type: DataType::Float as i32,
+            name: self.name.clone(),
+            ..TensorProto::default()
+        }
+    }
+}
+
+/// Why a network could not be written or filled.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// the weights are not what the architecture needs
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    /// the file could not be written
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// a range that is no tensor
+    #[error("the bytes {offset}..{} are not one weight tensor of the network", offset + length)]
+    NoTensor {
+        /// Offset asked for.
+        offset: usize,
+        /// Length asked for.
+        length: usize,
+    },
+}
+
+/// An architecture at a fixed batch and sequence length, as an ONNX graph.
+#[derive(Clone, Debug)]
+pub struct Network {
+    graph: GraphProto,
+    tensors: Vec<TensorSpec>,
+}
+
+impl Network {
+    /// The graph of `arch` for inputs of the shape `workload`.
+    #[must_use]
+    pub fn new(arch: &Architecture, workload: Workload, vocabulary: Vocabulary) -> Self {
+        let Built { graph, tensors } = build(arch, workload, &vocabulary);
+        Self { graph, tensors }
+    }
+
+    /// The weight tensors, in the order of their offsets.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorSpec] {
+        &self.tensors
+    }
+
+    /// Writes the network with its weights as one ONNX file, through a temporary file in
+    /// the same folder.
+    ///
+    /// # Errors
+    /// [`GraphError`] if `weights` lacks a tensor or the file cannot be written; the file
+    /// is then as it was before.
+    pub fn write(&self, weights: &dyn Weights, path: &Path) -> Result<(), GraphError> {
+        let mut graph = self.graph.clone();
+        for spec in &self.tensors {
+            let mut values = vec![0.0; spec.elements()];
+            weights.fill(spec, &mut values)?;
+            let mut raw_data = Vec::with_capacity(spec.bytes());
+            raw_data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            graph.initializer.push(TensorProto { raw_data, ..spec.proto() });
+        }
+        let bytes = model(graph).encode_to_vec();
+        let io_error = |source| GraphError::Io { path: path.to_owned(), source };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error)?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io_error)?;
+        file.persist(path).map_err(|error| io_error(error.error))?;
+        Ok(())
+    }
+
+    /// The network as ONNX bytes without its weights: each is marked as external data at
+    /// the location `.`, with an offset and a length that [`Network::fill_range`] takes.
+    /// A runtime that asks for them one by one never holds a second copy of the model.
+    #[must_use]
+    pub fn skeleton(&self) -> Vec<u8> {
+        let mut graph = self.graph.clone();
+        let mut offset = 0;
+        for spec in &self.tensors {
+            let entry =
+                |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+            graph.initializer.push(TensorProto {
+                data_location: Some(DataLocation::External as i32),
+                external_data: vec![
+                    entry("location", ".".to_owned()),
+                    entry("offset", offset.to_string()),
+                    entry("length", spec.bytes().to_string()),
+                ],
+                ..spec.proto()
+            });
+            offset += spec.bytes();
+        }
+        model(graph).encode_to_vec()
+    }
+
+    /// The little-endian bytes of the tensor that [`Network::skeleton`] placed at `offset`.
+    ///
+    /// # Errors
+    /// [`GraphError`] if no tensor lies exactly there or `weights` lacks it.
+    pub fn fill_range(
+        &self,
+        weights: &dyn Weights,
+        offset: usize,
+        length: usize,
+    ) -> Result<Vec<u8>, GraphError> {
+        let mut start = 0;
+        for spec in &self.tensors {
+            if start == offset && spec.bytes() == length {
+                let mut values = vec![0.0; spec.elements()];
+                weights.fill(spec, &mut values)?;
+                return Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect());
+            }
+            start += spec.bytes();
+        }
+        Err(GraphError::NoTensor { offset, length })
+    }
+}
+
+fn model(graph: GraphProto) -> ModelProto {
+    ModelProto {
+        ir_version: IR_VERSION,
+        producer_name: "autotinybert".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        metadata_props: vec![StringStringEntryProto {
+            key: "architecture".to_owned(),
+            value: graph.name.clone(),
+        }],
+        graph: Some(graph),
+        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RandomWeights;
+    use atb_space::Cost;
+
+    fn network(id: &str) -> Network {
+        let arch = id.parse().expect(id);
+        Network::new(&arch, Workload { batch: 2, sequence: 16 }, Vocabulary::small(100))
+    }
+
+    #[test]
+    fn holds_every_parameter_once() {
+        for id in ["2-128-512-2-128", "3-64-[96,96,128]-[2,4,2]-[32,48,64]"] {
+            let arch = id.parse().expect(id);
+            let elements: usize = network(id).tensors().iter().map(TensorSpec::elements).sum();
+            assert_eq!(elements as u64, Cost::parameters(&arch, 100, 16), "{id}");
+        }
+    }
+
+    #[test]
+    fn every_value_is_made_once_and_before_it_is_used() {
+        let network = network("2-64-96-2-48");
+        let graph = &network.graph;
+        let mut known: std::collections::HashSet<&str> = graph
+            .input
+            .iter()
+            .map(|input| input.name.as_str())
+            .chain(graph.initializer.iter().map(|constant| constant.name.as_str()))
+            .chain(network.tensors.iter().map(|spec| spec.name.as_str()))
+            .collect();
+        for node in &graph.node {
+            for input in &node.input {
+                assert!(known.contains(input.as_str()), "{} uses {input}", node.name);
+            }
+            for output in &node.output {
+                assert!(known.insert(output), "{output} is made twice");
+            }
+        }
+        for output in &graph.output {
+            assert!(known.contains(output.name.as_str()), "{} is never made", output.name);
+        }
+    }
+
+    #[test]
+    fn skeleton_and_file_hold_the_same_weights() {
+        let network = network("1-32-64-2-32");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.onnx");
+        let weights = RandomWeights::new(5);
+        network.write(&weights, &path).expect("writes");
+        let file = ModelProto::decode(&*std::fs::read(&path).expect("reads")).expect("decodes");
+        let skeleton = ModelProto::decode(&*network.skeleton()).expect("decodes");
+        let (file, skeleton) = (file.graph.expect("a graph"), skeleton.graph.expect("a graph"));
+        assert_eq!(file.initializer.len(), skeleton.initializer.len());
+        let mut external = 0;
+        for (inline, outside) in file.initializer.iter().zip(&skeleton.initializer) {
+            assert_eq!(inline.name, outside.name);
+            if outside.external_data.is_empty() {
+                assert_eq!(inline, outside);
+                continue;
+            }
+            let number = |index: usize| outside.external_data[index].value.parse().expect("number");
+            let bytes = network.fill_range(&weights, number(1), number(2)).expect("a tensor");
+            assert_eq!(inline.raw_data, bytes);
+            external += 1;
+        }
+        assert_eq!(external, network.tensors().len());
+        assert!(network.fill_range(&weights, 3, 5).is_err());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.onnx");
+        std::fs::write(&path, "precious").expect("writes");
+        let none = crate::HfWeights::new(|name: &str| Err(format!("no tensor `{name}`")));
+        let error = network("1-32-64-2-32").write(&none, &path).expect_err("no weights");
+        assert_eq!(error.to_string(), "no tensor `embeddings.word_embeddings.weight`");
+        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "precious");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
+    }
+}
