@@ -1,1 +1,32 @@
 //! Drives the agent on a target and keeps the measurement file.
+//!
+//! A [`Plan`] says what to measure and in which order; [`profile`] measures it and appends
+//! each record to the file as soon as it is there. A run that was interrupted continues
+//! with what the file lacks.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use atb_measurements::Protocol;
+//! use atb_profiler::{Plan, Silent, profile};
+//! use atb_space::{Sampler, Space};
+//! use atb_targets::Target;
+//!
+//! let space = Space::paper_kd();
+//! let plan = Plan::new(Sampler::new(&space, 7), 30, 4, 7);
+//! let target = Target::find("local")?;
+//! let file = Path::new("measurements.jsonl");
+//! let measured = profile(&target, &Protocol::default(), &plan, file, &mut Silent)?;
+//! assert_eq!(measured.records.len(), plan.items().len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod agent;
+mod error;
+mod plan;
+mod profile;
+
+pub use agent::Agent;
+pub use error::ProfileError;
+pub use plan::{Item, Plan};
+pub use profile::{Observer, Silent, profile};

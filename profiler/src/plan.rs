@@ -1,0 +1,133 @@
+//! What to measure, and in which order.
+
+use std::collections::HashSet;
+
+use atb_measurements::{Record, Role, Subject};
+use atb_space::Architecture;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// One measurement to make.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Item {
+    /// What to measure.
+    pub subject: Subject,
+    /// Why.
+    pub role: Role,
+}
+
+/// Measurements to make, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    items: Vec<Item>,
+}
+
+impl Plan {
+    /// A plan to fit a predictor on: the first `samples` distinct architectures of
+    /// `candidates`, then `retests` of them once more, then BERT-base as the baseline.
+    /// The samples come in an order drawn from `seed`, so that a device that slows down
+    /// over the run does not look like an effect of size.
+    #[must_use]
+    pub fn new(
+        candidates: impl Iterator<Item = Architecture>,
+        samples: usize,
+        retests: usize,
+        seed: u64,
+    ) -> Self {
+        let mut seen = HashSet::new();
+        // A small space may hold fewer distinct architectures than are asked for.
+        let patience = samples.saturating_mul(1000);
+        let mut archs: Vec<Architecture> = candidates
+            .take(patience)
+            .filter(|arch| seen.insert(arch.clone()))
+            .take(samples)
+            .collect();
+        archs.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let retested = archs[..retests.min(archs.len())].to_vec();
+        let item = |role| move |arch| Item { subject: Subject::Architecture(arch), role };
+        let items = archs
+            .into_iter()
+            .map(item(Role::Sample))
+            .chain(retested.into_iter().map(item(Role::Retest)))
+            .chain([item(Role::Baseline)(Architecture::bert_base())])
+            .collect();
+        Self { items }
+    }
+
+    /// A plan of exactly these measurements.
+    #[must_use]
+    pub fn of(items: Vec<Item>) -> Self {
+        Self { items }
+    }
+
+    /// The measurements, in order.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// What of the plan is not among `records` yet, in order; an item that the plan has
+    /// twice must be there twice.
+    #[must_use]
+    pub fn remaining(&self, records: &[Record]) -> Vec<Item> {
+        let mut done: Vec<Item> = records
+            .iter()
+            .map(|record| Item { subject: record.subject.clone(), role: record.role })
+            .collect();
+        self.items
+            .iter()
+            .filter(|item| match done.iter().position(|known| known == *item) {
+                Some(index) => {
+                    done.swap_remove(index);
+                    false
+                }
+                None => true,
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use atb_space::{Range, Sampler, Space};
+
+    #[test]
+    fn a_plan_has_distinct_samples_then_retests_of_them_then_the_baseline() {
+        let space = Space::paper_kd();
+        let plan = Plan::new(Sampler::new(&space, 1), 12, 3, 5);
+        assert_eq!(plan, Plan::new(Sampler::new(&space, 1), 12, 3, 5));
+        let roles: Vec<Role> = plan.items().iter().map(|item| item.role).collect();
+        assert_eq!(roles[..12], [Role::Sample; 12]);
+        assert_eq!(roles[12..], [Role::Retest, Role::Retest, Role::Retest, Role::Baseline]);
+        let subjects: HashSet<&Subject> = plan.items()[..12].iter().map(|i| &i.subject).collect();
+        assert_eq!(subjects.len(), 12);
+        assert!(plan.items()[12..15].iter().all(|item| subjects.contains(&item.subject)));
+    }
+
+    #[test]
+    fn a_small_space_gives_a_small_plan() {
+        let space = Space {
+            layers: Range::new(1, 2, 1),
+            hidden: Range::one(128),
+            intermediate: Range::one(256),
+            ..Space::paper_mlm()
+        };
+        let space = Space { heads: Range::one(2), ..space };
+        assert_eq!(Plan::new(Sampler::new(&space, 1), 10, 9, 5).items().len(), 2 + 2 + 1);
+    }
+
+    #[test]
+    fn what_is_measured_is_not_measured_again() {
+        let space = Space::paper_kd();
+        let plan = Plan::new(Sampler::new(&space, 1), 4, 4, 5);
+        let record = |item: &Item| Record::new(item.subject.clone(), item.role);
+        let records: Vec<Record> = plan.items()[1..3].iter().map(record).collect();
+        let remaining = plan.remaining(&records);
+        assert_eq!(remaining.len(), plan.items().len() - 2);
+        assert_eq!(remaining[0], plan.items()[0]);
+        assert_eq!(remaining[1], plan.items()[3]);
+    }
+}
