@@ -1,1 +1,62 @@
 //! Latency predictors fitted on measurements.
+//!
+//! A [`Predictor`] says what an architecture's latency on a device will be, in
+//! milliseconds, with an interval and a breakdown by part. It is fitted on a few dozen
+//! measured architectures; its file carries what it was fitted on and what it is worth on
+//! architectures it has not seen. The default model is [`Structured`]: non-negative least
+//! squares in relative error on features that count what an encoder computes.
+//!
+//! ```
+//! use atb_predictor::{FitSettings, Observations, Predictor};
+//! # use atb_measurements::{AgentContext, DeviceContext, Header, MeasurementWriter, Protocol};
+//! # use atb_measurements::{Record, Role, SCHEMA, Subject};
+//! # use atb_space::{Cost, Sampler};
+//! use atb_measurements::MeasurementFile;
+//! use atb_space::Space;
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("measurements.jsonl");
+//! # let header = Header {
+//! #     schema: SCHEMA,
+//! #     target: "local".to_owned(),
+//! #     protocol: Protocol::default(),
+//! #     device: DeviceContext::default(),
+//! #     agent: AgentContext::default(),
+//! # };
+//! # let (mut writer, _) = MeasurementWriter::open(&path, &header)?;
+//! # for arch in Sampler::new(&Space::paper_kd(), 1).take(30) {
+//! #     let time = Cost::flops(&arch, 1, 128) / 1e5;
+//! #     writer.append(&Record {
+//! #         samples_us: vec![time; 5],
+//! #         reference_us: vec![1000.0; 5],
+//! #         ..Record::new(Subject::architecture(arch), Role::Sample)
+//! #     })?;
+//! # }
+//!
+//! let measured = Observations::from_file(&MeasurementFile::read(&path)?)?;
+//! let predictor = Predictor::fit(&measured, &Space::paper_kd(), &FitSettings::default())?;
+//! println!("cross-validated error: {:.1} %", 100.0 * predictor.validation.metrics.mape);
+//!
+//! let prediction = predictor.predict(&"5-564-1024-12-528".parse()?);
+//! assert!(prediction.low_ms <= prediction.latency_ms);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod features;
+mod linear;
+mod metrics;
+mod model;
+mod nnls;
+mod observation;
+mod predictor;
+mod structured;
+mod validation;
+
+pub use metrics::Metrics;
+pub use model::{Breakdown, FitError, LatencyModel, Model, Rows};
+pub use observation::{NoiseFloor, Observation, ObservationError, Observations, Source};
+pub use predictor::{
+    Baseline, FEWEST, FitSettings, LEVEL, LeftOut, PredictError, Prediction, Predictor,
+    PredictorFileError, SCHEMA,
+};
+pub use structured::Structured;
+pub use validation::{Residuals, Validation, Worst};

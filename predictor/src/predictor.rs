@@ -1,0 +1,336 @@
+//! A fitted predictor with everything needed to trust it, and its file.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use atb_space::{Architecture, Space, Workload};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Breakdown, FitError, LatencyModel, Model, check_varied};
+use crate::validation::{Validation, cross_validate};
+use crate::{NoiseFloor, Observation, Observations, Source, Structured};
+
+/// Version of the predictor file's schema; a file of a newer one is refused.
+pub const SCHEMA: u32 = 1;
+
+/// Fewest architectures that a predictor is fitted on.
+pub const FEWEST: usize = 10;
+
+/// Level of the intervals that [`Predictor::predict`] gives.
+pub const LEVEL: f64 = 0.9;
+
+/// How to fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FitSettings {
+    /// Seed of the folds.
+    pub seed: u64,
+}
+
+/// A measured architecture that was not fitted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The architecture.
+    pub arch: Architecture,
+    /// Why.
+    pub reason: String,
+}
+
+/// An architecture that speed-ups can be quoted against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The architecture.
+    pub arch: Architecture,
+    /// Batch and sequence length.
+    pub workload: Workload,
+    /// Measured latency, in milliseconds.
+    pub latency_ms: f64,
+}
+
+/// A predicted latency and where a measurement of it would lie.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Predicted latency, in milliseconds.
+    pub latency_ms: f64,
+    /// Lower end of the interval, in milliseconds.
+    pub low_ms: f64,
+    /// Upper end of the interval, in milliseconds.
+    pub high_ms: f64,
+}
+
+/// A latency predictor for one device.
+///
+/// Serialises as the predictor file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Predictor {
+    schema: u32,
+    /// Version of this crate that fitted it.
+    pub version: String,
+    /// The space it was fitted for.
+    pub space: Space,
+    /// Batch and sequence lengths it was fitted for; the first one is the default.
+    pub workloads: Vec<Workload>,
+    /// The measurement files it was fitted on.
+    pub sources: Vec<Source>,
+    /// Measured architectures that speed-ups can be quoted against.
+    pub baselines: Vec<Baseline>,
+    /// What the measurements can be trusted to.
+    pub noise: NoiseFloor,
+    /// Measured architectures that were not fitted on.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// What it is worth on architectures it was not fitted on.
+    pub validation: Validation,
+    /// The model itself.
+    pub model: Model,
+}
+
+/// Why a predictor has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// a batch or sequence length it does not know
+    #[error(
+        "this predictor was fitted for {fitted} and says nothing about batch {batch}, sequence \
+         length {sequence}; hint: measure that with `atb profile` and fit again"
+    )]
+    Workload {
+        /// What it was fitted for.
+        fitted: String,
+        /// The batch asked for.
+        batch: usize,
+        /// The sequence length asked for.
+        sequence: usize,
+    },
+}
+
+/// Why a predictor file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictorFileError {
+    /// the file system said no
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// a file of a newer version
+    #[error("{}: has schema {found}, this version reads up to {SCHEMA}; hint: use a newer version of atb", path.display())]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: u32,
+    },
+    /// no predictor
+    #[error("{} is not a predictor: {problem}; hint: predictors are written by `atb fit`", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        problem: String,
+    },
+}
+
+/// `batch 1, sequence length 128`.
+pub(crate) fn describe(workload: Workload) -> String {
+    format!("batch {}, sequence length {}", workload.batch, workload.sequence)
+}
+
+impl Predictor {
+    /// Fits a predictor for `space` to what was measured and cross-validates it.
+    /// Architectures outside the space are left out and listed in
+    /// [`Predictor::left_out`].
+    ///
+    /// # Errors
+    /// [`FitError`] if there are too few architectures, a size never varies, or nothing
+    /// fits.
+    pub fn fit(
+        observations: &Observations,
+        space: &Space,
+        settings: &FitSettings,
+    ) -> Result<Self, FitError> {
+        let mut left_out = Vec::new();
+        let mut items: Vec<Observation> = Vec::new();
+        for item in &observations.items {
+            match space.check(&item.arch) {
+                Ok(()) => items.push(item.clone()),
+                Err(error) => {
+                    left_out.push(LeftOut { arch: item.arch.clone(), reason: error.to_string() });
+                }
+            }
+        }
+        if items.len() < FEWEST {
+            return Err(FitError::TooFew {
+                needed: FEWEST,
+                space: space.name.clone(),
+                found: items.len(),
+                left_out: left_out.first().map_or_else(String::new, |first| {
+                    format!(
+                        " ({} more are left out, the first because {})",
+                        left_out.len(),
+                        first.reason
+                    )
+                }),
+            });
+        }
+        check_varied(&items.iter().map(|item| &item.arch).collect::<Vec<_>>(), space)?;
+        let tile = observations.sources.first().map_or((1, 1), |source| source.agent.tile);
+        let fit = |items: &[Observation]| Structured::fit(items, tile).map(Model::Structured);
+        let model = fit(&items)?;
+        let validation = cross_validate(&items, settings.seed, &fit)?;
+        let mut workloads = Vec::new();
+        for item in &items {
+            if !workloads.contains(&item.workload) {
+                workloads.push(item.workload);
+            }
+        }
+        let baselines = observations
+            .baselines
+            .iter()
+            .map(|item| Baseline {
+                arch: item.arch.clone(),
+                workload: item.workload,
+                latency_ms: item.latency_ms,
+            })
+            .collect();
+        Ok(Self {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            space: space.clone(),
+            workloads,
+            sources: observations.sources.clone(),
+            baselines,
+            noise: observations.noise,
+            left_out,
+            validation,
+            model,
+        })
+    }
+
+    /// Batch and sequence length that [`Predictor::predict`] answers for.
+    #[must_use]
+    pub fn workload(&self) -> Workload {
+        self.workloads.first().copied().unwrap_or_default()
+    }
+
+    /// Predicted latency in milliseconds and its interval of level [`LEVEL`], for the
+    /// first of the workloads the predictor was fitted for.
+    #[must_use]
+    pub fn predict(&self, arch: &Architecture) -> Prediction {
+        self.interval(arch, self.workload(), LEVEL)
+    }
+
+    /// As [`Predictor::predict`], for any batch and sequence length within those the
+    /// predictor was fitted for, and any level from 0 to 1.
+    ///
+    /// # Errors
+    /// [`PredictError::Workload`] if the workload lies outside.
+    pub fn predict_for(
+        &self,
+        arch: &Architecture,
+        workload: Workload,
+        level: f64,
+    ) -> Result<Prediction, PredictError> {
+        if self.covers(workload) {
+            return Ok(self.interval(arch, workload, level));
+        }
+        let fitted: Vec<String> = self.workloads.iter().map(|known| describe(*known)).collect();
+        Err(PredictError::Workload {
+            fitted: fitted.join("; "),
+            batch: workload.batch,
+            sequence: workload.sequence,
+        })
+    }
+
+    fn covers(&self, workload: Workload) -> bool {
+        let between = |size: fn(&Workload) -> usize| {
+            let sizes = self.workloads.iter().map(size);
+            let range = sizes.clone().min()..=sizes.max();
+            range.contains(&Some(size(&workload)))
+        };
+        between(|workload| workload.batch) && between(|workload| workload.sequence)
+    }
+
+    fn interval(&self, arch: &Architecture, workload: Workload, level: f64) -> Prediction {
+        let model = self.model.as_model();
+        let latency_ms = model.latency_ms(arch, workload);
+        let half_width =
+            self.validation.residuals.half_width(level) * model.uncertainty(arch, workload);
+        Prediction {
+            latency_ms,
+            low_ms: (latency_ms * (1.0 - half_width)).max(0.0),
+            high_ms: latency_ms * (1.0 + half_width),
+        }
+    }
+
+    /// Predicted latency alone, in milliseconds; cheaper than [`Predictor::predict`].
+    #[must_use]
+    pub fn latency_ms(&self, arch: &Architecture) -> f64 {
+        self.model.as_model().latency_ms(arch, self.workload())
+    }
+
+    /// Predicted latency by part of the network, if the model can tell.
+    #[must_use]
+    pub fn breakdown(&self, arch: &Architecture) -> Option<Breakdown> {
+        self.model.as_model().breakdown(arch, self.workload())
+    }
+
+    /// The model behind its common interface.
+    #[must_use]
+    pub fn as_model(&self) -> &dyn LatencyModel {
+        self.model.as_model()
+    }
+
+    /// Measured latency of a baseline in milliseconds, for the default workload.
+    #[must_use]
+    pub fn baseline_ms(&self, arch: &Architecture) -> Option<f64> {
+        self.baselines
+            .iter()
+            .find(|baseline| baseline.arch == *arch && baseline.workload == self.workload())
+            .map(|baseline| baseline.latency_ms)
+    }
+
+    /// Reads a predictor file.
+    ///
+    /// # Errors
+    /// [`PredictorFileError`] naming the file and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, PredictorFileError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let text = fs::read_to_string(path)
+            .map_err(|source| PredictorFileError::Io { path: path.to_owned(), source })?;
+        let content = |error: serde_json::Error| PredictorFileError::Content {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        };
+        let version: Version = serde_json::from_str(&text).map_err(content)?;
+        if version.schema > SCHEMA {
+            let (path, found) = (path.to_owned(), version.schema);
+            return Err(PredictorFileError::NewerSchema { path, found });
+        }
+        serde_json::from_str(&text).map_err(content)
+    }
+
+    /// Writes the predictor file, through a temporary file in the same folder.
+    ///
+    /// # Errors
+    /// [`PredictorFileError::Io`]; an existing file is then as it was.
+    pub fn save(&self, path: &Path) -> Result<(), PredictorFileError> {
+        let io_error = |source| PredictorFileError::Io { path: path.to_owned(), source };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let text = serde_json::to_string_pretty(self).map_err(|error| io_error(error.into()))?;
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.write_all(b"\n"))
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(io_error)?;
+        file.persist(path).map_err(|error| io_error(error.error))?;
+        Ok(())
+    }
+}

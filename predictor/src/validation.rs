@@ -1,0 +1,145 @@
+//! What a model is worth on architectures it was not fitted on: cross-validation, and
+//! from its errors the width of prediction intervals.
+
+use atb_space::Architecture;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{FitError, Model};
+use crate::{Metrics, Observation};
+
+/// Up to this many observations every one is left out on its own.
+const LEAVE_ONE_OUT_UP_TO: usize = 40;
+/// Number of folds above that.
+const FOLDS: usize = 10;
+/// How many of the worst predictions are kept.
+const WORST: usize = 10;
+
+/// A prediction far off its measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worst {
+    /// The architecture.
+    pub arch: Architecture,
+    /// Its measured latency, in milliseconds.
+    pub measured_ms: f64,
+    /// Its latency as predicted without it, in milliseconds.
+    pub predicted_ms: f64,
+    /// Relative spread of its raw samples: an error not much larger is noise.
+    pub spread: f64,
+}
+
+impl Worst {
+    /// Signed relative error of the prediction.
+    #[must_use]
+    pub fn error(&self) -> f64 {
+        (self.predicted_ms - self.measured_ms) / self.measured_ms
+    }
+}
+
+/// The outcome of a cross-validation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Number of folds; as many as observations when each was left out on its own.
+    pub folds: usize,
+    /// Errors on the architectures left out.
+    pub metrics: Metrics,
+    /// The ten predictions that were farthest off, worst first.
+    pub worst: Vec<Worst>,
+    /// What widens the intervals.
+    pub residuals: Residuals,
+}
+
+/// The errors on architectures left out, ascending: each is the relative error over the
+/// model's own [`uncertainty`](crate::LatencyModel::uncertainty) there.
+///
+/// With them intervals are conformal: whatever the errors' distribution, a new
+/// measurement drawn like the old ones lies in the interval of level `p` with a
+/// probability of about `p`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Residuals(Vec<f64>);
+
+impl Residuals {
+    /// Residuals from errors in any order.
+    #[must_use]
+    pub fn new(mut scores: Vec<f64>) -> Self {
+        scores.sort_by(f64::total_cmp);
+        Self(scores)
+    }
+
+    /// Half-width of the interval of `level` (0 to 1), relative to the prediction, where
+    /// the model's uncertainty is 1: the `ceil((n + 1) level)`-th of the `n` residuals,
+    /// infinite where that is more than there are.
+    #[must_use]
+    pub fn half_width(&self, level: f64) -> f64 {
+        let rank = ((self.0.len() + 1) as f64 * level.clamp(0.0, 1.0)).ceil() as usize;
+        match rank {
+            0 => 0.0,
+            _ => self.0.get(rank - 1).copied().unwrap_or(f64::INFINITY),
+        }
+    }
+}
+
+/// Cross-validates: `fit` is called once a fold with the observations to fit on.
+pub(crate) fn cross_validate(
+    observations: &[Observation],
+    seed: u64,
+    fit: &dyn Fn(&[Observation]) -> Result<Model, FitError>,
+) -> Result<Validation, FitError> {
+    let count = observations.len();
+    let folds = if count <= LEAVE_ONE_OUT_UP_TO { count } else { FOLDS };
+    let mut order: Vec<usize> = (0..count).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut predicted_ms = vec![0.0; count];
+    let mut scores = vec![0.0; count];
+    for fold in 0..folds {
+        let left_out: Vec<usize> = order.iter().copied().skip(fold).step_by(folds).collect();
+        let kept: Vec<Observation> = (0..count)
+            .filter(|index| !left_out.contains(index))
+            .map(|index| observations[index].clone())
+            .collect();
+        let fitted = fit(&kept)?;
+        let model = fitted.as_model();
+        for index in left_out {
+            let item = &observations[index];
+            let prediction = model.latency_ms(&item.arch, item.workload);
+            // Intervals are for one measurement, so they are made of single ones.
+            let relative =
+                (item.first_ms - prediction).abs() / prediction.abs().max(f64::MIN_POSITIVE);
+            predicted_ms[index] = prediction;
+            scores[index] = relative / model.uncertainty(&item.arch, item.workload);
+        }
+    }
+    let measured_ms: Vec<f64> = observations.iter().map(|item| item.latency_ms).collect();
+    let metrics =
+        Metrics::of(&predicted_ms, &measured_ms).ok_or(FitError::NothingFits { count })?;
+    let mut worst: Vec<Worst> = observations
+        .iter()
+        .zip(&predicted_ms)
+        .map(|(item, predicted_ms)| Worst {
+            arch: item.arch.clone(),
+            measured_ms: item.latency_ms,
+            predicted_ms: *predicted_ms,
+            spread: item.spread,
+        })
+        .collect();
+    worst.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()));
+    worst.truncate(WORST);
+    Ok(Validation { folds, metrics, worst, residuals: Residuals::new(scores) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_half_width_is_the_conformal_quantile() {
+        let residuals = Residuals::new((1..=19).rev().map(|i| f64::from(i) / 100.0).collect());
+        // ceil(20 * 0.9) = 18th smallest.
+        assert_eq!(residuals.half_width(0.9), 0.18);
+        assert_eq!(residuals.half_width(0.5), 0.10);
+        assert_eq!(residuals.half_width(0.0), 0.0);
+        assert_eq!(residuals.half_width(0.99), f64::INFINITY);
+    }
+}
