@@ -1,1 +1,45 @@
-//! The elastic SuperPLM in candle: load, slice, score, extract.
+//! The elastic SuperPLM in candle: load, slice, run, score, extract.
+//!
+//! A [`SuperPlm`] is a BERT of which any leading part is a model: fewer layers, a smaller
+//! hidden or intermediate size, fewer or narrower heads. [`SuperPlm::forward`] runs such a
+//! part in place, [`KdFitness`] scores it against a teacher on held-out text, [`extract()`]
+//! cuts it out into an ordinary model folder, and [`Checkpoint`] reads the tensors of such
+//! folders by their Hugging Face names.
+//!
+//! ```
+//! use atb_superplm::{SuperPlm, extract};
+//! use atb_text::Tokenizer;
+//!
+//! let whole = "4-64-256-4-64".parse()?;
+//! let plm = SuperPlm::random(whole, Tokenizer::bert_uncased()?, 7)?;
+//! let part = "2-48-128-4-32".parse()?;
+//!
+//! let batch = plm.tokenizer().encode_batch(["Small models fit into pockets."], 16)?;
+//! let output = plm.forward(&part, &batch)?;
+//! assert_eq!(output.hidden.dims(), [1, 16, 48]);
+//!
+//! let folder = tempfile::tempdir()?;
+//! extract(&plm, &part, &folder.path().join("part"))?;
+//! let cut = SuperPlm::load(&folder.path().join("part"))?;
+//! assert_eq!(cut.architecture(), &part);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bert;
+mod checkpoint;
+mod config;
+mod error;
+mod extract;
+mod fitness;
+mod kd;
+mod model;
+mod parameters;
+
+pub use bert::Output;
+pub use checkpoint::Checkpoint;
+pub use config::BertConfig;
+pub use error::PlmError;
+pub use extract::extract;
+pub use fitness::KdFitness;
+pub use kd::KdLoss;
+pub use model::SuperPlm;

@@ -1,0 +1,214 @@
+//! Reading the weights of a model folder by their Hugging Face names.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use candle_core::pickle::PthTensors;
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
+
+use crate::{BertConfig, PlmError};
+
+/// The weights file that is written, and preferred for reading.
+pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
+const PICKLE_FILE: &str = "pytorch_model.bin";
+
+/// The configuration and the weights of a BERT folder: `model.safetensors` or, without
+/// that, `pytorch_model.bin`.
+///
+/// Tensors are named as in Hugging Face's `BertModel` (`embeddings.LayerNorm.weight`),
+/// whether the file has them so, under `bert.`, or in TensorFlow's manner (`gamma` and
+/// `beta` in LayerNorm). A folder without pooler is complete: [`Checkpoint::has`] tells.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use atb_superplm::Checkpoint;
+///
+/// let checkpoint = Checkpoint::open(Path::new("winner"))?;
+/// println!("{}", checkpoint.config().architecture);
+/// let (shape, values) = checkpoint.tensor("embeddings.LayerNorm.weight")?;
+/// assert_eq!(shape, [values.len()]);
+/// # Ok::<(), atb_superplm::PlmError>(())
+/// ```
+pub struct Checkpoint {
+    folder: PathBuf,
+    file: PathBuf,
+    config: BertConfig,
+    weights: Weights,
+    /// From the Hugging Face name to the name in the file.
+    names: BTreeMap<String, String>,
+}
+
+enum Weights {
+    Safetensors(MmapedSafetensors),
+    Pickle(PthTensors),
+}
+
+impl Checkpoint {
+    /// Opens a model folder; tensors are read when they are asked for.
+    ///
+    /// # Errors
+    /// What [`BertConfig::read`] reports, [`PlmError::NoWeights`], [`PlmError::Read`], and
+    /// [`PlmError::Corrupt`] for a weights file that cannot be parsed.
+    pub fn open(folder: &Path) -> Result<Self, PlmError> {
+        let config = BertConfig::read(folder)?;
+        let safetensors = folder.join(WEIGHTS_FILE);
+        let pickle = folder.join(PICKLE_FILE);
+        let (file, weights) = if safetensors.is_file() {
+            let weights = open_safetensors(&safetensors)?;
+            (safetensors, weights)
+        } else if pickle.is_file() {
+            let weights = open_pickle(&pickle)?;
+            (pickle, weights)
+        } else {
+            return Err(PlmError::NoWeights { folder: folder.to_owned() });
+        };
+        let stored: Vec<String> = match &weights {
+            Weights::Safetensors(tensors) => {
+                tensors.tensors().into_iter().map(|(name, _)| name).collect()
+            }
+            Weights::Pickle(tensors) => tensors.tensor_infos().keys().cloned().collect(),
+        };
+        let names = stored.into_iter().map(|name| (canonical(&name), name)).collect();
+        Ok(Self { folder: folder.to_owned(), file, config, weights, names })
+    }
+
+    /// The folder's configuration.
+    #[must_use]
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the file has a tensor of that Hugging Face name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// Shape and values of a tensor, row by row; f16, bf16 and f64 become f32.
+    ///
+    /// # Errors
+    /// [`PlmError::MissingTensor`], [`PlmError::Dtype`] for integers, [`PlmError::Corrupt`].
+    pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), PlmError> {
+        let tensor = self.load(name, None)?;
+        Ok((tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1()?))
+    }
+
+    /// A tensor that must have the given shape, as f32 on the CPU.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::tensor`], and [`PlmError::Shape`].
+    pub(crate) fn tensor_of_shape(&self, name: &str, shape: &[usize]) -> Result<Tensor, PlmError> {
+        let tensor = self.load(name, Some(shape))?;
+        if tensor.dims() == shape {
+            return Ok(tensor);
+        }
+        Err(PlmError::Shape {
+            path: self.file.clone(),
+            name: name.to_owned(),
+            found: tensor.dims().to_vec(),
+            expected: shape.to_vec(),
+        })
+    }
+
+    fn load(&self, name: &str, expected: Option<&[usize]>) -> Result<Tensor, PlmError> {
+        let missing = || PlmError::MissingTensor {
+            path: self.file.clone(),
+            name: name.to_owned(),
+            expected: expected.map(<[usize]>::to_vec),
+        };
+        let stored = self.names.get(name).ok_or_else(missing)?;
+        let damaged = |error| corrupt(&self.file, &error);
+        let tensor = match &self.weights {
+            Weights::Safetensors(tensors) => tensors.load(stored, &Device::Cpu).map_err(damaged)?,
+            Weights::Pickle(tensors) => {
+                tensors.get(stored).map_err(damaged)?.ok_or_else(missing)?
+            }
+        };
+        match tensor.dtype() {
+            DType::F32 => Ok(tensor.contiguous()?),
+            DType::F16 | DType::BF16 | DType::F64 => {
+                Ok(tensor.to_dtype(DType::F32)?.contiguous()?)
+            }
+            other => Err(PlmError::Dtype {
+                path: self.file.clone(),
+                name: name.to_owned(),
+                found: other.as_str().to_owned(),
+            }),
+        }
+    }
+
+    /// SHA-256 of the weights file, in hexadecimal.
+    ///
+    /// # Errors
+    /// [`PlmError::Read`] if the file cannot be read any more.
+    pub fn digest(&self) -> Result<String, PlmError> {
+        let read = |source| PlmError::Read { path: self.file.clone(), source };
+        let mut hasher = Sha256::new();
+        let mut file = BufReader::with_capacity(1 << 20, File::open(&self.file).map_err(read)?);
+        loop {
+            let chunk = file.fill_buf().map_err(read)?;
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.update(chunk);
+            let length = chunk.len();
+            file.consume(length);
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The name in a plain `BertModel` of a tensor that a file calls `stored`.
+fn canonical(stored: &str) -> String {
+    let name = stored.strip_prefix("bert.").unwrap_or(stored);
+    if let Some(norm) = name.strip_suffix("LayerNorm.gamma") {
+        format!("{norm}LayerNorm.weight")
+    } else if let Some(norm) = name.strip_suffix("LayerNorm.beta") {
+        format!("{norm}LayerNorm.bias")
+    } else {
+        name.to_owned()
+    }
+}
+
+fn open_safetensors(path: &Path) -> Result<Weights, PlmError> {
+    readable(path)?;
+    // SAFETY: the mapping is read only. Another process that cuts the file short while it
+    // is mapped would end this one with a bus error, as for every memory-mapped model.
+    let tensors = unsafe { MmapedSafetensors::new(path) };
+    tensors.map(Weights::Safetensors).map_err(|error| corrupt(path, &error))
+}
+
+fn open_pickle(path: &Path) -> Result<Weights, PlmError> {
+    readable(path)?;
+    PthTensors::new(path, None).map(Weights::Pickle).map_err(|error| corrupt(path, &error))
+}
+
+/// Tells a file that may not be read from one that holds the wrong bytes.
+fn readable(path: &Path) -> Result<(), PlmError> {
+    File::open(path).map(drop).map_err(|source| PlmError::Read { path: path.to_owned(), source })
+}
+
+fn corrupt(path: &Path, error: &candle_core::Error) -> PlmError {
+    let remedy = if path.ends_with(PICKLE_FILE) {
+        "download or copy it again; if PyTorch older than 1.6 wrote it, save it as \
+         model.safetensors with a current version"
+    } else {
+        "download or copy it again"
+    };
+    // candle's messages carry the path and, in debug settings, a backtrace after the cause.
+    let message = error.to_string();
+    let cause = message.lines().next().unwrap_or_default();
+    let prefix = format!("path: {:?} ", path.display());
+    let message = cause.strip_prefix(&prefix).unwrap_or(cause).to_owned();
+    PlmError::Corrupt { path: path.to_owned(), message, remedy }
+}

@@ -1,0 +1,225 @@
+//! `config.json` of a BERT folder, as Hugging Face writes it, with the q|k|v size.
+//!
+//! Three keys go beyond what `transformers` knows; it keeps them as attributes:
+//!
+//! - `qkv_size`: total width of each of q, k and v, where that is not the hidden size.
+//!   The released AutoTinyBERT checkpoints have it.
+//! - `autotinybert.architecture`: the architecture in the notation `L-dm-df-h-dq`, with
+//!   lists where layers differ. It counts where it stands; the plain keys then hold the
+//!   largest value of all layers.
+//! - `autotinybert.source`: what the weights were cut from (`sha256:` and the digest of
+//!   that weights file, or `random:` and the seed).
+
+use std::path::Path;
+
+use atb_space::{Architecture, Layer};
+use serde_json::{Map, Value, json};
+
+use crate::PlmError;
+
+/// Name of the file in a model folder.
+pub(crate) const CONFIG_FILE: &str = "config.json";
+
+/// Version of the `autotinybert` object that this crate writes, and the newest it reads.
+const SCHEMA_VERSION: u64 = 1;
+
+/// The configuration of a BERT: its architecture, and the sizes of its embedding tables.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BertConfig {
+    /// Hidden size, and shape of every layer.
+    pub architecture: Architecture,
+    /// Entries of the vocabulary.
+    pub vocab_size: usize,
+    /// Longest sequence, in tokens.
+    pub max_position_embeddings: usize,
+    /// Number of token types (2: first and second text).
+    pub type_vocab_size: usize,
+    /// Added to the variance in LayerNorm.
+    pub layer_norm_eps: f64,
+    /// What the weights were cut from, in an extracted folder.
+    pub source: Option<String>,
+}
+
+impl BertConfig {
+    /// A configuration with BERT's usual tables: 512 positions, 2 token types, LayerNorm
+    /// epsilon 1e-12.
+    #[must_use]
+    pub fn new(architecture: Architecture, vocab_size: usize) -> Self {
+        Self {
+            architecture,
+            vocab_size,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            source: None,
+        }
+    }
+
+    /// Reads `config.json` of a model folder.
+    ///
+    /// Keys it does not know are passed over, as Hugging Face files are full of them.
+    /// `type_vocab_size`, `layer_norm_eps` and `hidden_act` may be missing and then have
+    /// BERT's values.
+    ///
+    /// # Errors
+    /// [`PlmError::Read`], [`PlmError::Json`], and [`PlmError::ConfigKey`] for a key that
+    /// is missing, mistyped, or asks for something other than a BERT encoder with GELU
+    /// and absolute positions.
+    pub fn read(folder: &Path) -> Result<Self, PlmError> {
+        let path = folder.join(CONFIG_FILE);
+        let bytes =
+            std::fs::read(&path).map_err(|source| PlmError::Read { path: path.clone(), source })?;
+        let map: Map<String, Value> = serde_json::from_slice(&bytes)
+            .map_err(|error| PlmError::Json { path: path.clone(), message: error.to_string() })?;
+        Keys { path: &path, map: &map }.config()
+    }
+
+    /// The content of a `config.json` that [`BertConfig::read`] reads back, and that
+    /// `transformers` takes for a `BertModel` if q|k|v is as wide as the hidden size and
+    /// all layers are alike (its BERT knows no others).
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let arch = &self.architecture;
+        let largest = |size: fn(&Layer) -> usize| arch.layers().iter().map(size).max().unwrap_or(0);
+        let mut config = json!({
+            "architectures": ["BertModel"],
+            "model_type": "bert",
+            "hidden_act": "gelu",
+            "hidden_size": arch.hidden(),
+            "num_hidden_layers": arch.num_layers(),
+            "num_attention_heads": largest(|layer| layer.heads),
+            "intermediate_size": largest(|layer| layer.intermediate),
+            "vocab_size": self.vocab_size,
+            "max_position_embeddings": self.max_position_embeddings,
+            "type_vocab_size": self.type_vocab_size,
+            "layer_norm_eps": self.layer_norm_eps,
+            "position_embedding_type": "absolute",
+            "attention_probs_dropout_prob": 0.1,
+            "hidden_dropout_prob": 0.1,
+            "initializer_range": 0.02,
+            "pad_token_id": 0,
+            "autotinybert": {
+                "schema_version": SCHEMA_VERSION,
+                "architecture": arch.id(),
+            },
+        });
+        let qkv = largest(|layer| layer.qkv);
+        if qkv != arch.hidden() {
+            config["qkv_size"] = json!(qkv);
+        }
+        if let Some(source) = &self.source {
+            config["autotinybert"]["source"] = json!(source);
+        }
+        format!("{config:#}\n")
+    }
+}
+
+/// Access to the keys of one file, with errors that name both.
+struct Keys<'a> {
+    path: &'a Path,
+    map: &'a Map<String, Value>,
+}
+
+impl Keys<'_> {
+    fn config(&self) -> Result<BertConfig, PlmError> {
+        self.only("model_type", "bert")?;
+        self.only("hidden_act", "gelu")?;
+        self.only("position_embedding_type", "absolute")?;
+        let hidden = self.required("hidden_size")?;
+        let layers = self.required("num_hidden_layers")?;
+        let layer = Layer {
+            intermediate: self.required("intermediate_size")?,
+            heads: self.required("num_attention_heads")?,
+            qkv: self.size("qkv_size")?.unwrap_or(hidden),
+        };
+        let (id, source) = self.extension()?;
+        let architecture = match id {
+            Some(architecture) => {
+                if (architecture.hidden(), architecture.num_layers()) != (hidden, layers) {
+                    let problem = format!(
+                        "has the architecture {architecture}, but hidden_size is {hidden} and \
+                         num_hidden_layers {layers}"
+                    );
+                    return Err(self.problem("autotinybert", problem));
+                }
+                architecture
+            }
+            None => Architecture::uniform(layers, hidden, layer).map_err(|error| {
+                self.problem("num_attention_heads", format!("is wrong: {error}"))
+            })?,
+        };
+        Ok(BertConfig {
+            architecture,
+            vocab_size: self.required("vocab_size")?,
+            max_position_embeddings: self.required("max_position_embeddings")?,
+            type_vocab_size: self.size("type_vocab_size")?.unwrap_or(2),
+            layer_norm_eps: self.positive("layer_norm_eps")?.unwrap_or(1e-12),
+            source,
+        })
+    }
+
+    fn problem(&self, key: &'static str, problem: String) -> PlmError {
+        PlmError::ConfigKey { path: self.path.to_owned(), key, problem }
+    }
+
+    /// Refuses any other value than the one that this crate computes.
+    fn only(&self, key: &'static str, value: &str) -> Result<(), PlmError> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::String(found)) if found == value => Ok(()),
+            Some(found) => {
+                Err(self.problem(key, format!("is {found}; only \"{value}\" is supported")))
+            }
+        }
+    }
+
+    fn size(&self, key: &'static str) -> Result<Option<usize>, PlmError> {
+        let Some(value) = self.map.get(key).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
+            Some(size) if size > 0 => Ok(Some(size)),
+            _ => Err(self.problem(key, format!("is {value}, expected a whole number above 0"))),
+        }
+    }
+
+    fn required(&self, key: &'static str) -> Result<usize, PlmError> {
+        self.size(key)?.ok_or_else(|| {
+            self.problem(key, "is missing, expected a whole number above 0".to_owned())
+        })
+    }
+
+    fn positive(&self, key: &'static str) -> Result<Option<f64>, PlmError> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(number) if number > 0.0 => Ok(Some(number)),
+                _ => Err(self.problem(key, format!("is {value}, expected a number above 0"))),
+            },
+        }
+    }
+
+    /// Architecture and source of the `autotinybert` object, where it stands.
+    fn extension(&self) -> Result<(Option<Architecture>, Option<String>), PlmError> {
+        const KEY: &str = "autotinybert";
+        let Some(object) = self.map.get(KEY) else {
+            return Ok((None, None));
+        };
+        match object["schema_version"].as_u64() {
+            Some(version) if version <= SCHEMA_VERSION => {}
+            Some(version) => {
+                let problem = format!(
+                    "has schema version {version}, newer than the {SCHEMA_VERSION} that this \
+                     version reads; update autotinybert"
+                );
+                return Err(self.problem(KEY, problem));
+            }
+            None => return Err(self.problem(KEY, "has no `schema_version`".to_owned())),
+        }
+        let id = object["architecture"]
+            .as_str()
+            .ok_or_else(|| self.problem(KEY, "has no text `architecture`".to_owned()))?;
+        let architecture = id.parse().map_err(|error| self.problem(KEY, format!("{error}")))?;
+        Ok((Some(architecture), object["source"].as_str().map(str::to_owned)))
+    }
+}

@@ -1,0 +1,83 @@
+//! Cutting a sub-architecture out of the SuperPLM into an ordinary model folder.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use atb_space::Architecture;
+use candle_core::Tensor;
+
+use crate::checkpoint::WEIGHTS_FILE;
+use crate::config::CONFIG_FILE;
+use crate::{BertConfig, PlmError, SuperPlm};
+
+/// Writes the share of `arch` as a Hugging Face style folder: `config.json`,
+/// `model.safetensors` (f32), `vocab.txt` and `tokenizer_config.json`.
+///
+/// [`SuperPlm::load`] takes the folder back as a model of its own, whose whole is `arch`.
+/// The configuration names the architecture and what it was cut from. The KD projection's
+/// share goes along where the SuperPLM has one. The folder appears whole or not at all.
+///
+/// # Errors
+/// [`PlmError::DoesNotFit`], [`PlmError::Exists`] if `folder` is there and not empty (nothing
+/// is overwritten), [`PlmError::Write`].
+pub fn extract(plm: &SuperPlm, arch: &Architecture, folder: &Path) -> Result<(), PlmError> {
+    let tensors = plm.tensors_of(arch)?;
+    let write_error = |path: &Path, message: &dyn std::fmt::Display| PlmError::Write {
+        path: path.to_owned(),
+        message: message.to_string(),
+    };
+    let occupied = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied || folder.is_file() {
+        return Err(PlmError::Exists { folder: folder.to_owned() });
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(|error| write_error(parent, &error))?;
+    let staging = staging_folder(parent).map_err(|error| write_error(parent, &error))?;
+
+    let config = BertConfig {
+        architecture: arch.clone(),
+        source: Some(plm.source().to_owned()),
+        ..plm.config().clone()
+    };
+    let tokenizer = plm.tokenizer();
+    for (name, content) in [
+        (CONFIG_FILE, config.to_json()),
+        ("vocab.txt", tokenizer.vocabulary_file()),
+        ("tokenizer_config.json", tokenizer.config_file(config.max_position_embeddings)),
+    ] {
+        let path = staging.path().join(name);
+        fs::write(path, content).map_err(|error| write_error(&folder.join(name), &error))?;
+    }
+    write_weights(&tensors, &staging.path().join(WEIGHTS_FILE))
+        .map_err(|message| write_error(&folder.join(WEIGHTS_FILE), &message))?;
+
+    fs::rename(staging.path(), folder).map_err(|error| write_error(folder, &error))?;
+    // The folder has its final name: there is nothing left to clean up.
+    let _ = staging.keep();
+    Ok(())
+}
+
+/// A folder beside the final one, readable as any other folder that is created.
+fn staging_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".extracting-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder.tempdir_in(parent)
+}
+
+fn write_weights(tensors: &[(String, Tensor)], path: &Path) -> Result<(), String> {
+    let contiguous: Vec<(&str, Tensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| Ok((name.as_str(), tensor.contiguous()?)))
+        .collect::<candle_core::Result<_>>()
+        .map_err(|error| error.to_string())?;
+    // `transformers` refuses files whose header does not say what wrote them.
+    let header = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let views = contiguous.iter().map(|(name, tensor)| (*name, tensor));
+    safetensors::serialize_to_file(views, Some(header), path).map_err(|error| error.to_string())
+}

@@ -1,0 +1,146 @@
+//! The KD loss of sub-architectures on held-out text, as the search's fitness.
+
+use atb_search::EvaluationError;
+use atb_space::Architecture;
+use atb_text::Encoded;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::bert::{Batch, Output};
+use crate::kd::KdLoss;
+use crate::{PlmError, SuperPlm};
+
+/// Rows a batch: large enough for the matrix products, small enough that all cores have
+/// one of a few kilobytes of held-out text.
+const ROWS: usize = 8;
+
+/// Scores sub-architectures of a SuperPLM by their KD loss against a teacher, whose
+/// outputs are computed once. Lower is better.
+///
+/// ```
+/// use atb_search::Fitness;
+/// use atb_superplm::{KdFitness, SuperPlm};
+/// use atb_text::Tokenizer;
+///
+/// let plm = SuperPlm::random("2-32-64-2-32".parse()?, Tokenizer::bert_uncased()?, 7)?;
+/// let text = plm.tokenizer().encode_batch(["Held-out text.", "A second row of it."], 16)?;
+/// let fitness = KdFitness::new(&plm, &plm, &text)?;
+/// assert_eq!(fitness.evaluate(plm.architecture())?, 0.0);
+/// assert!(fitness.evaluate(&"1-16-32-2-16".parse()?)? > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct KdFitness<'a> {
+    plm: &'a SuperPlm,
+    batches: Vec<Scored>,
+    digest: String,
+}
+
+/// A batch with what the teacher makes of it.
+struct Scored {
+    tokens: Encoded,
+    mask: candle_core::Tensor,
+    teacher: Output,
+}
+
+impl<'a> KdFitness<'a> {
+    /// Runs the whole `teacher` (the SuperPLM itself, if it was not distilled from
+    /// another) on `text` and keeps what the loss needs of it.
+    ///
+    /// # Errors
+    /// [`PlmError::Teacher`] if the two have different vocabularies, or widths without a
+    /// projection between them; [`PlmError::NothingToScore`] if `text` is padding only;
+    /// and what [`SuperPlm::forward`] reports.
+    pub fn new(plm: &'a SuperPlm, teacher: &SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
+        check_teacher(plm, teacher)?;
+        if text.real_tokens() == 0 {
+            return Err(PlmError::NothingToScore);
+        }
+        let batches = text
+            .split_trimmed(ROWS)
+            .into_par_iter()
+            .map(|tokens| {
+                let output = teacher.forward(teacher.architecture(), &tokens)?;
+                let mask = Batch::new(&tokens)?.mask;
+                Ok(Scored { tokens, mask, teacher: Output { pooled: None, ..output } })
+            })
+            .collect::<Result<_, PlmError>>()?;
+        let digest = digest(plm, teacher, text);
+        Ok(Self { plm, batches, digest })
+    }
+
+    /// The KD loss of a sub-architecture over all of the text.
+    ///
+    /// # Errors
+    /// [`PlmError::DoesNotFit`] for an architecture that the SuperPLM does not contain,
+    /// [`PlmError::NotFinite`] if the weights overflow.
+    pub fn loss(&self, arch: &Architecture) -> Result<f64, PlmError> {
+        let projection = self.plm.kd_projection(arch)?;
+        let parts: Vec<[f64; 4]> = self
+            .batches
+            .par_iter()
+            .map(|batch| {
+                let output = self.plm.forward(arch, &batch.tokens)?;
+                let loss = KdLoss::new(&output, &batch.teacher, &batch.mask, projection.as_ref())?;
+                let sum = |tensor: &candle_core::Tensor| tensor.to_scalar::<f32>().map(f64::from);
+                Ok([
+                    sum(&loss.hidden_sum)?,
+                    loss.hidden_count,
+                    sum(&loss.attention_sum)?,
+                    loss.attention_count,
+                ])
+            })
+            .collect::<Result<_, PlmError>>()?;
+        // In the order of the text, whichever thread was first.
+        let total = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
+        let loss = total(0) / total(1) + total(2) / total(3);
+        if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+    }
+}
+
+impl atb_search::Fitness for KdFitness<'_> {
+    fn name(&self) -> &str {
+        "kd-loss"
+    }
+
+    fn digest(&self) -> String {
+        self.digest.clone()
+    }
+
+    fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
+        Ok(self.loss(arch)?)
+    }
+}
+
+fn check_teacher(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
+    let refuse = |problem: String| Err(PlmError::Teacher(problem));
+    if plm.tokenizer().vocabulary_file() != teacher.tokenizer().vocabulary_file() {
+        return refuse("the two vocabularies differ, so their token ids do".to_owned());
+    }
+    let (whole, width) = (plm.architecture(), teacher.architecture().hidden());
+    match plm.kd_projection(whole)? {
+        Some(projection) if projection.dims()[0] != width => refuse(format!(
+            "its kd_projection.weight leads to a hidden size of {}, the teacher has {width}",
+            projection.dims()[0]
+        )),
+        None if whole.hidden() > width => refuse(format!(
+            "its hidden size {} is more than the teacher's {width}, and it has no \
+             kd_projection.weight",
+            whole.hidden()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the loss depends on besides the architecture.
+fn digest(plm: &SuperPlm, teacher: &SuperPlm, text: &Encoded) -> String {
+    let mut hasher = Sha256::new();
+    for model in [plm, teacher] {
+        hasher.update(model.source());
+        hasher.update(model.config().to_json());
+    }
+    hasher.update(format!("{} {}", text.batch, text.sequence));
+    for id in text.input_ids.iter().chain(&text.attention_mask).chain(&text.token_type_ids) {
+        hasher.update(id.to_le_bytes());
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

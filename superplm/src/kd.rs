@@ -1,0 +1,92 @@
+//! The loss of task-agnostic distillation: how far a student's last layer is from the
+//! teacher's.
+//!
+//! Two mean squared errors are added (AutoTinyBERT, section on the KD-based search space):
+//!
+//! - **hidden states**, the student's projected to the teacher's width: the mean over the
+//!   real tokens and the teacher's dimensions;
+//! - **attention scores** before the softmax: the mean over the heads that both have,
+//!   paired first to first, and the pairs of a real query and a real key of one row. A
+//!   score with padding on either side counts as zero in both and is not part of the mean.
+//!
+//! So padding changes neither: the loss of a text does not depend on how it is batched.
+
+use candle_core::{Device, Tensor};
+
+use crate::bert::Output;
+
+/// Sums of squared differences over a batch and the number of values they are over.
+///
+/// Kept apart so that batches add up to the mean over all of their tokens.
+#[derive(Clone, Debug)]
+pub struct KdLoss {
+    /// Sum of squared differences of the hidden states, a scalar.
+    pub hidden_sum: Tensor,
+    /// Real tokens times the teacher's hidden size.
+    pub hidden_count: f64,
+    /// Sum of squared differences of the attention scores, a scalar.
+    pub attention_sum: Tensor,
+    /// Paired heads times the pairs of real tokens.
+    pub attention_count: f64,
+}
+
+impl KdLoss {
+    /// Compares a student's output with the teacher's for the same batch.
+    ///
+    /// `mask` is `[batch, sequence]`, 1 for real tokens and 0 for padding. `projection` is
+    /// `[teacher's hidden, student's hidden]`; without one the student's dimensions stand
+    /// for the teacher's first, and those it lacks count as zero.
+    ///
+    /// # Errors
+    /// candle's error if the shapes do not belong together: another batch, or without a
+    /// projection a student wider than the teacher.
+    pub fn new(
+        student: &Output,
+        teacher: &Output,
+        mask: &Tensor,
+        projection: Option<&Tensor>,
+    ) -> candle_core::Result<Self> {
+        let (rows, sequence, width) = teacher.hidden.dims3()?;
+        let student_width = student.hidden.dim(2)?;
+        let projected = match projection {
+            Some(projection) => student
+                .hidden
+                .reshape((rows * sequence, student_width))?
+                .matmul(&projection.t()?)?
+                .reshape((rows, sequence, width))?,
+            None if student_width > width => candle_core::bail!(
+                "a student of hidden size {student_width} needs a projection to a teacher of {width}"
+            ),
+            None => student.hidden.pad_with_zeros(2, 0, width - student_width)?,
+        };
+        let hidden_sum =
+            (projected - &teacher.hidden)?.broadcast_mul(&mask.unsqueeze(2)?)?.sqr()?.sum_all()?;
+
+        let heads = student.attention_scores.dim(1)?.min(teacher.attention_scores.dim(1)?);
+        let pairs = mask.unsqueeze(2)?.matmul(&mask.unsqueeze(1)?)?.unsqueeze(1)?;
+        let attention_sum = (student.attention_scores.narrow(1, 0, heads)?
+            - teacher.attention_scores.narrow(1, 0, heads)?)?
+        .broadcast_mul(&pairs)?
+        .sqr()?
+        .sum_all()?;
+
+        let count = |mask: &Tensor| -> candle_core::Result<f64> {
+            Ok(f64::from(mask.to_device(&Device::Cpu)?.sum_all()?.to_scalar::<f32>()?))
+        };
+        Ok(Self {
+            hidden_sum,
+            hidden_count: count(mask)? * width as f64,
+            attention_sum,
+            attention_count: count(&pairs)? * heads as f64,
+        })
+    }
+
+    /// The loss as a scalar tensor with gradients: mean over hidden states plus mean over
+    /// attention scores.
+    ///
+    /// # Errors
+    /// candle's own.
+    pub fn total(&self) -> candle_core::Result<Tensor> {
+        (&self.hidden_sum / self.hidden_count)? + (&self.attention_sum / self.attention_count)?
+    }
+}

@@ -1,0 +1,223 @@
+//! The SuperPLM: a BERT of which any leading part is a model.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use atb_space::Architecture;
+use atb_text::{Encoded, Tokenizer};
+use candle_core::{Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+
+use crate::bert::{self, Batch, Output};
+use crate::parameters::{Axis, KD_PROJECTION, Parameters, check_fit, shape, slice};
+use crate::{BertConfig, Checkpoint, PlmError};
+
+/// Standard deviation of fresh weights, BERT's `initializer_range`.
+const INITIALIZER_RANGE: f32 = 0.02;
+
+/// A BERT every dimension of which is elastic: any architecture that fits into its own,
+/// which is the largest, runs on the leading part of its weights.
+///
+/// A sub-model takes the first `L` layers, the first `dm` of the hidden size everywhere
+/// (embeddings, LayerNorm, all projections), the first `df` of the feed-forward block, the
+/// first `h` heads, and of each of those heads the first `dq / h` rows.
+pub struct SuperPlm {
+    config: BertConfig,
+    tokenizer: Tokenizer,
+    tensors: BTreeMap<String, Stored>,
+    has_pooler: bool,
+    source: String,
+}
+
+struct Stored {
+    tensor: Tensor,
+    axes: Vec<Axis>,
+}
+
+impl fmt::Debug for SuperPlm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SuperPlm")
+            .field("architecture", &self.config.architecture)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SuperPlm {
+    /// Loads a BERT folder: weights (`model.safetensors` or `pytorch_model.bin`, converted
+    /// to f32), `config.json` and vocabulary.
+    ///
+    /// A folder without pooler loads too; the model's [`Output::pooled`] is then `None`.
+    ///
+    /// # Errors
+    /// What [`Checkpoint::open`], [`Checkpoint::tensor`] and [`Tokenizer::from_folder`]
+    /// report, [`PlmError::Shape`] for a misshapen tensor, [`PlmError::VocabularySize`] if
+    /// the vocabulary and `vocab_size` differ.
+    pub fn load(folder: &Path) -> Result<Self, PlmError> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let tokenizer = Tokenizer::from_folder(folder)?;
+        let config = checkpoint.config().clone();
+        if tokenizer.vocabulary_size() != config.vocab_size {
+            return Err(PlmError::VocabularySize {
+                folder: folder.to_owned(),
+                entries: tokenizer.vocabulary_size(),
+                vocab_size: config.vocab_size,
+            });
+        }
+        let has_pooler = checkpoint.has("pooler.dense.weight");
+        let source = format!("sha256:{}", checkpoint.digest()?);
+        let mut plm = Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler, source };
+        plm.fill(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
+        if checkpoint.has(KD_PROJECTION) {
+            plm.add_kd_projection(&checkpoint)?;
+        }
+        Ok(plm)
+    }
+
+    /// An untrained model with BERT's initial weights (normal, standard deviation 0.02;
+    /// LayerNorm the identity; biases zero), pooler included, which depend on the seed only.
+    ///
+    /// # Errors
+    /// [`PlmError::Tensor`] if memory runs out.
+    pub fn random(
+        architecture: Architecture,
+        tokenizer: Tokenizer,
+        seed: u64,
+    ) -> Result<Self, PlmError> {
+        let config = BertConfig::new(architecture, tokenizer.vocabulary_size());
+        let source = format!("random:{seed}");
+        let mut plm =
+            Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler: true, source };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let normal = Normal::new(0.0, INITIALIZER_RANGE)
+            .map_err(|error| candle_core::Error::msg(error.to_string()))?;
+        plm.fill(|name, shape| {
+            let count = shape.iter().product();
+            let values = if name.ends_with("LayerNorm.weight") {
+                vec![1.0; count]
+            } else if name.ends_with(".bias") {
+                vec![0.0; count]
+            } else {
+                normal.sample_iter(&mut rng).take(count).collect::<Vec<f32>>()
+            };
+            Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        })?;
+        Ok(plm)
+    }
+
+    fn fill(
+        &mut self,
+        mut source: impl FnMut(&str, &[usize]) -> Result<Tensor, PlmError>,
+    ) -> Result<(), PlmError> {
+        let Self { config, tensors, has_pooler, .. } = self;
+        Parameters::collect(config.architecture.num_layers(), *has_pooler, |name, axes| {
+            let tensor = source(name, &shape(axes, config))?;
+            let stored = Stored { tensor: tensor.clone(), axes: axes.to_vec() };
+            tensors.insert(name.to_owned(), stored);
+            Ok::<_, PlmError>(tensor)
+        })?;
+        Ok(())
+    }
+
+    fn add_kd_projection(&mut self, checkpoint: &Checkpoint) -> Result<(), PlmError> {
+        let (found, _) = checkpoint.tensor(KD_PROJECTION)?;
+        let width = found.first().copied().unwrap_or(0);
+        let axes = vec![Axis::Teacher(width), Axis::Hidden];
+        let tensor = checkpoint.tensor_of_shape(KD_PROJECTION, &shape(&axes, &self.config))?;
+        self.tensors.insert(KD_PROJECTION.to_owned(), Stored { tensor, axes });
+        Ok(())
+    }
+
+    /// The whole model's architecture, the largest that it contains.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.config.architecture
+    }
+
+    /// The whole model's configuration.
+    #[must_use]
+    pub fn config(&self) -> &BertConfig {
+        &self.config
+    }
+
+    /// The tokenizer that belongs to its vocabulary.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Where the weights come from: `sha256:` and the weights file's digest, or `random:`
+    /// and the seed.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Runs a sub-architecture on a batch.
+    ///
+    /// # Errors
+    /// [`PlmError::DoesNotFit`] naming the size that is too large, [`PlmError::Batch`] for
+    /// a sequence longer than the position table or an id outside a table.
+    pub fn forward(&self, arch: &Architecture, batch: &Encoded) -> Result<Output, PlmError> {
+        check_fit(self.architecture(), arch)?;
+        self.check_batch(batch)?;
+        let parameters = Parameters::collect(arch.num_layers(), self.has_pooler, |name, axes| {
+            // Embedding tables stay whole: the forward pass cuts the rows it looks up.
+            let is_table = matches!(axes[0], Axis::Vocabulary | Axis::Position | Axis::TokenType);
+            let stored = &self.tensors[name];
+            if is_table {
+                return Ok(stored.tensor.clone());
+            }
+            slice(&stored.tensor, axes, self.architecture(), arch)
+        })?;
+        let batch = Batch::new(batch)?;
+        Ok(bert::forward(&parameters, arch, self.config.layer_norm_eps, &batch)?)
+    }
+
+    /// The KD projection's share of a sub-architecture, `[teacher's hidden, hidden]`.
+    pub(crate) fn kd_projection(&self, arch: &Architecture) -> Result<Option<Tensor>, PlmError> {
+        check_fit(self.architecture(), arch)?;
+        let Some(stored) = self.tensors.get(KD_PROJECTION) else {
+            return Ok(None);
+        };
+        Ok(Some(slice(&stored.tensor, &stored.axes, self.architecture(), arch)?))
+    }
+
+    /// Every tensor of a sub-architecture under its Hugging Face name.
+    pub(crate) fn tensors_of(
+        &self,
+        arch: &Architecture,
+    ) -> Result<Vec<(String, Tensor)>, PlmError> {
+        check_fit(self.architecture(), arch)?;
+        let mut cut = Vec::new();
+        Parameters::collect(arch.num_layers(), self.has_pooler, |name, axes| {
+            let tensor = slice(&self.tensors[name].tensor, axes, self.architecture(), arch)?;
+            cut.push((name.to_owned(), tensor.clone()));
+            Ok::<_, PlmError>(tensor)
+        })?;
+        if let Some(projection) = self.kd_projection(arch)? {
+            cut.push((KD_PROJECTION.to_owned(), projection));
+        }
+        Ok(cut)
+    }
+
+    fn check_batch(&self, batch: &Encoded) -> Result<(), PlmError> {
+        let check = |what, found: i64, limit: usize| {
+            if (0..=limit as i64).contains(&found) {
+                return Ok(());
+            }
+            Err(PlmError::Batch { what, found, limit: limit as i64 })
+        };
+        check("sequence length", batch.sequence as i64, self.config.max_position_embeddings)?;
+        for id in &batch.input_ids {
+            check("token id", *id, self.config.vocab_size - 1)?;
+        }
+        for id in &batch.token_type_ids {
+            check("token type", *id, self.config.type_vocab_size - 1)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! Loading, running, cutting and scoring models, as one test program.
+
+mod common;
+mod elastic;
+mod folders;
+mod reference;
+mod scoring;
