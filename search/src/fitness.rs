@@ -11,7 +11,7 @@ pub type EvaluationError = Box<dyn Error + Send + Sync>;
 ///
 /// A search calls [`Fitness::evaluate`] at most once for each architecture, from several
 /// threads at a time if its settings say so, and keeps every value in a
-/// store. The value must depend only on the architecture and on what
+/// [`Store`](crate::Store). The value must depend only on the architecture and on what
 /// [`Fitness::digest`] stands for, so that an interrupted search continues without
 /// evaluating anything again.
 ///

@@ -1,0 +1,225 @@
+//! Every fitness value ever computed, on disk: nothing is evaluated twice.
+//!
+//! JSON Lines, append-only: a header with the fitness and what it depends on, then one
+//! architecture a line. An incomplete last line, as an interrupted write leaves it, is cut
+//! off.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use atb_space::Architecture;
+use serde::{Deserialize, Serialize};
+
+use crate::{Fitness, StoreError};
+
+/// Version of the store's schema; a file of a newer one is refused.
+pub(crate) const SCHEMA: u32 = 1;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    schema: u32,
+    fitness: String,
+    digest: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    arch: Architecture,
+    fitness: f64,
+}
+
+/// Fitness values by architecture, in memory and, if opened on a file, on disk.
+#[derive(Debug, Default)]
+pub struct Store {
+    values: HashMap<Architecture, f64>,
+    file: Option<(PathBuf, File)>,
+}
+
+impl Store {
+    /// An empty store that lives in memory only.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::default()
+    }
+
+    /// Opens the store `path` for `fitness`, or begins it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; in particular [`StoreError::OtherFitness`] if its values are those
+    /// of another fitness or depend on something that has changed.
+    pub fn open(path: &Path, fitness: &dyn Fitness) -> Result<Self, StoreError> {
+        let header =
+            Header { schema: SCHEMA, fitness: fitness.name().to_owned(), digest: fitness.digest() };
+        let io_error = |source| StoreError::Io { path: path.to_owned(), source };
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(io_error(error)),
+        };
+        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let values = if complete == 0 {
+            HashMap::new()
+        } else {
+            read_lines(path, &bytes[..complete], &header)?
+        };
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(io_error)?;
+        file.set_len(complete as u64).map_err(io_error)?;
+        file.seek(SeekFrom::End(0)).map_err(io_error)?;
+        let mut store = Self { values, file: Some((path.to_owned(), file)) };
+        if complete == 0 {
+            store.write_line(&header)?;
+        }
+        Ok(store)
+    }
+
+    /// The value of an architecture, if it was evaluated.
+    #[must_use]
+    pub fn get(&self, arch: &Architecture) -> Option<f64> {
+        self.values.get(arch).copied()
+    }
+
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether nothing was evaluated yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Keeps a value, on disk before this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the file is then as it was.
+    pub fn insert(&mut self, arch: &Architecture, fitness: f64) -> Result<(), StoreError> {
+        self.write_line(&Line { arch: arch.clone(), fitness })?;
+        self.values.insert(arch.clone(), fitness);
+        Ok(())
+    }
+
+    fn write_line(&mut self, line: &impl Serialize) -> Result<(), StoreError> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let mut write = || -> io::Result<()> {
+            let text = serde_json::to_string(line)?;
+            let start = file.stream_position()?;
+            let written =
+                file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_data());
+            if written.is_err() {
+                let _ = file.set_len(start);
+                let _ = file.seek(SeekFrom::Start(start));
+            }
+            written
+        };
+        write().map_err(|source| StoreError::Io { path: path.clone(), source })
+    }
+}
+
+fn read_lines(
+    path: &Path,
+    bytes: &[u8],
+    expected: &Header,
+) -> Result<HashMap<Architecture, f64>, StoreError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let line_error = |line: usize, expected, error: serde_json::Error| StoreError::Line {
+        path: path.to_owned(),
+        line,
+        expected,
+        problem: error.to_string(),
+    };
+    let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    let first = lines.next().map_or(&[][..], |(_, line)| line);
+    let no_header = |error| line_error(1, "the header of a fitness store", error);
+    let version: Version = serde_json::from_slice(first).map_err(no_header)?;
+    if version.schema > SCHEMA {
+        return Err(StoreError::NewerSchema { path: path.to_owned(), found: version.schema });
+    }
+    let header: Header = serde_json::from_slice(first).map_err(no_header)?;
+    if (&header.fitness, &header.digest) != (&expected.fitness, &expected.digest) {
+        let text = |header: &Header| format!("{} {}", header.fitness, header.digest);
+        let (there, here) = (text(&header), text(expected));
+        return Err(StoreError::OtherFitness { path: path.to_owned(), there, here });
+    }
+    let mut values = HashMap::new();
+    for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        let line: Line = serde_json::from_slice(line)
+            .map_err(|error| line_error(index + 1, "a fitness value", error))?;
+        values.insert(line.arch, line.fitness);
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EvaluationError;
+
+    struct Loss(&'static str);
+
+    impl Fitness for Loss {
+        fn name(&self) -> &str {
+            "loss"
+        }
+        fn digest(&self) -> String {
+            self.0.to_owned()
+        }
+        fn evaluate(&self, _arch: &Architecture) -> Result<f64, EvaluationError> {
+            Ok(0.0)
+        }
+    }
+
+    #[test]
+    fn values_survive_an_interruption() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fitness.jsonl");
+        let archs: Vec<Architecture> =
+            ["1-128-256-2-128", "2-128-[256,512]-2-128"].map(|id| id.parse().expect(id)).to_vec();
+        let mut store = Store::open(&path, &Loss("a")).expect("begins");
+        store.insert(&archs[0], 0.1).expect("keeps");
+        store.insert(&archs[1], 0.3).expect("keeps");
+        drop(store);
+        let mut bytes = fs::read(&path).expect("reads");
+        bytes.truncate(bytes.len() - 5);
+        fs::write(&path, &bytes).expect("tears the last line");
+
+        let mut store = Store::open(&path, &Loss("a")).expect("opens");
+        assert_eq!((store.get(&archs[0]), store.get(&archs[1])), (Some(0.1), None));
+        store.insert(&archs[1], 0.2).expect("keeps");
+        drop(store);
+        let store = Store::open(&path, &Loss("a")).expect("opens");
+        assert_eq!((store.len(), store.get(&archs[1])), (2, Some(0.2)));
+
+        let error = Store::open(&path, &Loss("b")).expect_err("another fitness").to_string();
+        assert!(error.contains("holds values of another fitness (loss a, now loss b)"), "{error}");
+        let text = fs::read_to_string(&path).expect("reads");
+        fs::write(&path, text.replace("0.1", "high")).expect("writes");
+        let error = Store::open(&path, &Loss("a")).expect_err("not a number").to_string();
+        assert!(error.contains("line 2 is not a fitness value: expected value"), "{error}");
+        fs::write(&path, text.replace("\"schema\":1", "\"schema\":9")).expect("writes");
+        let error = Store::open(&path, &Loss("a")).expect_err("newer").to_string();
+        assert!(error.contains("line 1 has schema 9, this version reads up to 1"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notes.txt");
+        fs::write(&path, "my notes\n").expect("writes");
+        let error = Store::open(&path, &Loss("a")).expect_err("no store").to_string();
+        assert!(error.contains("line 1 is not the header of a fitness store"), "{error}");
+        assert_eq!(fs::read_to_string(&path).expect("reads"), "my notes\n");
+    }
+}

@@ -1,0 +1,209 @@
+//! Searches on a made-up device and loss: candidates, strategies, refusals, interruption.
+
+mod common;
+
+use std::sync::atomic::Ordering;
+
+use atb_search::{
+    Budget, Candidates, Evaluated, Outcome, SearchError, Settings, Store, Strategy, search,
+};
+use atb_space::{Architecture, Range, Space};
+use common::{MadeUpLoss, predictor, space};
+
+fn quiet(
+    candidates: &Candidates<'_>,
+    loss: &MadeUpLoss,
+    store: &mut Store,
+    settings: &Settings,
+) -> Result<Outcome, SearchError> {
+    search(candidates, loss, store, settings, &mut |_| ())
+}
+
+#[test]
+fn candidates_are_exactly_the_architectures_in_the_band() {
+    let space = space();
+    let predictor = predictor(&space);
+    let budget = Budget::paper(12.0);
+    let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
+    let expected: std::collections::BTreeSet<Architecture> = space
+        .enumerate_uniform()
+        .filter(|arch| budget.contains(predictor.latency_ms(arch)))
+        .collect();
+    assert_eq!(candidates.scanned(), space.count_uniform());
+    assert_eq!(candidates.len(), expected.len() as u64);
+    assert!(candidates.iter().all(|arch| expected.contains(&arch) && candidates.admits(&arch)));
+    let by_index: std::collections::BTreeSet<Architecture> =
+        (0..candidates.len()).filter_map(|index| candidates.get(index)).collect();
+    assert_eq!(by_index, expected);
+    assert_eq!(candidates.get(candidates.len()), None);
+
+    let fast = candidates.fast().expect("some are fast");
+    let follows = |arch: &&Architecture| {
+        let (dm, layer) = (arch.hidden() as f64, arch.layers()[0]);
+        let (df, dq) = (layer.intermediate as f64, layer.qkv as f64);
+        (1.6 * dm..=1.9 * dm).contains(&df) && (0.7 * dm..=dm).contains(&dq)
+    };
+    assert_eq!(fast.len(), expected.iter().filter(follows).count() as u64);
+    assert!(!fast.is_empty() && fast.iter().all(|arch| follows(&&arch)));
+}
+
+#[test]
+fn budgets_that_nothing_meets_name_the_nearest_architecture() {
+    let space = space();
+    let predictor = predictor(&space);
+    let refused = |target_ms| {
+        Candidates::scan(&space, &predictor, &Budget::paper(target_ms))
+            .expect_err("nothing there")
+            .to_string()
+    };
+    let error = refused(0.01);
+    assert!(
+        error.starts_with(
+            "no architecture of the space `kd` meets the budget of 0.009 to 0.011 ms; the nearest \
+             is 1-128-128-12-180 with "
+        ) && error.ends_with("hint: raise the budget, or let the space hold smaller architectures"),
+        "{error}"
+    );
+    let error = refused(1e6);
+    assert!(error.contains("the nearest is 8-768-3072-12-756 with "), "{error}");
+    assert!(error.contains("hint: lower the budget"), "{error}");
+    assert_eq!(
+        refused(f64::NAN),
+        "the target latency is NaN; hint: it must be a positive number, the lower end not above \
+         the upper"
+    );
+}
+
+#[test]
+fn speed_ups_are_against_what_was_measured() {
+    let predictor = predictor(&space());
+    let base = Architecture::bert_base();
+    let target_ms = Budget::speedup_ms(&predictor, &base, 10.0).expect("measured");
+    let measured_ms = predictor.baseline_ms(&base).expect("measured");
+    assert_eq!(target_ms, measured_ms / 10.0);
+    let other = "6-768-3072-12-768".parse().expect("parses");
+    assert_eq!(
+        Budget::speedup_ms(&predictor, &other, 10.0).expect_err("not measured").to_string(),
+        "6-768-3072-12-768 was not measured as a baseline on this device (measured: \
+         12-768-3072-12-768); hint: profile with it as the baseline, or give the budget in \
+         milliseconds"
+    );
+}
+
+#[test]
+fn every_strategy_stays_in_the_band_and_repeats_itself_exactly() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    for strategy in [Strategy::Random, Strategy::Fast, Strategy::Evolved] {
+        let run = |seed, threads| {
+            let settings = Settings { strategy, seed, threads, ..Settings::default() };
+            let loss = MadeUpLoss::default();
+            let outcome =
+                quiet(&candidates, &loss, &mut Store::in_memory(), &settings).expect("runs");
+            assert_eq!(loss.asked.load(Ordering::SeqCst), outcome.computed);
+            outcome
+        };
+        let outcome = run(3, 1);
+        let planned = outcome.candidates.min(100) as usize;
+        assert_eq!(outcome.ranking.len(), planned, "{strategy:?}");
+        let distinct: std::collections::BTreeSet<&Architecture> =
+            outcome.ranking.iter().map(|item| &item.arch).collect();
+        assert_eq!(distinct.len(), planned, "nothing is evaluated twice");
+        assert!(outcome.ranking.iter().all(|item| candidates.admits(&item.arch)));
+        assert!(outcome.ranking.is_sorted_by(|a, b| a.fitness <= b.fitness));
+        let front: Vec<&Evaluated> = outcome.front.iter().collect();
+        assert_eq!(front.last().map(|item| item.fitness), outcome.winner().map(|w| w.fitness));
+        assert_eq!(run(3, 2), outcome, "threads change nothing");
+        // Another seed chooses others, unless all were chosen.
+        assert_eq!(run(4, 1).ranking == outcome.ranking, outcome.candidates <= 100);
+    }
+}
+
+#[test]
+fn an_interrupted_search_goes_on_where_it_stopped() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    let settings = Settings::default();
+    let whole = quiet(&candidates, &MadeUpLoss::default(), &mut Store::in_memory(), &settings)
+        .expect("runs");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("fitness.jsonl");
+    let failing = MadeUpLoss { fails_from: Some(37), ..MadeUpLoss::default() };
+    let mut store = Store::open(&path, &failing).expect("begins");
+    let error = quiet(&candidates, &failing, &mut store, &settings).expect_err("is interrupted");
+    assert!(error.to_string().ends_with("could not be evaluated: the machine was switched off"));
+    drop(store);
+
+    let loss = MadeUpLoss::default();
+    let mut store = Store::open(&path, &loss).expect("opens");
+    assert_eq!(store.len(), 37);
+    let continued = quiet(&candidates, &loss, &mut store, &settings).expect("goes on");
+    assert_eq!(loss.asked.load(Ordering::SeqCst), 100 - 37);
+    assert_eq!(continued.ranking, whole.ranking);
+    assert_eq!(continued.computed, 63);
+}
+
+#[test]
+fn a_search_ends_when_every_candidate_is_evaluated() {
+    let space = Space {
+        layers: Range::new(2, 4, 1),
+        hidden: Range::new(128, 256, 64),
+        intermediate: Range::new(256, 512, 128),
+        ..space()
+    };
+    let predictor = predictor(&common::space());
+    let budget = Budget { target_ms: 3.0, low: 0.95, high: 1.05 };
+    let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
+    assert!((5..60).contains(&candidates.len()), "{}", candidates.len());
+    let mut heard = Vec::new();
+    let outcome = search(
+        &candidates,
+        &MadeUpLoss::default(),
+        &mut Store::in_memory(),
+        &Settings::default(),
+        &mut |progress| heard.push((progress.done, progress.planned)),
+    )
+    .expect("runs");
+    assert_eq!(outcome.ranking.len() as u64, candidates.len());
+    let best = candidates.iter().map(|arch| MadeUpLoss::of(&arch)).fold(f64::MAX, f64::min);
+    assert_eq!(outcome.winner().map(|winner| winner.fitness), Some(best));
+    let planned = candidates.len() as usize;
+    assert_eq!(heard, (1..=planned).map(|done| (done, planned)).collect::<Vec<_>>());
+}
+
+#[test]
+fn layers_may_differ_where_the_space_lets_them() {
+    let space = Space { per_layer: true, ..space() };
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    let outcome =
+        quiet(&candidates, &MadeUpLoss::default(), &mut Store::in_memory(), &Settings::default())
+            .expect("runs");
+    let differing =
+        outcome.ranking.iter().filter(|item| item.arch.uniform_layer().is_none()).count();
+    assert!(differing > 10, "{differing} of 100 have layers that differ");
+    assert!(outcome.ranking.iter().all(|item| candidates.admits(&item.arch)));
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    let refused = |settings| {
+        quiet(&candidates, &MadeUpLoss::default(), &mut Store::in_memory(), &settings)
+            .expect_err("refused")
+            .to_string()
+    };
+    assert_eq!(
+        refused(Settings { population: 0, ..Settings::default() }),
+        "the search setting `population` is 0, expected at least 1"
+    );
+    assert_eq!(
+        refused(Settings { fresh: 1.5, ..Settings::default() }),
+        "the search setting `fresh` is 1.5, expected a number from 0 to 1"
+    );
+}
