@@ -221,6 +221,12 @@ impl Predictor {
         self.interval(arch, self.workload(), LEVEL)
     }
 
+    /// As [`Predictor::predict`], with the interval of another level, from 0 to 1.
+    #[must_use]
+    pub fn predict_at_level(&self, arch: &Architecture, level: f64) -> Prediction {
+        self.interval(arch, self.workload(), level)
+    }
+
     /// As [`Predictor::predict`], for any batch and sequence length within those the
     /// predictor was fitted for, and any level from 0 to 1.
     ///

@@ -1,13 +1,14 @@
-//! What a candidate must meet: a band of latencies.
+//! What a candidate must meet: a band of latencies, and limits on its size.
 
 use atb_predictor::Predictor;
-use atb_space::Architecture;
+use atb_space::{Architecture, Cost, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::SearchError;
 
-/// The band of predicted latencies that candidates lie in.
+/// What candidates must meet: a band of predicted latencies and limits on their size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The latency aimed at, in milliseconds.
     pub target_ms: f64,
@@ -16,19 +17,84 @@ pub struct Budget {
     pub low: f64,
     /// Upper end of the band, as a multiple of the target.
     pub high: f64,
+    /// If given, the upper end of the prediction's interval of this level (0 to 1) must
+    /// not lie above the band, instead of the prediction alone.
+    #[serde(default)]
+    pub level: Option<f64>,
+    /// Limits on the size.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Upper limits on the size of a model; those that are absent do not limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most parameters of the whole model, embeddings and pooler included.
+    pub parameters: Option<u64>,
+    /// Most bytes of the model file ([`Cost::file_bytes`]).
+    pub file_bytes: Option<u64>,
+    /// Most bytes of f32 weights and activations in memory during a run
+    /// ([`Cost::activation_bytes`]); a runtime adds its own buffers.
+    pub memory_bytes: Option<u64>,
+    /// Entries of the word embeddings.
+    pub vocabulary: usize,
+    /// Entries of the position embeddings.
+    pub positions: usize,
+    /// Bytes of a parameter in the file: 4 for f32, 2 for f16, 1 for int8.
+    pub bytes_per_parameter: usize,
+}
+
+impl Default for Limits {
+    /// No limit, and BERT's vocabulary and positions in f32.
+    fn default() -> Self {
+        Self {
+            parameters: None,
+            file_bytes: None,
+            memory_bytes: None,
+            vocabulary: 30_522,
+            positions: 512,
+            bytes_per_parameter: 4,
+        }
+    }
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.parameters.is_none() && self.file_bytes.is_none() && self.memory_bytes.is_none()
+    }
+
+    /// Whether an architecture run on `workload` keeps the limits. Grows with every size:
+    /// what keeps them does so with any size lowered.
+    #[must_use]
+    pub fn admit(&self, arch: &Architecture, workload: Workload) -> bool {
+        let (words, positions) = (self.vocabulary, self.positions);
+        let within = |limit: Option<u64>, value: &dyn Fn() -> u64| {
+            limit.is_none_or(|limit| value() <= limit)
+        };
+        within(self.parameters, &|| Cost::parameters(arch, words, positions))
+            && within(self.file_bytes, &|| {
+                Cost::file_bytes(arch, words, positions, self.bytes_per_parameter)
+            })
+            && within(self.memory_bytes, &|| {
+                Cost::file_bytes(arch, words, positions, 4) + Cost::activation_bytes(arch, workload)
+            })
+    }
 }
 
 impl Budget {
     /// The paper's band, 0.85 to 1.1 times `target_ms`.
     #[must_use]
     pub fn paper(target_ms: f64) -> Self {
-        Self { target_ms, low: 0.85, high: 1.1 }
+        Self { target_ms, low: 0.85, high: 1.1, level: None, limits: Limits::default() }
     }
 
     /// The band from 0.85 times `target_ms` up to it and not beyond.
     #[must_use]
     pub fn ceiling(target_ms: f64) -> Self {
-        Self { target_ms, low: 0.85, high: 1.0 }
+        Self { high: 1.0, ..Self::paper(target_ms) }
     }
 
     /// The latency that is `speedup` times lower than the one measured of `baseline` on
@@ -65,6 +131,25 @@ impl Budget {
         self.target_ms * self.high
     }
 
+    /// Whether an architecture meets the budget by what `predictor` says of it.
+    #[must_use]
+    pub fn admits(&self, predictor: &Predictor, arch: &Architecture) -> bool {
+        self.contains(predictor.latency_ms(arch)) && self.admits_in_band(predictor, arch)
+    }
+
+    /// The same for an architecture whose latency is known to lie in the band.
+    pub(crate) fn admits_in_band(&self, predictor: &Predictor, arch: &Architecture) -> bool {
+        self.limits.admit(arch, predictor.workload())
+            && self.level.is_none_or(|level| {
+                predictor.predict_at_level(arch, level).high_ms <= self.high_ms()
+            })
+    }
+
+    /// Whether being in the band is not all there is to meet.
+    pub(crate) fn goes_beyond_band(&self) -> bool {
+        self.level.is_some() || !self.limits.is_none()
+    }
+
     /// Whether a latency in milliseconds lies in the band, its ends included.
     #[must_use]
     pub fn contains(&self, latency_ms: f64) -> bool {
@@ -79,6 +164,13 @@ impl Budget {
             if !(value.is_finite() && value > 0.0) {
                 return Err(SearchError::Budget { what, value });
             }
+        }
+        if let Some(level) = self.level.filter(|level| !(0.0..1.0).contains(level)) {
+            return Err(SearchError::Setting {
+                key: "level",
+                value: level.to_string(),
+                expected: "a number from 0 to below 1",
+            });
         }
         if !(self.low >= 0.0 && self.low <= self.high) {
             let what = "the lower end of the latency band";

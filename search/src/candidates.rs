@@ -2,24 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use atb_predictor::{LatencyModel, Predictor, Rows};
-use atb_space::{Architecture, Layer, Space};
+use atb_predictor::Predictor;
+use atb_space::{Architecture, Space};
 use rand::{Rng, RngExt};
-use rayon::prelude::*;
 
-use crate::{Budget, SearchError};
-
-/// Candidates that differ in their intermediate size alone, neighbours on its grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    layers: u32,
-    hidden: u32,
-    heads: u32,
-    qkv: u32,
-    /// Index of the first intermediate size on the space's grid.
-    first: u32,
-    count: u32,
-}
+use crate::scan::{Run, scan};
+use crate::{Budget, LatencyHistogram, SearchError};
 
 /// All candidates of a search, found by predicting every architecture of the space whose
 /// layers are alike. They are kept as runs of neighbours, so that tens of millions take a
@@ -32,26 +20,7 @@ pub struct Candidates<'a> {
     runs: Vec<Run>,
     /// Number of candidates up to and including each run.
     ends: Vec<u64>,
-    scanned: u64,
-}
-
-/// What one worker finds.
-#[derive(Default)]
-struct Found {
-    runs: Vec<Run>,
-    /// The latency nearest to the band, and where it is.
-    nearest: Option<(f64, f64, Run)>,
-}
-
-impl Found {
-    fn join(mut self, other: Self) -> Self {
-        self.runs.extend(other.runs);
-        self.nearest = match (self.nearest, other.nearest) {
-            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
-            (a, b) => a.or(b),
-        };
-        self
-    }
+    histogram: LatencyHistogram,
 }
 
 impl<'a> Candidates<'a> {
@@ -68,51 +37,38 @@ impl<'a> Candidates<'a> {
     ) -> Result<Self, SearchError> {
         space.validate()?;
         budget.check()?;
-        let layers: Vec<usize> = space.layers.values().collect();
-        let attention: Vec<(usize, usize)> = space
-            .heads
-            .values()
-            .flat_map(|heads| space.qkv.sizes(heads).map(move |qkv| (heads, qkv)))
-            .collect();
-        let intermediates: Vec<usize> = space.intermediate.values().collect();
-        let hidden: Vec<usize> = space.hidden.values().collect();
-        let found = hidden
-            .par_iter()
-            .map(|&hidden| {
-                let rows = Rows {
-                    workload: predictor.workload(),
-                    hidden,
-                    layers: &layers,
-                    attention: &attention,
-                    intermediates: &intermediates,
-                };
-                scan_hidden(predictor.as_model(), &rows, budget)
-            })
-            .reduce(Found::default, Found::join);
+        let found = scan(space, predictor, budget);
         let candidates = Self {
             space: space.clone(),
             predictor,
             budget: *budget,
             ends: ends(&found.runs),
             runs: found.runs,
-            scanned: space.count_uniform(),
+            histogram: found.histogram,
         };
-        if let (true, Some((_, nearest_ms, run))) = (candidates.is_empty(), found.nearest) {
-            let too_slow = nearest_ms > budget.high_ms();
-            return Err(SearchError::NothingInBand {
-                space: space.name.clone(),
-                low_ms: budget.low_ms(),
-                high_ms: budget.high_ms(),
-                nearest: candidates.arch(run, 0).map_or_else(String::new, |arch| arch.id()),
-                nearest_ms,
-                hint: if too_slow {
-                    "raise the budget, or let the space hold smaller architectures"
-                } else {
-                    "lower the budget, widen the band, or let the space hold other architectures"
-                },
-            });
+        if !candidates.is_empty() {
+            return Ok(candidates);
         }
-        Ok(candidates)
+        let (low_ms, high_ms) = (budget.low_ms(), budget.high_ms());
+        let (nearest_ms, run) = match found.nearest {
+            Some((_, nearest_ms, run)) if found.in_band == 0 => (nearest_ms, run),
+            _ => {
+                let (space, in_band) = (space.name.clone(), found.in_band);
+                return Err(SearchError::NothingWithinLimits { in_band, space, low_ms, high_ms });
+            }
+        };
+        Err(SearchError::NothingInBand {
+            space: space.name.clone(),
+            low_ms,
+            high_ms,
+            nearest: run.arch(space, 0).map_or_else(String::new, |arch| arch.id()),
+            nearest_ms,
+            hint: if nearest_ms > high_ms {
+                "raise the budget, or let the space hold smaller architectures"
+            } else {
+                "lower the budget, widen the band, or let the space hold other architectures"
+            },
+        })
     }
 
     /// Number of candidates.
@@ -130,7 +86,32 @@ impl<'a> Candidates<'a> {
     /// Number of architectures that were predicted to find them.
     #[must_use]
     pub fn scanned(&self) -> u64 {
-        self.scanned
+        self.histogram.total()
+    }
+
+    /// How the predicted latencies of the whole space are distributed.
+    #[must_use]
+    pub fn histogram(&self) -> &LatencyHistogram {
+        &self.histogram
+    }
+
+    /// The `count` candidates of the highest `score`, highest first; `score` gets every
+    /// candidate once.
+    pub fn best_by(
+        &self,
+        count: usize,
+        score: impl Fn(&Architecture) -> f64,
+    ) -> Vec<(f64, Architecture)> {
+        let mut kept: Vec<(f64, Architecture)> = Vec::new();
+        for arch in self.iter() {
+            let score = score(&arch);
+            if kept.len() < count || kept.last().is_some_and(|(lowest, _)| score > *lowest) {
+                let place = kept.partition_point(|(other, _)| *other >= score);
+                kept.insert(place, (score, arch));
+                kept.truncate(count);
+            }
+        }
+        kept
     }
 
     /// The space they come from.
@@ -152,14 +133,14 @@ impl<'a> Candidates<'a> {
         let place = self.ends.partition_point(|end| *end <= index);
         let run = *self.runs.get(place)?;
         let before = if place == 0 { 0 } else { self.ends[place - 1] };
-        self.arch(run, u32::try_from(index - before).ok()?)
+        run.arch(&self.space, u32::try_from(index - before).ok()?)
     }
 
     /// All candidates.
     pub fn iter(&self) -> impl Iterator<Item = Architecture> + '_ {
-        self.runs
-            .iter()
-            .flat_map(move |run| (0..run.count).filter_map(move |offset| self.arch(*run, offset)))
+        self.runs.iter().flat_map(move |run| {
+            (0..run.count).filter_map(move |offset| run.arch(&self.space, offset))
+        })
     }
 
     /// A candidate that `seen` does not know, uniform among all as long as few are known;
@@ -178,10 +159,10 @@ impl<'a> Candidates<'a> {
     }
 
     /// Whether an architecture could be a candidate: in the space, per-layer values
-    /// included where it allows them, and its predicted latency in the band.
+    /// included where it allows them, and within the budget.
     #[must_use]
     pub fn admits(&self, arch: &Architecture) -> bool {
-        self.space.check(arch).is_ok() && self.budget.contains(self.latency_ms(arch))
+        self.space.check(arch).is_ok() && self.budget.admits(self.predictor, arch)
     }
 
     /// Predicted latency, in milliseconds.
@@ -210,25 +191,12 @@ impl<'a> Candidates<'a> {
             return None;
         }
         let follows = |offset: &u32| {
-            let intermediate = self.intermediate(run, *offset) as f64;
+            let intermediate = run.intermediate(&self.space, *offset) as f64;
             times(1.6..=1.9).contains(&intermediate)
         };
         let first = (0..run.count).find(follows)?;
         let count = (first..run.count).take_while(follows).count() as u32;
         Some(Run { first: run.first + first, count, ..run })
-    }
-
-    fn intermediate(&self, run: Run, offset: u32) -> usize {
-        self.space.intermediate.value((run.first + offset) as usize)
-    }
-
-    fn arch(&self, run: Run, offset: u32) -> Option<Architecture> {
-        let layer = Layer {
-            intermediate: self.intermediate(run, offset),
-            heads: run.heads as usize,
-            qkv: run.qkv as usize,
-        };
-        Architecture::uniform(run.layers as usize, run.hidden as usize, layer).ok()
     }
 }
 
@@ -240,37 +208,4 @@ fn ends(runs: &[Run]) -> Vec<u64> {
             total
         })
         .collect()
-}
-
-fn scan_hidden(model: &dyn LatencyModel, rows: &Rows<'_>, budget: &Budget) -> Found {
-    let (low_ms, high_ms) = (budget.low_ms(), budget.high_ms());
-    let mut found = Found::default();
-    model.scan(rows, &mut |layers, attention, latencies| {
-        let (heads, qkv) = rows.attention[attention];
-        let run = |first: usize, count: usize| Run {
-            layers: rows.layers[layers] as u32,
-            hidden: rows.hidden as u32,
-            heads: heads as u32,
-            qkv: qkv as u32,
-            first: first as u32,
-            count: count as u32,
-        };
-        let inside = |latency: &f64| (low_ms..=high_ms).contains(latency);
-        let mut from = 0;
-        while let Some(skipped) = latencies[from..].iter().position(inside) {
-            let first = from + skipped;
-            let count = latencies[first..].iter().take_while(|latency| inside(latency)).count();
-            found.runs.push(run(first, count));
-            from = first + count;
-        }
-        if found.runs.is_empty() {
-            for (index, latency) in latencies.iter().enumerate() {
-                let distance = (low_ms - latency).max(latency - high_ms);
-                if found.nearest.is_none_or(|(nearest, ..)| distance < nearest) {
-                    found.nearest = Some((distance, *latency, run(index, 1)));
-                }
-            }
-        }
-    });
-    found
 }

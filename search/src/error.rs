@@ -64,6 +64,22 @@ pub enum SearchError {
         /// What to do.
         hint: &'static str,
     },
+    /// architectures in the band, none of which keeps the limits
+    #[error(
+        "of {in_band} architectures of the space `{space}` with {low_ms:.3} to {high_ms:.3} ms none \
+         keeps the limits on parameters, file size, memory or the interval's upper end; hint: \
+         lower the latency budget or raise the limits"
+    )]
+    NothingWithinLimits {
+        /// How many have a predicted latency in the band.
+        in_band: u64,
+        /// The space's name.
+        space: String,
+        /// Lower end of the band, in milliseconds.
+        low_ms: f64,
+        /// Upper end of the band, in milliseconds.
+        high_ms: f64,
+    },
     /// a strategy's rule that leaves nothing
     #[error(
         "none of the {candidates} candidates follows the rule 1.6 dm <= df <= 1.9 dm and 0.7 dm <= \

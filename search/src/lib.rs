@@ -62,14 +62,16 @@ mod error;
 mod evaluate;
 mod fitness;
 mod mutation;
+mod scan;
 mod search;
 mod store;
 
-pub use budget::Budget;
+pub use budget::{Budget, Limits};
 pub use candidates::Candidates;
 pub use error::{SearchError, StoreError};
 pub use evaluate::{Evaluated, Observer, Progress};
 pub use fitness::{EvaluationError, Fitness};
 pub use mutation::{Gene, Mutation};
+pub use scan::LatencyHistogram;
 pub use search::{Outcome, Settings, Strategy, pareto_front, search};
 pub use store::Store;

@@ -5,9 +5,9 @@ mod common;
 use std::sync::atomic::Ordering;
 
 use atb_search::{
-    Budget, Candidates, Evaluated, Outcome, SearchError, Settings, Store, Strategy, search,
+    Budget, Candidates, Evaluated, Limits, Outcome, SearchError, Settings, Store, Strategy, search,
 };
-use atb_space::{Architecture, Range, Space};
+use atb_space::{Architecture, Cost, Range, Space};
 use common::{MadeUpLoss, predictor, space};
 
 fn quiet(
@@ -45,6 +45,62 @@ fn candidates_are_exactly_the_architectures_in_the_band() {
     };
     assert_eq!(fast.len(), expected.iter().filter(follows).count() as u64);
     assert!(!fast.is_empty() && fast.iter().all(|arch| follows(&&arch)));
+}
+
+#[test]
+fn limits_and_the_intervals_upper_end_narrow_the_candidates() {
+    let space = space();
+    let predictor = predictor(&space);
+    let all = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    let narrowed = |limits, level| {
+        let budget = Budget { limits, level, ..Budget::paper(12.0) };
+        let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
+        let expected = all.iter().filter(|arch| budget.admits(&predictor, arch)).count() as u64;
+        assert_eq!(candidates.len(), expected);
+        assert!(expected > 0 && expected < all.len(), "{expected} of {}", all.len());
+        candidates.iter().collect::<Vec<Architecture>>()
+    };
+    let parameters = |arch: &Architecture| Cost::parameters(arch, 30_522, 512);
+    let limit = Limits { parameters: Some(25_000_000), ..Limits::default() };
+    assert!(narrowed(limit, None).iter().all(|arch| parameters(arch) <= 25_000_000));
+    let limit =
+        Limits { file_bytes: Some(40_000_000), bytes_per_parameter: 2, ..Limits::default() };
+    assert!(narrowed(limit, None).iter().all(|arch| parameters(arch) <= 20_000_000));
+    let limit = Limits { memory_bytes: Some(100_000_000), ..Limits::default() };
+    assert!(narrowed(limit, None).iter().all(|arch| parameters(arch) < 25_000_000));
+    assert!(
+        narrowed(Limits::default(), Some(0.9))
+            .iter()
+            .all(|arch| predictor.predict(arch).high_ms <= 12.0 * 1.1)
+    );
+
+    let limits = Limits { parameters: Some(1_000), ..Limits::default() };
+    let error = Candidates::scan(&space, &predictor, &Budget { limits, ..Budget::paper(12.0) })
+        .expect_err("nothing is that small")
+        .to_string();
+    assert!(
+        error.starts_with(&format!("of {} architectures of the space `kd`", all.len()))
+            && error.contains("with 10.200 to 13.200 ms none keeps the limits on parameters"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_largest_candidates_and_the_histogram_agree_with_a_plain_count() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    let size = |arch: &Architecture| Cost::encoder_parameters(arch) as f64;
+    let mut sizes: Vec<f64> = candidates.iter().map(|arch| size(&arch)).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    let largest = candidates.best_by(5, size);
+    assert_eq!(largest.iter().map(|(score, _)| *score).collect::<Vec<_>>(), sizes[..5]);
+    let latencies: Vec<f64> =
+        space.enumerate_uniform().map(|arch| predictor.latency_ms(&arch)).collect();
+    for (low_ms, high_ms, count) in candidates.histogram().bins() {
+        let inside = |latency: &&f64| (low_ms..high_ms).contains(*latency);
+        assert_eq!(latencies.iter().filter(inside).count() as u64, count);
+    }
 }
 
 #[test]
@@ -155,7 +211,7 @@ fn a_search_ends_when_every_candidate_is_evaluated() {
         ..space()
     };
     let predictor = predictor(&common::space());
-    let budget = Budget { target_ms: 3.0, low: 0.95, high: 1.05 };
+    let budget = Budget { low: 0.95, high: 1.05, ..Budget::paper(3.0) };
     let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
     assert!((5..60).contains(&candidates.len()), "{}", candidates.len());
     let mut heard = Vec::new();

@@ -50,6 +50,37 @@ impl Cost {
         embeddings + Self::encoder_parameters(arch) + hidden * hidden + hidden
     }
 
+    /// Bytes of the model's file: its parameters at `bytes_per_parameter` (4 for f32, 2 for
+    /// f16, 1 for int8). Names and shapes add a few kilobytes.
+    #[must_use]
+    pub fn file_bytes(
+        arch: &Architecture,
+        vocabulary: usize,
+        positions: usize,
+        bytes_per_parameter: usize,
+    ) -> u64 {
+        Self::parameters(arch, vocabulary, positions) * bytes_per_parameter as u64
+    }
+
+    /// Bytes of f32 activations that are alive at once where one run needs most: the
+    /// residual beside either q, k, v and the attention scores, or the intermediate
+    /// elements, of its widest layer. A runtime adds its own buffers.
+    #[must_use]
+    pub fn activation_bytes(arch: &Architecture, workload: Workload) -> u64 {
+        let Workload { batch, sequence } = workload;
+        let tokens = (batch * sequence) as u64;
+        let widest = arch
+            .layers()
+            .iter()
+            .map(|layer| {
+                let scores = layer.heads as u64 * sequence as u64;
+                (3 * layer.qkv as u64 + scores).max((layer.intermediate + arch.hidden()) as u64)
+            })
+            .max()
+            .unwrap_or(0);
+        4 * tokens * (arch.hidden() as u64 + widest)
+    }
+
     /// Floating-point operations of one run of the matrix products: two for each
     /// multiply-add of the projections, the attention products, the feed-forward block
     /// and the pooler.
@@ -76,6 +107,20 @@ mod tests {
     fn bert_base_has_its_published_size() {
         // 109,482,240 parameters: the number quoted for bert-base-uncased with its pooler.
         assert_eq!(Cost::parameters(&Architecture::bert_base(), 30_522, 512), 109_482_240);
+    }
+
+    #[test]
+    fn bytes_by_hand() {
+        let arch: Architecture = "1-20-100-2-14".parse().expect("parses");
+        // (10 + 4 + 2) x 20 + 40 embeddings; 3 x (280 + 14) + 280 + 20 attention;
+        // 2000 + 100 + 2000 + 20 feed-forward; 80 LayerNorm; 420 pooler.
+        let parameters = 360 + 1182 + 4120 + 80 + 420;
+        assert_eq!(Cost::parameters(&arch, 10, 4), parameters);
+        assert_eq!(Cost::file_bytes(&arch, 10, 4, 2), 2 * parameters);
+        // The feed-forward block needs most while sequences are short, the scores later.
+        let bytes = |sequence| Cost::activation_bytes(&arch, Workload { batch: 3, sequence });
+        assert_eq!(bytes(10), 4 * 30 * (20 + 100 + 20));
+        assert_eq!(bytes(100), 4 * 300 * (20 + 3 * 14 + 2 * 100));
     }
 
     #[test]
