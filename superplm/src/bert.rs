@@ -1,10 +1,11 @@
 //! BERT's forward pass over the parameters of one architecture.
 //!
-//! Built from candle operations that all have gradients.
+//! Built from operations that all have gradients: candle's and those of [`crate::ops`].
 
 use atb_space::{Architecture, Layer};
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
+use crate::ops;
 use crate::parameters::{LayerParameters, Linear, Norm, Parameters};
 
 type Result<T> = candle_core::Result<T>;
@@ -47,6 +48,17 @@ pub struct Output {
     pub pooled: Option<Tensor>,
 }
 
+impl Output {
+    /// The values of the last hidden state and of the pooler's output, row by row.
+    ///
+    /// # Errors
+    /// [`PlmError::Candle`](crate::PlmError) if a tensor cannot be read out.
+    pub fn values(&self) -> std::result::Result<(Vec<f32>, Option<Vec<f32>>), crate::PlmError> {
+        let read = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        Ok((read(&self.hidden)?, self.pooled.as_ref().map(read).transpose()?))
+    }
+}
+
 /// Runs `parameters`, which are those of `arch` (embedding tables may be wider), on a batch.
 pub(crate) fn forward(
     parameters: &Parameters,
@@ -56,26 +68,24 @@ pub(crate) fn forward(
 ) -> Result<Output> {
     let (rows, sequence) = batch.mask.dims2()?;
     let hidden_size = arch.hidden();
+    let norm =
+        |x: &Tensor, norm: &Norm| ops::layer_norm(x, &norm.weight, &norm.bias, layer_norm_eps);
     let words = lookup(&parameters.word_embeddings, &batch.input_ids, hidden_size)?;
     let types = lookup(&parameters.token_type_embeddings, &batch.token_type_ids, hidden_size)?;
     let positions =
         parameters.position_embeddings.narrow(0, 0, sequence)?.narrow(1, 0, hidden_size)?;
-    let embedded = (words + types)?
-        .reshape((rows, sequence, hidden_size))?
-        .broadcast_add(&positions)?
-        .reshape((rows * sequence, hidden_size))?;
-    let mut hidden = layer_norm(&embedded, &parameters.embedding_norm, layer_norm_eps)?;
+    let mut hidden = norm(&ops::add3(&words, &types, &positions)?, &parameters.embedding_norm)?;
 
-    let penalty = batch.mask.affine(-MASKED, MASKED)?.reshape((rows, 1, 1, sequence))?;
+    let penalty = batch.mask.affine(-MASKED, MASKED)?;
     let mut scores = None;
     for (layer, shape) in parameters.layers.iter().zip(arch.layers()) {
         let shape = AttentionShape { rows, sequence, layer: *shape };
         let (attended, layer_scores) = attention(layer, &shape, &hidden, &penalty)?;
-        let attended = (linear(&attended, &layer.attention_output)? + &hidden)?;
-        let attended = layer_norm(&attended, &layer.attention_norm, layer_norm_eps)?;
-        let inner = linear(&attended, &layer.intermediate)?.gelu_erf()?;
-        let output = (linear(&inner, &layer.output)? + attended)?;
-        hidden = layer_norm(&output, &layer.output_norm, layer_norm_eps)?;
+        let attended = add_linear(&hidden, &attended, &layer.attention_output)?;
+        let attended = norm(&attended, &layer.attention_norm)?;
+        let inner = attended.matmul(&layer.intermediate.weight.t()?)?;
+        let inner = ops::bias_gelu(&inner, &layer.intermediate.bias)?;
+        hidden = norm(&add_linear(&attended, &inner, &layer.output)?, &layer.output_norm)?;
         scores = Some(layer_scores);
     }
     let attention_scores =
@@ -83,7 +93,10 @@ pub(crate) fn forward(
 
     let hidden = hidden.reshape((rows, sequence, hidden_size))?;
     let pooled = match &parameters.pooler {
-        Some(pooler) => Some(linear(&hidden.narrow(1, 0, 1)?.squeeze(1)?, pooler)?.tanh()?),
+        Some(pooler) => {
+            let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
+            Some(linear(&first, pooler, 1.0)?.tanh()?)
+        }
         None => None,
     };
     Ok(Output { hidden, attention_scores, pooled })
@@ -110,38 +123,30 @@ fn attention(
 ) -> Result<(Tensor, Tensor)> {
     let AttentionShape { rows, sequence, layer: Layer { heads, qkv, .. } } = *shape;
     let head_size = qkv / heads;
-    let by_head = |projection: &Linear| {
-        linear(hidden, projection)?
+    let by_head = |projection: &Linear, scale: f64| {
+        linear(hidden, projection, scale)?
             .reshape((rows, sequence, heads, head_size))?
             .transpose(1, 2)?
             .contiguous()
     };
-    let (query, key, value) =
-        (by_head(&layer.query)?, by_head(&layer.key)?, by_head(&layer.value)?);
-    let scores = (query.matmul(&key.t()?)? * (1.0 / (head_size as f64).sqrt()))?;
-    let probabilities = softmax(&scores.broadcast_add(penalty)?)?;
-    let attended =
-        probabilities.matmul(&value)?.transpose(1, 2)?.reshape((rows * sequence, qkv))?;
+    // Scaling the queries scales the scores, which are many more.
+    let query = by_head(&layer.query, 1.0 / (head_size as f64).sqrt())?;
+    let (key, value) = (by_head(&layer.key, 1.0)?, by_head(&layer.value, 1.0)?);
+    let scores = query.matmul(&key.t()?)?;
+    let attended = ops::masked_softmax(&scores, penalty)?
+        .matmul(&value)?
+        .transpose(1, 2)?
+        .reshape((rows * sequence, qkv))?;
     Ok((attended, scores))
 }
 
-/// `x W^T + b` for `x` of `[rows, inputs]`.
-fn linear(x: &Tensor, linear: &Linear) -> Result<Tensor> {
-    x.matmul(&linear.weight.t()?)?.broadcast_add(&linear.bias)
+/// `(x W^T + b) * scale` for `x` of `[rows, inputs]`.
+fn linear(x: &Tensor, linear: &Linear, scale: f64) -> Result<Tensor> {
+    ops::add_bias(&x.matmul(&linear.weight.t()?)?, &linear.bias, scale)
 }
 
-fn layer_norm(x: &Tensor, norm: &Norm, eps: f64) -> Result<Tensor> {
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    centred
-        .broadcast_div(&(variance + eps)?.sqrt()?)?
-        .broadcast_mul(&norm.weight)?
-        .broadcast_add(&norm.bias)
-}
-
-/// Softmax over the last axis.
-fn softmax(x: &Tensor) -> Result<Tensor> {
-    let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
-    let exponentials = shifted.exp()?;
-    exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
+/// `residual + x W^T + b`.
+fn add_linear(residual: &Tensor, x: &Tensor, linear: &Linear) -> Result<Tensor> {
+    let product = x.matmul(&linear.weight.t()?)?;
+    ops::add3(&product, residual, &linear.bias.unsqueeze(0)?)
 }

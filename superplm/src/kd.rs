@@ -11,9 +11,10 @@
 //!
 //! So padding changes neither: the loss of a text does not depend on how it is batched.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::bert::Output;
+use crate::ops;
 
 /// Sums of squared differences over a batch and the number of values they are over.
 ///
@@ -59,25 +60,20 @@ impl KdLoss {
             ),
             None => student.hidden.pad_with_zeros(2, 0, width - student_width)?,
         };
-        let hidden_sum =
-            (projected - &teacher.hidden)?.broadcast_mul(&mask.unsqueeze(2)?)?.sqr()?.sum_all()?;
-
+        let hidden_sum = ops::masked_squared_error(&projected, &teacher.hidden, mask)?;
         let heads = student.attention_scores.dim(1)?.min(teacher.attention_scores.dim(1)?);
-        let pairs = mask.unsqueeze(2)?.matmul(&mask.unsqueeze(1)?)?.unsqueeze(1)?;
-        let attention_sum = (student.attention_scores.narrow(1, 0, heads)?
-            - teacher.attention_scores.narrow(1, 0, heads)?)?
-        .broadcast_mul(&pairs)?
-        .sqr()?
-        .sum_all()?;
-
-        let count = |mask: &Tensor| -> candle_core::Result<f64> {
-            Ok(f64::from(mask.to_device(&Device::Cpu)?.sum_all()?.to_scalar::<f32>()?))
-        };
+        let attention_sum = ops::masked_squared_error(
+            &student.attention_scores.narrow(1, 0, heads)?,
+            &teacher.attention_scores.narrow(1, 0, heads)?,
+            mask,
+        )?;
+        let tokens: Vec<f32> = mask.sum(1)?.to_vec1()?;
+        let tokens = tokens.into_iter().map(f64::from);
         Ok(Self {
             hidden_sum,
-            hidden_count: count(mask)? * width as f64,
+            hidden_count: tokens.clone().sum::<f64>() * width as f64,
             attention_sum,
-            attention_count: count(&pairs)? * heads as f64,
+            attention_count: tokens.map(|n| n * n).sum::<f64>() * heads as f64,
         })
     }
 

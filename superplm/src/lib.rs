@@ -33,6 +33,7 @@ mod extract;
 mod fitness;
 mod kd;
 mod model;
+mod ops;
 mod parameters;
 
 pub use bert::Output;
