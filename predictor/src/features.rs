@@ -1,75 +1,89 @@
-//! The analytic features of the structured model: what the parts of an encoder cost, up to
-//! a factor that is fitted.
+//! The analytic features of the structured model: what an encoder computes, counted; what
+//! each of it costs is fitted.
 //!
-//! Every feature is a count of operations or bytes of one kind. The features come in four
-//! blocks by what they depend on, so that the latency of an architecture is
-//! `embedding(dm) + sum over layers of (normalisation(dm) + attention(dm, h, dq) +
-//! feed_forward(dm, df))`. The products appear three times: as they are, and with their
-//! sizes rounded up to the rows and to the columns of the matrix kernel's tile, since
-//! which operand is packed along which side is the runtime's choice.
+//! The features come in parts by what they depend on, so that the latency of an
+//! architecture is `embedding(dm) + sum over layers of (normalisation(dm) +
+//! attention(dm, h, dq) + feed_forward(dm, df))`. They are few on purpose: with thirty
+//! measurements every further one costs more accuracy than it brings.
 
-use atb_space::{Layer, Workload};
+use atb_measurements::{AgentContext, DeviceContext};
+use atb_space::{Architecture, Workload};
+use serde::{Deserialize, Serialize};
 
-/// What the features know of the run besides the architecture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Setting {
-    /// Rows and columns of the matrix kernel's tile.
-    pub(crate) tile: (usize, usize),
-    /// Batch and sequence length.
-    pub(crate) workload: Workload,
+/// What the features know of the device and its runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Rows of the matrix kernel's tile: the weights' output sizes are rounded up to it.
+    pub tile_rows: usize,
+    /// Elements that the LayerNorm routine takes at a time; rows of another length than a
+    /// multiple of it take a slower one.
+    pub row_chunk: usize,
 }
 
-/// The block of an encoder that a feature belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Block {
-    /// Once a model: embeddings, pooler and the cost of a call.
-    Embedding,
-    /// Once a layer: LayerNorm, residuals and the cost of a layer's operators.
-    Normalisation,
-    /// Once a layer: projections, scores, softmax.
-    Attention,
-    /// Once a layer: the two products and GELU.
-    FeedForward,
+impl Machine {
+    /// What is known from a measurement file's header.
+    ///
+    /// The row chunk is that of tract's LayerNorm routines: 64 elements with AVX-512, 32
+    /// with FMA, 16 on aarch64.
+    #[must_use]
+    pub fn of(device: &DeviceContext, agent: &AgentContext) -> Self {
+        let row_chunk = match device.isa.as_str() {
+            "x86_64" if agent.kernel.starts_with("avx512") => 64,
+            "x86_64" => 32,
+            "aarch64" => 16,
+            _ => 1,
+        };
+        Self { tile_rows: agent.tile.0.max(1), row_chunk }
+    }
 }
 
-pub(crate) const EMBEDDING: usize = 3;
-pub(crate) const NORMALISATION: usize = 2;
-pub(crate) const ATTENTION: usize = 9;
-pub(crate) const FEED_FORWARD: usize = 5;
-/// Number of all features.
-pub(crate) const COUNT: usize = EMBEDDING + NORMALISATION + ATTENTION + FEED_FORWARD;
+impl Default for Machine {
+    /// Nothing is rounded.
+    fn default() -> Self {
+        Self { tile_rows: 1, row_chunk: 1 }
+    }
+}
 
-/// Names of the features, block after block; the keys of the coefficients in the file.
+/// Number of features.
+pub(crate) const COUNT: usize = 13;
+
+/// Names of the features: the keys of the coefficients in a predictor file.
 pub(crate) const NAMES: [&str; COUNT] = [
     "call",
     "embedding_elements",
-    "pooler_product",
     "layer",
     "hidden_elements",
-    "projections",
-    "projections_by_tile_rows",
-    "projections_by_tile_columns",
+    "ragged_hidden_elements",
+    "products",
     "attention_products",
-    "attention_products_by_tile_rows",
-    "attention_products_by_tile_columns",
-    "qkv_elements",
     "softmax_elements",
-    "projection_weights",
-    "feed_forward_products",
-    "feed_forward_products_by_tile_rows",
-    "feed_forward_products_by_tile_columns",
     "intermediate_elements",
-    "feed_forward_weights",
+    "intermediate_bytes_over_512_kib",
+    "intermediate_bytes_over_1_mib",
+    "intermediate_bytes_over_2_mib",
+    "weights",
 ];
 
-/// The block of the feature with this index, and its place in the block.
-pub(crate) fn block_of(index: usize) -> Block {
-    match index {
-        _ if index < EMBEDDING => Block::Embedding,
-        _ if index < EMBEDDING + NORMALISATION => Block::Normalisation,
-        _ if index < EMBEDDING + NORMALISATION + ATTENTION => Block::Attention,
-        _ => Block::FeedForward,
-    }
+/// Index of the first feature of each part; they are laid out as [`NAMES`] is.
+const EMBEDDING: usize = 0;
+const NORMALISATION: usize = 2;
+const PRODUCTS: usize = 5;
+const ATTENTION: usize = 6;
+const FEED_FORWARD: usize = 8;
+const WEIGHTS: usize = 12;
+
+/// Cache sizes beyond which intermediate activations may cost more, in bytes.
+const CACHES: [f64; 3] = [524_288.0, 1_048_576.0, 2_097_152.0];
+
+/// Feature values, or what each costs.
+pub(crate) type Features = [f64; COUNT];
+
+/// A machine and a shape of input: all that features depend on besides the architecture.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) machine: Machine,
+    pub(crate) workload: Workload,
 }
 
 impl Setting {
@@ -77,123 +91,145 @@ impl Setting {
         (self.workload.batch * self.workload.sequence) as f64
     }
 
-    fn up(size: usize, to: usize) -> f64 {
-        size.next_multiple_of(to.max(1)) as f64
+    /// A product with a weight of `inputs` by `outputs`: multiply-adds with the outputs
+    /// rounded up to the tile.
+    fn product(self, inputs: usize, outputs: usize) -> f64 {
+        self.tokens() * inputs as f64 * outputs.next_multiple_of(self.machine.tile_rows) as f64
     }
 
-    /// Features that occur once a model of the hidden size `hidden`.
-    pub(crate) fn embedding(self, hidden: usize) -> [f64; EMBEDDING] {
-        let dm = hidden as f64;
-        [1.0, self.tokens() * dm, self.workload.batch as f64 * dm * dm]
+    /// What occurs once a model: the call and the embeddings.
+    pub(crate) fn embedding(self, hidden: usize) -> Features {
+        let mut features = [0.0; COUNT];
+        features[EMBEDDING] = 1.0;
+        features[EMBEDDING + 1] = self.tokens() * hidden as f64;
+        features
     }
 
-    /// Features of a layer that depend on the hidden size alone.
-    pub(crate) fn normalisation(self, hidden: usize) -> [f64; NORMALISATION] {
-        [1.0, self.tokens() * hidden as f64]
+    /// What occurs once a layer and depends on the hidden size alone: the calls of its
+    /// operators, LayerNorm and residuals.
+    pub(crate) fn normalisation(self, hidden: usize) -> Features {
+        let mut features = [0.0; COUNT];
+        let elements = self.tokens() * hidden as f64;
+        features[NORMALISATION] = 1.0;
+        features[NORMALISATION + 1] = elements;
+        if !hidden.is_multiple_of(self.machine.row_chunk) {
+            features[NORMALISATION + 2] = elements;
+        }
+        features
     }
 
-    /// Features of one layer's attention.
-    pub(crate) fn attention(self, hidden: usize, heads: usize, qkv: usize) -> [f64; ATTENTION] {
-        let (tokens, sequence) = (self.tokens(), self.workload.sequence as f64);
-        let (dm, dq, h) = (hidden as f64, qkv as f64, heads as f64);
-        let head_size = qkv / heads.max(1);
-        let projections =
-            |to| tokens * (3.0 * dm * Self::up(qkv, to) + dq * Self::up(hidden, to)) / 4.0;
-        let products = |to| tokens * sequence * h * Self::up(head_size, to);
-        let (rows, columns) = self.tile;
-        [
-            projections(1),
-            projections(rows),
-            projections(columns),
-            products(1),
-            products(rows),
-            products(columns),
-            tokens * dq,
-            tokens * sequence * h,
-            dm * dq,
-        ]
+    /// One layer's attention: four projections, scores and context, softmax.
+    pub(crate) fn attention(self, hidden: usize, heads: usize, qkv: usize) -> Features {
+        let mut features = [0.0; COUNT];
+        let pairs = self.tokens() * self.workload.sequence as f64;
+        features[PRODUCTS] = 3.0 * self.product(hidden, qkv) + self.product(qkv, hidden);
+        features[ATTENTION] = 2.0 * pairs * qkv as f64;
+        features[ATTENTION + 1] = pairs * heads as f64;
+        features[WEIGHTS] = 4.0 * (hidden * qkv) as f64;
+        features
     }
 
-    /// Features of one layer's feed-forward block.
-    pub(crate) fn feed_forward(self, hidden: usize, intermediate: usize) -> [f64; FEED_FORWARD] {
-        let tokens = self.tokens();
-        let (dm, df) = (hidden as f64, intermediate as f64);
-        let products =
-            |to| tokens * (dm * Self::up(intermediate, to) + df * Self::up(hidden, to)) / 2.0;
-        let (rows, columns) = self.tile;
-        [products(1), products(rows), products(columns), tokens * df, dm * df]
+    /// One layer's feed-forward block: two products and GELU.
+    pub(crate) fn feed_forward(self, hidden: usize, intermediate: usize) -> Features {
+        let mut features = [0.0; COUNT];
+        let elements = self.tokens() * intermediate as f64;
+        features[PRODUCTS] =
+            self.product(hidden, intermediate) + self.product(intermediate, hidden);
+        features[FEED_FORWARD] = elements;
+        for (place, cache) in CACHES.into_iter().enumerate() {
+            features[FEED_FORWARD + 1 + place] = (4.0 * elements - cache).max(0.0);
+        }
+        features[WEIGHTS] = 2.0 * (hidden * intermediate) as f64;
+        features
     }
 
-    /// All features of an encoder, in the order of [`NAMES`]: those of a layer summed over
-    /// the layers.
-    pub(crate) fn of(self, hidden: usize, layers: &[Layer]) -> [f64; COUNT] {
-        let mut all = [0.0; COUNT];
-        let (embedding, rest) = all.split_at_mut(EMBEDDING);
-        let (normalisation, rest) = rest.split_at_mut(NORMALISATION);
-        let (attention, feed_forward) = rest.split_at_mut(ATTENTION);
-        embedding.copy_from_slice(&self.embedding(hidden));
-        for layer in layers {
-            add(normalisation, &self.normalisation(hidden));
-            add(attention, &self.attention(hidden, layer.heads, layer.qkv));
-            add(feed_forward, &self.feed_forward(hidden, layer.intermediate));
+    /// All features of an architecture.
+    pub(crate) fn of(self, arch: &Architecture) -> Features {
+        let hidden = arch.hidden();
+        let mut all = self.embedding(hidden);
+        for layer in arch.layers() {
+            for part in [
+                self.normalisation(hidden),
+                self.attention(hidden, layer.heads, layer.qkv),
+                self.feed_forward(hidden, layer.intermediate),
+            ] {
+                for (sum, value) in all.iter_mut().zip(part) {
+                    *sum += value;
+                }
+            }
         }
         all
     }
 }
 
-fn add(sums: &mut [f64], values: &[f64]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
-    }
+/// Whether a feature can be told from the others only by measuring several batches or
+/// sequence lengths.
+pub(crate) fn needs_several_workloads(index: usize) -> bool {
+    index == WEIGHTS
 }
 
 #[cfg(test)]
 mod tests {
-    use atb_space::Architecture;
-
     use super::*;
+
+    fn named(features: &Features, name: &str) -> f64 {
+        features[NAMES.iter().position(|known| *known == name).expect("a feature")]
+    }
 
     #[test]
     fn features_by_hand() {
-        let setting = Setting { tile: (16, 6), workload: Workload { batch: 2, sequence: 10 } };
-        let arch: Architecture = "1-20-30-2-14".parse().expect("parses");
-        let features = setting.of(arch.hidden(), arch.layers());
-        let named = |name| {
-            let place = NAMES.iter().position(|known| *known == name).expect("a feature");
-            features[place]
+        let setting = Setting {
+            machine: Machine { tile_rows: 16, row_chunk: 64 },
+            workload: Workload { batch: 2, sequence: 10 },
         };
-        assert_eq!(named("call"), 1.0);
-        assert_eq!(named("embedding_elements"), 20.0 * 20.0);
-        assert_eq!(named("pooler_product"), 2.0 * 400.0);
-        assert_eq!(named("projections"), 20.0 * 20.0 * 14.0);
-        // Three products of 20 x 14, rounded to 16 rows, and one of 14 x 20, to 32.
-        assert_eq!(
-            named("projections_by_tile_rows"),
-            20.0 * (3.0 * 20.0 * 16.0 + 14.0 * 32.0) / 4.0
-        );
-        // Heads of 7, rounded to 12 columns.
-        assert_eq!(named("attention_products_by_tile_columns"), 20.0 * 10.0 * 2.0 * 12.0);
-        assert_eq!(named("softmax_elements"), 20.0 * 10.0 * 2.0);
-        assert_eq!(named("feed_forward_products"), 20.0 * 20.0 * 30.0);
-        assert_eq!(
-            named("feed_forward_products_by_tile_columns"),
-            20.0 * (20.0 * 30.0 + 30.0 * 24.0) / 2.0
-        );
+        let features = setting.of(&"1-20-30-2-14".parse().expect("parses"));
+        assert_eq!(named(&features, "call"), 1.0);
+        assert_eq!(named(&features, "embedding_elements"), 20.0 * 20.0);
+        assert_eq!(named(&features, "hidden_elements"), 20.0 * 20.0);
+        assert_eq!(named(&features, "ragged_hidden_elements"), 20.0 * 20.0);
+        // Outputs rounded to 16 rows: three of 14, one of 20, then 30 and 20.
+        let products = 3.0 * 20.0 * 16.0 + 14.0 * 32.0 + 20.0 * 32.0 + 30.0 * 32.0;
+        assert_eq!(named(&features, "products"), 20.0 * products);
+        assert_eq!(named(&features, "attention_products"), 2.0 * 20.0 * 10.0 * 14.0);
+        assert_eq!(named(&features, "softmax_elements"), 20.0 * 10.0 * 2.0);
+        assert_eq!(named(&features, "intermediate_elements"), 20.0 * 30.0);
+        assert_eq!(named(&features, "weights"), 4.0 * 280.0 + 2.0 * 600.0);
+
+        let wide = setting.of(&"1-64-20000-2-14".parse().expect("parses"));
+        assert_eq!(named(&wide, "ragged_hidden_elements"), 0.0);
+        let over = 4.0 * 20.0 * 20_000.0 - 1_048_576.0;
+        assert_eq!(named(&wide, "intermediate_bytes_over_1_mib"), over);
+        assert_eq!(named(&wide, "intermediate_bytes_over_2_mib"), 0.0);
     }
 
     #[test]
     fn layers_add_up() {
-        let setting = Setting { tile: (8, 8), workload: Workload::default() };
-        let of = |id: &str| {
-            let arch: Architecture = id.parse().expect(id);
-            setting.of(arch.hidden(), arch.layers())
-        };
+        let machine = Machine { tile_rows: 8, row_chunk: 16 };
+        let setting = Setting { machine, workload: Workload::default() };
+        let of = |id: &str| setting.of(&id.parse().expect(id));
         let both = of("2-128-[256,512]-2-[64,128]");
         let (first, second) = (of("1-128-256-2-64"), of("1-128-512-2-128"));
         for index in 0..COUNT {
-            let once = block_of(index) == Block::Embedding;
+            let once = index < NORMALISATION;
             let sum = if once { first[index] } else { first[index] + second[index] };
             assert_eq!(both[index], sum, "{}", NAMES[index]);
         }
+    }
+
+    #[test]
+    fn the_machine_is_read_from_the_header() {
+        let device = |isa: &str| DeviceContext { isa: isa.to_owned(), ..DeviceContext::default() };
+        let agent = |kernel: &str| AgentContext {
+            kernel: kernel.to_owned(),
+            tile: (16, 12),
+            ..AgentContext::default()
+        };
+        let of = |isa, kernel| Machine::of(&device(isa), &agent(kernel));
+        let machine = of("x86_64", "avx512_mmm_f32_16x12");
+        assert_eq!(machine, Machine { tile_rows: 16, row_chunk: 64 });
+        assert_eq!(of("x86_64", "fma_mmm_f32_16x6").row_chunk, 32);
+        assert_eq!(of("aarch64", "arm64simd_mmm_f32_8x8_a53").row_chunk, 16);
+        let unknown = Machine::of(&DeviceContext::default(), &AgentContext::default());
+        assert_eq!(unknown, Machine::default());
     }
 }

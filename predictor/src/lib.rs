@@ -51,6 +51,7 @@ mod predictor;
 mod structured;
 mod validation;
 
+pub use features::Machine;
 pub use metrics::Metrics;
 pub use model::{Breakdown, FitError, LatencyModel, Model, Rows};
 pub use observation::{NoiseFloor, Observation, ObservationError, Observations, Source};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Breakdown, FitError, LatencyModel, Model, check_varied};
 use crate::validation::{Validation, cross_validate};
-use crate::{NoiseFloor, Observation, Observations, Source, Structured};
+use crate::{Machine, NoiseFloor, Observation, Observations, Source, Structured};
 
 /// Version of the predictor file's schema; a file of a newer one is refused.
 pub const SCHEMA: u32 = 1;
@@ -175,8 +175,11 @@ impl Predictor {
             });
         }
         check_varied(&items.iter().map(|item| &item.arch).collect::<Vec<_>>(), space)?;
-        let tile = observations.sources.first().map_or((1, 1), |source| source.agent.tile);
-        let fit = |items: &[Observation]| Structured::fit(items, tile).map(Model::Structured);
+        let machine = observations
+            .sources
+            .first()
+            .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent));
+        let fit = |items: &[Observation]| Structured::fit(items, machine).map(Model::Structured);
         let model = fit(&items)?;
         let validation = cross_validate(&items, settings.seed, &fit)?;
         let mut workloads = Vec::new();

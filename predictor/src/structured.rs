@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use atb_space::{Architecture, Workload};
+use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::features::{
-    ATTENTION, Block, COUNT, EMBEDDING, FEED_FORWARD, NAMES, NORMALISATION, Setting, block_of,
-};
+use crate::features::{COUNT, Features, Machine, NAMES, Setting, needs_several_workloads};
 use crate::model::{Breakdown, FitError, LatencyModel, Rows};
 use crate::nnls::nnls;
 use crate::{Observation, linear};
@@ -25,8 +23,9 @@ const HUBER: f64 = 2.5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Structured {
-    tile: (usize, usize),
-    coefficients: [f64; COUNT],
+    machine: Machine,
+    /// Milliseconds for each unit of a feature, none negative.
+    coefficients: Features,
     /// Inverse of the Gram matrix of the features with a coefficient, each divided by the
     /// latency: how uncertain the coefficients are.
     covariance: Vec<Vec<f64>>,
@@ -36,8 +35,7 @@ pub struct Structured {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
-    /// Rows and columns of the matrix kernel's tile.
-    tile: (usize, usize),
+    machine: Machine,
     /// Milliseconds for each unit of a feature; features without one cost nothing.
     coefficients: BTreeMap<String, f64>,
     covariance: Vec<Vec<f64>>,
@@ -48,7 +46,7 @@ impl From<Structured> for Form {
         let active = model.active();
         let coefficients =
             active.iter().map(|&i| (NAMES[i].to_owned(), model.coefficients[i])).collect();
-        Self { tile: model.tile, coefficients, covariance: model.covariance }
+        Self { machine: model.machine, coefficients, covariance: model.covariance }
     }
 }
 
@@ -74,23 +72,29 @@ impl TryFrom<Form> for Structured {
                 "the covariance is not {size} by {size}, the number of coefficients"
             ));
         }
-        Ok(Self { tile: form.tile, coefficients, covariance: form.covariance })
+        Ok(Self { machine: form.machine, coefficients, covariance: form.covariance })
     }
 }
 
 impl Structured {
     /// Fits the coefficients to `observations`, which may differ in batch and sequence
-    /// length; `tile` is the matrix kernel's ([`atb_measurements::AgentContext::tile`]).
+    /// length.
     ///
     /// # Errors
     /// [`FitError::NothingFits`] if no feature explains the latencies.
-    pub fn fit(observations: &[Observation], tile: (usize, usize)) -> Result<Self, FitError> {
-        let rows: Vec<[f64; COUNT]> = observations
+    pub fn fit(observations: &[Observation], machine: Machine) -> Result<Self, FitError> {
+        let several = observations.iter().any(|item| item.workload != observations[0].workload);
+        let rows: Vec<Features> = observations
             .iter()
             .map(|item| {
-                let setting = Setting { tile, workload: item.workload };
-                let features = setting.of(item.arch.hidden(), item.arch.layers());
-                features.map(|value| value / item.latency_ms)
+                let mut row = Setting { machine, workload: item.workload }.of(&item.arch);
+                for (index, value) in row.iter_mut().enumerate() {
+                    *value /= item.latency_ms;
+                    if needs_several_workloads(index) && !several {
+                        *value = 0.0;
+                    }
+                }
+                row
             })
             .collect();
         let mut weights = vec![1.0; rows.len()];
@@ -104,7 +108,7 @@ impl Structured {
             }
             coefficients = weighted_fit(&rows, &weights);
         }
-        let mut model = Self { tile, coefficients, covariance: Vec::new() };
+        let mut model = Self { machine, coefficients, covariance: Vec::new() };
         let active = model.active();
         if active.is_empty() {
             return Err(FitError::NothingFits { count: observations.len() });
@@ -131,40 +135,12 @@ impl Structured {
         active
     }
 
-    fn block<const N: usize>(&self, block: Block, features: [f64; N]) -> f64 {
-        let first = (0..COUNT).position(|i| block_of(i) == block).unwrap_or(0);
-        linear::dot(&features, &self.coefficients[first..first + N])
+    fn cost(&self, features: &Features) -> f64 {
+        linear::dot(features, &self.coefficients)
     }
 
     fn setting(&self, workload: Workload) -> Setting {
-        Setting { tile: self.tile, workload }
-    }
-
-    /// The part of the latency that occurs once a model: call, embeddings and pooler.
-    #[must_use]
-    pub fn embedding_ms(&self, workload: Workload, hidden: usize) -> f64 {
-        self.block::<EMBEDDING>(Block::Embedding, self.setting(workload).embedding(hidden))
-    }
-
-    /// LayerNorm, residuals and fixed costs of one layer.
-    #[must_use]
-    pub fn normalisation_ms(&self, workload: Workload, hidden: usize) -> f64 {
-        let features = self.setting(workload).normalisation(hidden);
-        self.block::<NORMALISATION>(Block::Normalisation, features)
-    }
-
-    /// Attention of one layer.
-    #[must_use]
-    pub fn attention_ms(&self, workload: Workload, hidden: usize, heads: usize, qkv: usize) -> f64 {
-        let features = self.setting(workload).attention(hidden, heads, qkv);
-        self.block::<ATTENTION>(Block::Attention, features)
-    }
-
-    /// The feed-forward block of one layer.
-    #[must_use]
-    pub fn feed_forward_ms(&self, workload: Workload, hidden: usize, intermediate: usize) -> f64 {
-        let features = self.setting(workload).feed_forward(hidden, intermediate);
-        self.block::<FEED_FORWARD>(Block::FeedForward, features)
+        Setting { machine: self.machine, workload }
     }
 }
 
@@ -175,7 +151,7 @@ fn uniform_ms(embedding: f64, layers: f64, rest: f64, feed_forward: f64) -> f64 
     embedding + layers * (rest + feed_forward)
 }
 
-fn weighted_fit(rows: &[[f64; COUNT]], weights: &[f64]) -> [f64; COUNT] {
+fn weighted_fit(rows: &[Features], weights: &[f64]) -> Features {
     let columns: Vec<Vec<f64>> = (0..COUNT)
         .map(|i| rows.iter().zip(weights).map(|(row, weight)| weight * row[i]).collect())
         .collect();
@@ -198,28 +174,29 @@ fn scaled_inverse(gram: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
 
 impl LatencyModel for Structured {
     fn latency_ms(&self, arch: &Architecture, workload: Workload) -> f64 {
-        let hidden = arch.hidden();
-        let embedding = self.embedding_ms(workload, hidden);
-        let normalisation = self.normalisation_ms(workload, hidden);
-        let rest = |layer: &atb_space::Layer| {
-            normalisation + self.attention_ms(workload, hidden, layer.heads, layer.qkv)
-        };
+        let (setting, hidden) = (self.setting(workload), arch.hidden());
+        let embedding = self.cost(&setting.embedding(hidden));
+        let normalisation = self.cost(&setting.normalisation(hidden));
+        let attention =
+            |layer: &Layer| self.cost(&setting.attention(hidden, layer.heads, layer.qkv));
+        let feed_forward =
+            |layer: &Layer| self.cost(&setting.feed_forward(hidden, layer.intermediate));
         if let Some(layer) = arch.uniform_layer() {
-            let feed_forward = self.feed_forward_ms(workload, hidden, layer.intermediate);
-            return uniform_ms(embedding, arch.num_layers() as f64, rest(&layer), feed_forward);
+            let rest = normalisation + attention(&layer);
+            return uniform_ms(embedding, arch.num_layers() as f64, rest, feed_forward(&layer));
         }
-        let layers = arch
-            .layers()
-            .iter()
-            .map(|layer| rest(layer) + self.feed_forward_ms(workload, hidden, layer.intermediate));
-        embedding + layers.sum::<f64>()
+        let layers = arch.layers().iter();
+        embedding
+            + layers
+                .map(|layer| normalisation + attention(layer) + feed_forward(layer))
+                .sum::<f64>()
     }
 
     /// `sqrt(1 + leverage)`: the standard deviation of a new measurement's relative error
     /// over that of the noise, by ordinary least squares theory.
     fn uncertainty(&self, arch: &Architecture, workload: Workload) -> f64 {
         let latency_ms = self.latency_ms(arch, workload);
-        let features = self.setting(workload).of(arch.hidden(), arch.layers());
+        let features = self.setting(workload).of(arch);
         let relative: Vec<f64> = self.active().iter().map(|&i| features[i] / latency_ms).collect();
         let leverage: f64 = relative
             .iter()
@@ -230,34 +207,30 @@ impl LatencyModel for Structured {
     }
 
     fn breakdown(&self, arch: &Architecture, workload: Workload) -> Option<Breakdown> {
-        let hidden = arch.hidden();
-        let over_layers = |part: &dyn Fn(&atb_space::Layer) -> f64| -> f64 {
-            arch.layers().iter().map(part).sum()
+        let (setting, hidden) = (self.setting(workload), arch.hidden());
+        let over_layers = |part: &dyn Fn(&Layer) -> Features| -> f64 {
+            arch.layers().iter().map(|layer| self.cost(&part(layer))).sum()
         };
         Some(Breakdown {
-            embedding_ms: self.embedding_ms(workload, hidden),
-            attention_ms: over_layers(&|layer| {
-                self.attention_ms(workload, hidden, layer.heads, layer.qkv)
-            }),
-            feed_forward_ms: over_layers(&|layer| {
-                self.feed_forward_ms(workload, hidden, layer.intermediate)
-            }),
-            normalisation_ms: arch.num_layers() as f64 * self.normalisation_ms(workload, hidden),
+            embedding_ms: self.cost(&setting.embedding(hidden)),
+            attention_ms: over_layers(&|layer| setting.attention(hidden, layer.heads, layer.qkv)),
+            feed_forward_ms: over_layers(&|layer| setting.feed_forward(hidden, layer.intermediate)),
+            normalisation_ms: over_layers(&|_| setting.normalisation(hidden)),
         })
     }
 
     fn scan(&self, rows: &Rows<'_>, visit: &mut dyn FnMut(usize, usize, &[f64])) {
-        let Rows { workload, hidden, .. } = *rows;
-        let embedding = self.embedding_ms(workload, hidden);
-        let normalisation = self.normalisation_ms(workload, hidden);
+        let (setting, hidden) = (self.setting(rows.workload), rows.hidden);
+        let embedding = self.cost(&setting.embedding(hidden));
+        let normalisation = self.cost(&setting.normalisation(hidden));
         let feed_forward: Vec<f64> = rows
             .intermediates
             .iter()
-            .map(|&intermediate| self.feed_forward_ms(workload, hidden, intermediate))
+            .map(|&intermediate| self.cost(&setting.feed_forward(hidden, intermediate)))
             .collect();
         let mut latencies = vec![0.0; feed_forward.len()];
         for (attention_index, &(heads, qkv)) in rows.attention.iter().enumerate() {
-            let rest = normalisation + self.attention_ms(workload, hidden, heads, qkv);
+            let rest = normalisation + self.cost(&setting.attention(hidden, heads, qkv));
             for (layers_index, &layers) in rows.layers.iter().enumerate() {
                 let layers = layers as f64;
                 for (latency, part) in latencies.iter_mut().zip(&feed_forward) {

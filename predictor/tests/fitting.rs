@@ -244,9 +244,9 @@ fn the_file_reads_back_and_refuses_what_it_is_not() {
         ),
         "{error}"
     );
-    let error = refused(text.replace("\"projections", "\"projektions"));
+    let error = refused(text.replace("\"products\"", "\"produkts\""));
     assert!(
-        error.contains("unknown feature `projektions") && error.contains("expected one of call, "),
+        error.contains("unknown feature `produkts") && error.contains("expected one of call, "),
         "{error}"
     );
     let error = refused(text[..text.len() / 2].to_owned());
