@@ -47,6 +47,16 @@ fn assert_plain(output: &Output, plain: &PlainBert, id: &str) {
     }
 }
 
+/// All files of a folder have the same permissions: none is its owner's alone.
+fn assert_readable_alike(folder: &std::path::Path) {
+    let permissions: Vec<_> = std::fs::read_dir(folder)
+        .expect("lists")
+        .map(|entry| entry.and_then(|entry| entry.metadata()).expect("metadata").permissions())
+        .collect();
+    assert_eq!(permissions.len(), 4);
+    assert!(permissions.windows(2).all(|pair| pair[0] == pair[1]), "{permissions:?}");
+}
+
 #[test]
 fn every_part_runs_like_the_plain_implementation() {
     let root = tempfile::tempdir().expect("temporary folder");
@@ -66,6 +76,7 @@ fn an_extracted_part_is_a_model_of_its_own() {
     for (number, id) in PARTS.into_iter().enumerate() {
         let part = root.path().join(format!("parts/{number}"));
         extract(&plm, &arch(id), &part).expect(id);
+        assert_readable_alike(&part);
         let cut = SuperPlm::load(&part).expect(id);
         assert_eq!(cut.architecture(), &arch(id));
         assert_eq!(cut.config().source.as_deref(), Some(plm.source()));
