@@ -1,1 +1,30 @@
-//! The main job, step by step: configuration, up-to-date checks, report.
+//! The main job, step by step.
+//!
+//! A [`Config`] says what is wanted; [`run`] does it in a folder: profile, fit, search,
+//! extract, export, verify, bench, report. Each step is a function of [`steps`] over files,
+//! which the command line offers one by one as well. A step whose inputs have not changed
+//! is not redone, and an interrupted run continues where it was.
+//!
+//! ```no_run
+//! use atb_pipeline::{Config, Quiet, run};
+//!
+//! let report = run(&Config::default(), &mut Quiet)?;
+//! println!("{} in {:.2} ms", report.winner, report.measured_ms);
+//! # Ok::<(), atb_pipeline::PipelineError>(())
+//! ```
+
+mod config;
+mod error;
+mod report;
+mod reporter;
+mod run;
+mod state;
+pub mod steps;
+mod superplm;
+
+pub use config::{BudgetConfig, Config, FitnessConfig, ProfileConfig, SpaceChoice};
+pub use error::PipelineError;
+pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
+pub use reporter::{Quiet, Reporter};
+pub use run::{Files, run};
+pub use superplm::{Origin, Weights};

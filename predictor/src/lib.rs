@@ -42,22 +42,29 @@
 //! ```
 
 mod features;
+mod fit;
 mod linear;
 mod metrics;
+mod mlp;
 mod model;
 mod nnls;
 mod observation;
 mod predictor;
 mod structured;
+mod table;
+mod trees;
 mod validation;
 
 pub use features::Machine;
+pub use fit::{Choice, FEWEST, FitError, FitSettings, Kind, fit_one};
 pub use metrics::Metrics;
-pub use model::{Breakdown, FitError, LatencyModel, Model, Rows};
+pub use mlp::{Mlp, MlpSettings};
+pub use model::{Breakdown, LatencyModel, Model, Rows};
 pub use observation::{NoiseFloor, Observation, ObservationError, Observations, Source};
 pub use predictor::{
-    Baseline, FEWEST, FitSettings, LEVEL, LeftOut, PredictError, Prediction, Predictor,
-    PredictorFileError, SCHEMA,
+    Baseline, LEVEL, LeftOut, PredictError, Prediction, Predictor, PredictorFileError, SCHEMA,
 };
 pub use structured::Structured;
+pub use table::Table;
+pub use trees::Trees;
 pub use validation::{Residuals, Validation, Worst};

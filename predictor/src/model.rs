@@ -1,9 +1,9 @@
-//! What every kind of predictor can do, and why none could be fitted.
+//! What every kind of model can do, and the kinds there are.
 
-use atb_space::{Architecture, Layer, Space, Workload};
+use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::Structured;
+use crate::{Mlp, Structured, Table, Trees, mlp, structured, table, trees};
 
 /// Latency by part of the network, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +73,12 @@ pub trait LatencyModel: Send + Sync {
 pub enum Model {
     /// Non-negative least squares on analytic features.
     Structured(Structured),
+    /// A look-up table of blocks.
+    Table(Table),
+    /// Gradient-boosted trees.
+    Trees(Trees),
+    /// The paper's multi-layer perceptron.
+    Mlp(Mlp),
 }
 
 impl Model {
@@ -80,7 +86,10 @@ impl Model {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Structured(_) => "structured",
+            Self::Structured(_) => structured::KIND,
+            Self::Table(_) => table::KIND,
+            Self::Trees(_) => trees::KIND,
+            Self::Mlp(_) => mlp::KIND,
         }
     }
 
@@ -89,97 +98,9 @@ impl Model {
     pub fn as_model(&self) -> &dyn LatencyModel {
         match self {
             Self::Structured(model) => model,
+            Self::Table(model) => model,
+            Self::Trees(model) => model,
+            Self::Mlp(model) => model,
         }
     }
-}
-
-/// Why no predictor could be fitted.
-#[derive(Debug, thiserror::Error)]
-pub enum FitError {
-    /// too few measurements
-    #[error(
-        "a predictor needs at least {needed} measured architectures of the space `{space}`, \
-         there are {found}{left_out}; hint: measure more with `atb profile`"
-    )]
-    TooFew {
-        /// How many it takes.
-        needed: usize,
-        /// The space's name.
-        space: String,
-        /// How many there are.
-        found: usize,
-        /// How many are not in the space, in words, or nothing.
-        left_out: String,
-    },
-    /// a size that never varies although the space's does
-    #[error(
-        "all {count} measured architectures have the {what} {value}, but the space `{space}` \
-         has others; hint: measure architectures that differ in it"
-    )]
-    Degenerate {
-        /// How many were measured.
-        count: usize,
-        /// The size that does not vary.
-        what: &'static str,
-        /// Its only value.
-        value: usize,
-        /// The space's name.
-        space: String,
-    },
-    /// several batches or sequence lengths where the model knows one
-    #[error(
-        "the {kind} model knows one batch and sequence length, the measurements have several \
-         ({first} and {other}); hint: fit it on files of one of them, or use the structured model"
-    )]
-    MixedWorkloads {
-        /// The kind of model.
-        kind: &'static str,
-        /// The first workload.
-        first: String,
-        /// One that differs.
-        other: String,
-    },
-    /// latencies that nothing explains
-    #[error(
-        "no combination of the features explains the latencies of {count} architectures; \
-         hint: check the measurement file, latencies should grow with the architecture"
-    )]
-    NothingFits {
-        /// How many were measured.
-        count: usize,
-    },
-}
-
-/// Checks that every size that ranges in `space` takes more than one value.
-pub(crate) fn check_varied(archs: &[&Architecture], space: &Space) -> Result<(), FitError> {
-    let layer_sizes = |size: fn(&Layer) -> usize| {
-        move |arch: &Architecture| arch.layers().iter().map(size).collect::<Vec<usize>>()
-    };
-    let qkv_ranges = space
-        .heads
-        .values()
-        .flat_map(|heads| space.qkv.sizes(heads))
-        .collect::<std::collections::BTreeSet<_>>()
-        .len()
-        > 1;
-    type Sizes = Box<dyn Fn(&Architecture) -> Vec<usize>>;
-    let sizes: [(&'static str, bool, Sizes); 4] = [
-        ("number of layers", space.layers.len() > 1, Box::new(|arch| vec![arch.num_layers()])),
-        ("hidden size", space.hidden.len() > 1, Box::new(|arch| vec![arch.hidden()])),
-        (
-            "intermediate size",
-            space.intermediate.len() > 1,
-            Box::new(layer_sizes(|layer| layer.intermediate)),
-        ),
-        ("q|k|v size", qkv_ranges, Box::new(layer_sizes(|layer| layer.qkv))),
-    ];
-    for (what, ranges, values) in sizes {
-        let mut seen = archs.iter().flat_map(|arch| values(arch));
-        let Some(first) = seen.next() else { continue };
-        if ranges && seen.all(|value| value == first) {
-            let space = space.name.clone();
-            return Err(FitError::Degenerate { count: archs.len(), what, value: first, space });
-        }
-    }
-    Ok(())
 }

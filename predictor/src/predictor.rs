@@ -7,25 +7,16 @@ use std::path::{Path, PathBuf};
 use atb_space::{Architecture, Space, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Breakdown, FitError, LatencyModel, Model, check_varied};
-use crate::validation::{Validation, cross_validate};
-use crate::{Machine, NoiseFloor, Observation, Observations, Source, Structured};
+use crate::fit::{Choice, describe};
+use crate::model::{Breakdown, LatencyModel, Model};
+use crate::validation::Validation;
+use crate::{NoiseFloor, Source};
 
 /// Version of the predictor file's schema; a file of a newer one is refused.
 pub const SCHEMA: u32 = 1;
 
-/// Fewest architectures that a predictor is fitted on.
-pub const FEWEST: usize = 10;
-
 /// Level of the intervals that [`Predictor::predict`] gives.
 pub const LEVEL: f64 = 0.9;
-
-/// How to fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct FitSettings {
-    /// Seed of the folds.
-    pub seed: u64,
-}
 
 /// A measured architecture that was not fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,7 +54,7 @@ pub struct Prediction {
 /// Serialises as the predictor file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Predictor {
-    schema: u32,
+    pub(crate) schema: u32,
     /// Version of this crate that fitted it.
     pub version: String,
     /// The space it was fitted for.
@@ -81,6 +72,9 @@ pub struct Predictor {
     pub left_out: Vec<LeftOut>,
     /// What it is worth on architectures it was not fitted on.
     pub validation: Validation,
+    /// The kinds of model that were compared, if the kind was not given.
+    #[serde(default)]
+    pub choice: Option<Choice>,
     /// The model itself.
     pub model: Model,
 }
@@ -132,85 +126,7 @@ pub enum PredictorFileError {
     },
 }
 
-/// `batch 1, sequence length 128`.
-pub(crate) fn describe(workload: Workload) -> String {
-    format!("batch {}, sequence length {}", workload.batch, workload.sequence)
-}
-
 impl Predictor {
-    /// Fits a predictor for `space` to what was measured and cross-validates it.
-    /// Architectures outside the space are left out and listed in
-    /// [`Predictor::left_out`].
-    ///
-    /// # Errors
-    /// [`FitError`] if there are too few architectures, a size never varies, or nothing
-    /// fits.
-    pub fn fit(
-        observations: &Observations,
-        space: &Space,
-        settings: &FitSettings,
-    ) -> Result<Self, FitError> {
-        let mut left_out = Vec::new();
-        let mut items: Vec<Observation> = Vec::new();
-        for item in &observations.items {
-            match space.check(&item.arch) {
-                Ok(()) => items.push(item.clone()),
-                Err(error) => {
-                    left_out.push(LeftOut { arch: item.arch.clone(), reason: error.to_string() });
-                }
-            }
-        }
-        if items.len() < FEWEST {
-            return Err(FitError::TooFew {
-                needed: FEWEST,
-                space: space.name.clone(),
-                found: items.len(),
-                left_out: left_out.first().map_or_else(String::new, |first| {
-                    format!(
-                        " ({} more are left out, the first because {})",
-                        left_out.len(),
-                        first.reason
-                    )
-                }),
-            });
-        }
-        check_varied(&items.iter().map(|item| &item.arch).collect::<Vec<_>>(), space)?;
-        let machine = observations
-            .sources
-            .first()
-            .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent));
-        let fit = |items: &[Observation]| Structured::fit(items, machine).map(Model::Structured);
-        let model = fit(&items)?;
-        let validation = cross_validate(&items, settings.seed, &fit)?;
-        let mut workloads = Vec::new();
-        for item in &items {
-            if !workloads.contains(&item.workload) {
-                workloads.push(item.workload);
-            }
-        }
-        let baselines = observations
-            .baselines
-            .iter()
-            .map(|item| Baseline {
-                arch: item.arch.clone(),
-                workload: item.workload,
-                latency_ms: item.latency_ms,
-            })
-            .collect();
-        Ok(Self {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            space: space.clone(),
-            workloads,
-            sources: observations.sources.clone(),
-            baselines,
-            noise: observations.noise,
-            left_out,
-            validation,
-            model,
-        })
-    }
-
     /// Batch and sequence length that [`Predictor::predict`] answers for.
     #[must_use]
     pub fn workload(&self) -> Workload {

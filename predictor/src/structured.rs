@@ -7,9 +7,13 @@ use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::features::{COUNT, Features, Machine, NAMES, Setting, needs_several_workloads};
-use crate::model::{Breakdown, FitError, LatencyModel, Rows};
+use crate::fit::FitError;
+use crate::model::{Breakdown, LatencyModel, Rows};
 use crate::nnls::nnls;
 use crate::{Observation, linear};
+
+/// Name in files and messages.
+pub(crate) const KIND: &str = "structured";
 
 /// Rounds of reweighting that take influence from outliers.
 const ROBUST_ROUNDS: usize = 4;

@@ -7,7 +7,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{FitError, Model};
+use crate::fit::FitError;
+use crate::model::Model;
 use crate::{Metrics, Observation};
 
 /// Up to this many observations every one is left out on its own.

@@ -1,5 +1,30 @@
-//! What an app embeds: a tract session.
+//! What an app embeds: a tokenizer and a tract session.
+//!
+//! A bundle, as `atb export` writes it, is a folder with `model.onnx` and the tokenizer's
+//! files. [`TextModel`] takes texts in and gives vectors out; [`Session`] is the part below
+//! it that takes token ids. Both run on one thread unless asked otherwise. Neither needs
+//! anything but the bundle.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use atb_runtime::TextModel;
+//!
+//! let mut model = TextModel::open(Path::new("bundle"))?;
+//! let embeddings = model.embed(&["The battery lasts two days.", "It charges quickly."])?;
+//! println!("{} values a text", embeddings[0].len());
+//! # Ok::<(), atb_runtime::ModelError>(())
+//! ```
+//!
+//! Without the default feature `tokenizer` only the session is built.
 
 mod session;
+#[cfg(feature = "tokenizer")]
+mod text_model;
 
 pub use session::{ENGINE, Inputs, Kernel, Outputs, Session, SessionError};
+#[cfg(feature = "tokenizer")]
+pub use text_model::{ModelError, TextModel};
+
+/// Name of the model file in a bundle.
+pub const MODEL_FILE: &str = "model.onnx";

@@ -1,2 +1,73 @@
-//! The project's own chores.
-fn main() {}
+//! The project's own chores: `cargo xtask check` validates everything, cheapest first.
+
+use std::env;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+/// One check: what it is called and how it is done.
+struct Check {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+}
+
+const LINTS: [Check; 3] = [
+    Check { name: "format", arguments: &["fmt", "--all", "--check"], environment: &[] },
+    Check {
+        name: "clippy",
+        arguments: &[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ],
+        environment: &[],
+    },
+    Check {
+        name: "docs",
+        arguments: &["doc", "--release", "--workspace", "--no-deps"],
+        environment: &[("RUSTDOCFLAGS", "--deny warnings")],
+    },
+];
+
+const TESTS: [Check; 1] = [Check {
+    name: "tests",
+    arguments: &["test", "--release", "--workspace"],
+    environment: &[],
+}];
+
+const USAGE: &str = "usage: cargo xtask check|lint\n\
+                     check: format, clippy, docs, tests\n\
+                     lint:  the same without the tests";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["check"] => run(LINTS.iter().chain(&TESTS)),
+        ["lint"] => run(LINTS.iter()),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn run<'a>(checks: impl Iterator<Item = &'a Check>) -> anyhow::Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    for check in checks {
+        let begin = Instant::now();
+        eprintln!("{}: cargo {}", check.name, check.arguments.join(" "));
+        let status = Command::new(&cargo)
+            .args(check.arguments)
+            .envs(check.environment.iter().copied())
+            .status()
+            .with_context(|| format!("cargo could not be started for {}", check.name))?;
+        if !status.success() {
+            bail!("{} failed ({status})", check.name);
+        }
+        eprintln!("{}: passed in {:.0} s", check.name, begin.elapsed().as_secs_f64());
+    }
+    Ok(())
+}

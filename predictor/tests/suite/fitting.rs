@@ -1,13 +1,11 @@
 //! Fitting on a made-up device whose costs are known: accuracy, intervals, refusals, files.
 
-mod common;
-
 use std::fs;
 
+use crate::common::{device_us, measure, record, write};
 use atb_measurements::{MeasurementFile, Role};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor, Rows};
 use atb_space::{Architecture, Sampler, Space, Workload};
-use common::{device_us, measure, record, write};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 

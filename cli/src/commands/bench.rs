@@ -1,0 +1,47 @@
+//! `atb bench`: time an exported model on a device.
+
+use std::path::PathBuf;
+
+use atb_measurements::Protocol;
+use atb_pipeline::steps;
+use atb_targets::Target;
+use clap::Args;
+
+use super::WorkloadArguments;
+use crate::display::{self, Display};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// ONNX file, as `atb export` writes it
+    model: PathBuf,
+    /// Device: a built-in name or a target file
+    #[arg(long, default_value = "local")]
+    target: String,
+    #[command(flatten)]
+    workload: WorkloadArguments,
+    /// File for the raw measurements; one that is there is continued. Without it they are
+    /// not kept
+    #[arg(long, short)]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let target = Target::find(&arguments.target)?;
+    // The shape stands in the bundle's report; for a lone file the arguments give it.
+    let folder = arguments.model.parent().unwrap_or(&arguments.model);
+    let workload = steps::bundle_workload(folder).unwrap_or_else(|| arguments.workload.into());
+    let protocol = Protocol { workload, ..Protocol::default() };
+    let scratch = tempfile::tempdir()?;
+    let file = arguments.out.clone().unwrap_or_else(|| scratch.path().join("bench.jsonl"));
+    let timed = steps::bench(&target, &arguments.model, &protocol, &file, &mut Display::new())?;
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    display::data(&display::table(
+        &[],
+        vec![
+            row("model", format!("{:.3} ms", timed.latency_ms)),
+            row("BERT-base", format!("{:.3} ms", timed.baseline_ms)),
+            row("speed-up", format!("{:.2}", timed.speedup)),
+        ],
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! `atb fit`: fit a latency predictor to measurements.
+
+use std::path::PathBuf;
+
+use atb_measurements::MeasurementFile;
+use atb_pipeline::{PredictorSummary, SpaceChoice, steps};
+use atb_predictor::Predictor;
+use atb_space::Architecture;
+use clap::Args;
+
+use crate::display::{self, Display};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Measurement files of one device, as `atb profile` writes them
+    #[arg(required = true)]
+    measurements: Vec<PathBuf>,
+    /// Space to fit for: `kd`, `mlm` or a TOML file
+    #[arg(long, default_value = "kd")]
+    space: String,
+    /// Only architectures that fit into this one
+    #[arg(long, value_name = "ARCH")]
+    within: Option<Architecture>,
+    /// Predictor file
+    #[arg(long, short, default_value = "predictor.json")]
+    out: PathBuf,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut space = SpaceChoice::find(&arguments.space)?;
+    if let Some(largest) = &arguments.within {
+        space = space.within(largest)?;
+    }
+    let files: Vec<MeasurementFile> = arguments
+        .measurements
+        .iter()
+        .map(|path| MeasurementFile::read(path))
+        .collect::<Result<_, _>>()?;
+    let predictor = steps::fit(&files, &space, &arguments.out, &mut Display::new())?;
+    display::data(&summary(&predictor))?;
+    Ok(())
+}
+
+fn summary(predictor: &Predictor) -> String {
+    let summary = PredictorSummary::of(predictor);
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let metrics = display::table(
+        &[],
+        vec![
+            row("architectures", summary.measured.to_string()),
+            row("cross-validated MAPE", percent(summary.mape)),
+            row("RMSE", format!("{:.3} ms", predictor.validation.metrics.rmse_ms)),
+            row("within 5 %", percent(summary.within_5)),
+            row("within 10 %", percent(summary.within_10)),
+            row("Kendall tau", format!("{:.3}", summary.tau)),
+            row(
+                "noise floor of the data",
+                summary.noise_floor.map_or("nothing was measured twice".to_owned(), percent),
+            ),
+        ],
+    );
+    let worst = predictor
+        .validation
+        .worst
+        .iter()
+        .map(|worst| {
+            vec![
+                worst.arch.id(),
+                format!("{:.3}", worst.measured_ms),
+                format!("{:.3}", worst.predicted_ms),
+                format!("{:+.1} %", 100.0 * worst.error()),
+                percent(worst.spread),
+            ]
+        })
+        .collect();
+    let header = ["worst", "measured ms", "predicted ms", "error", "spread of samples"];
+    format!("{metrics}\n\n{}", display::table(&header, worst))
+}

@@ -1,0 +1,84 @@
+//! One file a subcommand; each turns its arguments into one call and its result into text.
+
+mod agent;
+mod bench;
+mod export;
+mod extract;
+mod fit;
+mod profile;
+mod run;
+mod search;
+mod verify;
+
+use atb_space::Workload;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do the whole job: profile, fit, search, extract, export, verify, bench, report
+    Run(run::Arguments),
+    /// Measure architectures on a device
+    Profile(profile::Arguments),
+    /// Fit a latency predictor to measurements
+    Fit(fit::Arguments),
+    /// Search the best sub-architecture of a SuperPLM under a latency budget
+    Search(search::Arguments),
+    /// Cut a sub-architecture out of a SuperPLM
+    Extract(extract::Arguments),
+    /// Export a model folder to a bundle with an ONNX file
+    Export(export::Arguments),
+    /// Compare a bundle's outputs in candle, tract and ONNX Runtime
+    Verify(verify::Arguments),
+    /// Time an exported model on a device, in turns with BERT-base
+    Bench(bench::Arguments),
+    /// Serve measurement requests on standard input, as the agent on a device does
+    #[command(hide = true)]
+    Agent,
+}
+
+impl Command {
+    pub(crate) fn execute(self) -> anyhow::Result<()> {
+        if !matches!(self, Self::Agent) {
+            ctrlc::set_handler(|| {
+                eprintln!("\ninterrupted; the same command continues where this one stopped");
+                std::process::exit(130);
+            })?;
+        }
+        match self {
+            Self::Run(arguments) => run::execute(&arguments),
+            Self::Profile(arguments) => profile::execute(&arguments),
+            Self::Fit(arguments) => fit::execute(&arguments),
+            Self::Search(arguments) => search::execute(&arguments),
+            Self::Extract(arguments) => extract::execute(&arguments),
+            Self::Export(arguments) => export::execute(&arguments),
+            Self::Verify(arguments) => verify::execute(&arguments),
+            Self::Bench(arguments) => bench::execute(&arguments),
+            Self::Agent => agent::execute(),
+        }
+    }
+}
+
+/// The shape of input that a model is run on.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct WorkloadArguments {
+    /// Sequences at a time
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    batch: usize,
+    /// Tokens a sequence, padding included
+    #[arg(long, default_value_t = 128, value_parser = at_least_one)]
+    sequence: usize,
+}
+
+impl From<WorkloadArguments> for Workload {
+    fn from(arguments: WorkloadArguments) -> Self {
+        Self { batch: arguments.batch, sequence: arguments.sequence }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it is not a whole number".to_owned()),
+    }
+}

@@ -1,0 +1,106 @@
+//! `atb run`: the whole job.
+
+use std::path::PathBuf;
+
+use atb_pipeline::{Config, Files, RunReport, run};
+use clap::Args;
+
+use crate::display::{self, Display};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Configuration file; examples/host.toml documents every key. Without it the defaults
+    /// hold, which need no configuration
+    config: Option<PathBuf>,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = match &arguments.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    let report = run(&config, &mut Display::new())?;
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    display::data(&summary(&report, &Files::of(&config.output)))?;
+    Ok(())
+}
+
+fn summary(report: &RunReport, files: &Files) -> String {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let parity = match report.parity.tract_ort {
+        Some(_) => {
+            format!("candle, tract and ONNX Runtime agree to {:.1e}", report.parity.largest())
+        }
+        None => format!(
+            "candle and tract agree to {:.1e}; ONNX Runtime was not compared",
+            report.parity.largest()
+        ),
+    };
+    display::table(
+        &[],
+        vec![
+            row("winner", report.winner.id()),
+            row(
+                "budget",
+                format!(
+                    "{:.2} ms ({:.2} to {:.2} ms)",
+                    report.budget_ms, report.band_ms.0, report.band_ms.1
+                ),
+            ),
+            row(
+                "predicted",
+                format!(
+                    "{:.2} ms ({:.2} to {:.2} ms)",
+                    report.predicted_ms, report.interval_ms.0, report.interval_ms.1
+                ),
+            ),
+            row(
+                "measured",
+                format!(
+                    "{:.2} ms ({:+.1} %, {} the band)",
+                    report.measured_ms,
+                    100.0 * report.prediction_error,
+                    if report.in_band { "in" } else { "outside" }
+                ),
+            ),
+            row(
+                "speed-up",
+                format!(
+                    "{:.1} times faster than BERT-base ({:.1} ms)",
+                    report.speedup, report.baseline_ms
+                ),
+            ),
+            row("parity", parity),
+            row("weights", report.superplm.description.clone()),
+            row("bundle", files.bundle.display().to_string()),
+            row("report", files.report.display().to_string()),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_summary_as_a_user_sees_it() {
+        let json = r#"{
+            "schema": 1, "target": "local", "workload": {"batch": 1, "sequence": 128},
+            "winner": "4-256-480-12-192", "loss": 0.5, "budget_ms": 10.0,
+            "band_ms": [8.5, 11.0], "predicted_ms": 9.5, "interval_ms": [9.1, 9.9],
+            "measured_ms": 9.69, "prediction_error": 0.02, "in_band": true,
+            "baseline": "12-768-3072-12-768", "baseline_ms": 160.0, "speedup": 16.51,
+            "predictor": {"measured": 36, "mape": 0.02, "within_5": 0.9, "within_10": 1.0,
+                          "tau": 0.98, "noise_floor": 0.005},
+            "parity": {"candle_tract": 2e-6, "candle_ort": null, "tract_ort": null,
+                       "sentences": 12},
+            "superplm": {"description": "the teacher", "trained": true},
+            "candidates": 1000, "evaluated": 100, "warnings": []
+        }"#;
+        let report: RunReport = serde_json::from_str(json).expect("a report");
+        insta::assert_snapshot!(summary(&report, &Files::of(Path::new("atb-run"))));
+    }
+}

@@ -1,0 +1,113 @@
+//! `atb search`: search the best sub-architecture under a budget.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use atb_pipeline::{BudgetConfig, FitnessConfig, Weights, steps};
+use atb_predictor::Predictor;
+use atb_search::{Settings, Strategy};
+use atb_superplm::KdFitness;
+use clap::{Args, ValueEnum};
+
+use crate::display::{self, Display};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Predictor file, as `atb fit` writes it
+    #[arg(long, default_value = "predictor.json")]
+    predictor: PathBuf,
+    /// SuperPLM: a model folder, or `auto` for the teacher
+    #[arg(long, default_value = "auto")]
+    superplm: String,
+    /// Latency aimed at, in milliseconds
+    #[arg(long, conflicts_with = "speedup")]
+    latency_ms: Option<f64>,
+    /// How many times faster than BERT-base
+    #[arg(long)]
+    speedup: Option<f64>,
+    /// How candidates are chosen
+    #[arg(long, value_enum, default_value_t = StrategyName::Evolved)]
+    strategy: StrategyName,
+    /// Architectures a generation
+    #[arg(long, default_value_t = Settings::default().population)]
+    population: usize,
+    /// Generations
+    #[arg(long, default_value_t = Settings::default().generations)]
+    generations: usize,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Held-out text, one paragraph a line; a built-in one if absent
+    #[arg(long)]
+    text: Option<PathBuf>,
+    /// File that keeps every evaluation; one that is there is continued
+    #[arg(long, default_value = "evaluations.jsonl")]
+    evaluations: PathBuf,
+    /// How many of the best to print
+    #[arg(long, default_value_t = 10)]
+    top: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StrategyName {
+    Random,
+    Fast,
+    Evolved,
+}
+
+impl From<StrategyName> for Strategy {
+    fn from(name: StrategyName) -> Self {
+        match name {
+            StrategyName::Random => Self::Random,
+            StrategyName::Fast => Self::Fast,
+            StrategyName::Evolved => Self::Evolved,
+        }
+    }
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut display = Display::new();
+    let predictor = Predictor::load(&arguments.predictor)?;
+    let weights = Weights::load(&arguments.superplm, &mut display)?;
+    let space = predictor.space.within(weights.plm.architecture())?;
+    let budget = BudgetConfig {
+        latency_ms: arguments.latency_ms,
+        speedup: arguments.speedup,
+        ..BudgetConfig::default()
+    };
+    let budget = steps::budget(&budget, &predictor)?;
+    let fitness = FitnessConfig { text: arguments.text.clone(), ..FitnessConfig::default() };
+    let text = steps::held_out(&fitness, &weights.plm)?;
+    let fitness = KdFitness::new(&weights.plm, &weights.plm, &text)?;
+    let settings = Settings {
+        strategy: arguments.strategy.into(),
+        seed: arguments.seed,
+        population: arguments.population,
+        generations: arguments.generations,
+        ..Settings::default()
+    };
+    let outcome = steps::search_space(
+        &space,
+        &predictor,
+        &budget,
+        &settings,
+        &fitness,
+        &arguments.evaluations,
+        &mut display,
+    )?;
+    outcome.winner().context("nothing was evaluated")?;
+    let rows = outcome
+        .ranking
+        .iter()
+        .take(arguments.top)
+        .map(|found| {
+            vec![
+                found.arch.id(),
+                format!("{:.3}", found.latency_ms),
+                format!("{:.5}", found.fitness),
+            ]
+        })
+        .collect();
+    display::data(&display::table(&["architecture", "predicted ms", "loss"], rows))?;
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! How results and progress look.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use atb_pipeline::Reporter;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Prints an error with its `hint:` on a line of its own.
+pub(crate) fn error(error: &anyhow::Error) {
+    let text = format!("{error:#}");
+    let (message, hint) = match text.split_once("; hint: ") {
+        Some((message, hint)) => (message, Some(hint)),
+        None => (text.as_str(), None),
+    };
+    eprintln!("error: {message}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// Prints data to standard output. A reader that has gone away is no error.
+pub(crate) fn data(text: &str) -> io::Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A table without borders; the columns from the second on are numbers.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if !header.is_empty() {
+        table.set_header(header.to_vec());
+    }
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+        if column.index > 0 && !header.is_empty() {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// Shows progress on standard error: a line a step, a bar where there is a terminal.
+pub(crate) struct Display {
+    bar: Option<ProgressBar>,
+}
+
+impl Display {
+    pub(crate) fn new() -> Self {
+        Self { bar: None }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Reporter for Display {
+    fn step(&mut self, name: &str, detail: &str) {
+        self.line(&format!("{name:<9} {detail}"));
+    }
+
+    fn kept(&mut self) {
+        self.line("          nothing has changed, the result is kept");
+    }
+
+    fn begin(&mut self, done: u64, total: u64) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let bar = ProgressBar::new(total);
+        bar.set_style(
+            ProgressStyle::with_template(
+                "          {bar:24} {pos}/{len} {elapsed} elapsed, {eta} left  {wide_msg}",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.set_position(done);
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(500));
+        self.bar = Some(bar);
+    }
+
+    fn advance(&mut self, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_owned());
+            bar.inc(1);
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn result(&mut self, text: &str) {
+        self.line(&format!("          {text}"));
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+}

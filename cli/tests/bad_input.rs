@@ -1,0 +1,132 @@
+//! Bad input gets a message that names what is wrong, and nothing is lost.
+
+mod common;
+
+use std::fs;
+
+use common::Job;
+
+#[test]
+fn mistakes_in_the_configuration_are_named_with_their_line() {
+    let job = Job::new();
+    job.change("[profile]\nsamples", "[profile]\nsample");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains("job.toml") && message.contains("line 21"), "{message}");
+    assert!(message.contains("unknown field `sample`"), "{message}");
+    job.change("speedup = 300.0", "speedup = \"fast\"");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains("line 16") && message.contains("invalid type"), "{message}");
+    assert!(job.fails(&["run", "absent.toml"]).contains("absent.toml"));
+    assert!(!job.path("out").exists());
+}
+
+#[test]
+fn mistakes_on_the_command_line_end_with_status_1() {
+    let job = Job::new();
+    let message = job.fails(&["extract", "--arch", "2-64-128-5-64", "--out", "x"]);
+    assert!(message.contains("5 attention heads do not divide the q|k|v size 64"), "{message}");
+    let message = job.fails(&["extract", "--arch", "2-64-128-4", "--out", "x"]);
+    assert!(message.contains("has 4 parts"), "{message}");
+    job.fails(&["optimise"]);
+    let message = job.fails(&["profile", "--target", "phone"]);
+    assert!(message.contains("there is no target `phone`"), "{message}");
+    let message = job.fails(&["profile", "--space", "moon"]);
+    assert!(message.contains("moon"), "{message}");
+}
+
+#[test]
+fn an_architecture_outside_the_superplm_is_named() {
+    let job = Job::new();
+    let message = job
+        .fails(&["extract", "--arch", "3-128-256-4-96", "--superplm", "superplm", "--out", "x"]);
+    assert!(message.contains("3-128-256-4-96") && message.contains("hidden"), "{message}");
+    assert!(!job.path("x").exists());
+}
+
+#[test]
+fn a_budget_that_nothing_meets_gives_the_nearest_latency() {
+    let job = Job::new();
+    job.change("speedup = 300.0", "latency_ms = 1e9");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains(" ms") && message.contains("nearest"), "{message}");
+    // What was measured on the way is kept.
+    let measured = fs::read_to_string(job.path("out/measurements.jsonl")).expect("measured");
+    assert_eq!(measured.lines().count(), 1 + 12 + 2 + 1);
+    job.change("speedup = 300.0", "speedup = 250.0");
+    job.succeeds(&["run", "job.toml"]);
+    assert_eq!(fs::read_to_string(job.path("out/measurements.jsonl")).expect("kept"), measured);
+}
+
+#[test]
+fn damaged_checkpoints_are_named() {
+    let job = Job::new();
+    let weights = job.path("superplm/model.safetensors");
+    let whole = fs::read(&weights).expect("weights");
+    fs::write(&weights, &whole[..whole.len() - 1000]).expect("writes");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains("model.safetensors"), "{message}");
+
+    // A tensor under another name is a missing one; the names have the same length.
+    let name = b"encoder.layer.1.attention.self.key.weight";
+    let renamed = b"encoder.layer.1.attention.self.kay.weight";
+    let at = whole.windows(name.len()).position(|window| window == name).expect("the tensor");
+    let mut missing = whole.clone();
+    missing[at..at + name.len()].copy_from_slice(renamed);
+    fs::write(&weights, &missing).expect("writes");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains("encoder.layer.1.attention.self.key.weight"), "{message}");
+    assert!(message.contains("[96, 96]"), "{message}");
+
+    fs::write(&weights, &whole).expect("writes");
+    let config = job.path("superplm/config.json");
+    let text = fs::read_to_string(&config).expect("a config");
+    fs::write(&config, text.replace("\"intermediate_size\": 256", "\"intermediate_size\": 260"))
+        .expect("writes");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains("[256, 96]") && message.contains("[260, 96]"), "{message}");
+}
+
+#[test]
+fn foreign_files_in_the_output_folder_are_not_touched() {
+    let job = Job::new();
+    fs::create_dir_all(job.path("out/winner")).expect("creates");
+    fs::write(job.path("out/winner/thesis.txt"), "precious").expect("writes");
+    let message = job.fails(&["run", "job.toml"]);
+    assert!(message.contains("was not made by this run"), "{message}");
+    fs::create_dir_all(job.path("notes")).expect("creates");
+    fs::write(job.path("notes/thesis.txt"), "precious").expect("writes");
+    let message = job.fails(&["export", "superplm", "--out", "notes"]);
+    assert!(message.contains("notes"), "{message}");
+    assert_eq!(fs::read_to_string(job.path("notes/thesis.txt")).expect("kept"), "precious");
+}
+
+#[test]
+fn a_bundle_of_another_model_is_refused() {
+    let job = Job::new();
+    let superplm = ["--superplm", "superplm"];
+    job.succeeds(&[&["extract", "--arch", "1-64-128-4-64", "--out", "a"], &superplm[..]].concat());
+    job.succeeds(&[&["extract", "--arch", "1-64-128-4-48", "--out", "b"], &superplm[..]].concat());
+    job.succeeds(&["export", "a", "--sequence", "160"]);
+    let message = job.fails(&["verify", "bundle", "--model", "b"]);
+    assert!(message.contains("1-64-128-4-64") && message.contains("1-64-128-4-48"), "{message}");
+    let message = job.fails(&["export", "a", "--sequence", "9999"]);
+    assert!(message.contains("512 positions"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_reported_and_the_files_stay_readable() {
+    let job = Job::new();
+    // Every file may grow to 40 kB: measuring fits, writing the weights does not.
+    let output = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 80; exec \"$0\" run job.toml"])
+        .arg(env!("CARGO_BIN_EXE_atb"))
+        .current_dir(job.path(""))
+        .output()
+        .expect("sh starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: ") && stderr.contains("File too large"), "{stderr}");
+    assert!(!job.path("out/winner").exists());
+    job.succeeds(&["run", "job.toml"]);
+}

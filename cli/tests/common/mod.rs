@@ -1,0 +1,122 @@
+//! A small main job: a small SuperPLM of random weights, a small space, short measurements.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use atb_superplm::{SuperPlm, extract};
+use atb_text::Tokenizer;
+
+/// A folder with a SuperPLM and a configuration that uses it.
+pub struct Job {
+    folder: tempfile::TempDir,
+}
+
+const CONFIG: &str = r#"
+superplm = "superplm"
+output = "out"
+
+[space]
+name = "small"
+layers = { min = 1, max = 3 }
+hidden = { min = 32, max = 96, step = 8 }
+intermediate = { min = 64, max = 256, step = 16 }
+heads = 4
+qkv = { min = 32, max = 96, step = 8 }
+
+[budget]
+speedup = 300.0
+low = 0.5
+high = 2.0
+
+[profile]
+samples = 12
+retests = 2
+
+[protocol]
+reference = "1-64-128-4-64"
+min_pairs = 3
+max_pairs = 4
+max_seconds = 0.1
+
+[protocol.workload]
+batch = 1
+sequence = 32
+
+[search]
+population = 4
+generations = 2
+
+[fitness]
+sequence = 16
+paragraphs = 4
+"#;
+
+impl Job {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let whole = "3-96-256-4-96".parse().expect("an architecture");
+        let tokenizer = Tokenizer::bert_uncased().expect("the built-in vocabulary");
+        let plm = SuperPlm::random(whole, tokenizer, 7).expect("random weights");
+        extract(&plm, plm.architecture(), &folder.path().join("superplm")).expect("writes");
+        let job = Self { folder };
+        job.configure(CONFIG);
+        job
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.path("job.toml"), text).expect("writes");
+    }
+
+    /// The configuration with one part replaced, which must be there.
+    pub fn change(&self, from: &str, to: &str) {
+        assert!(CONFIG.contains(from), "the configuration has no `{from}`");
+        self.configure(&CONFIG.replace(from, to));
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atb"));
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
+    pub fn atb(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("atb starts")
+    }
+
+    /// Runs atb, which must succeed, and returns its standard output.
+    pub fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.atb(arguments);
+        let (stdout, stderr) = texts(&output);
+        assert!(output.status.success(), "atb {arguments:?} failed:\n{stderr}\n{stdout}");
+        stdout
+    }
+
+    /// Runs atb, which must fail with status 1 and nothing on standard output, and returns
+    /// its message.
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.atb(arguments);
+        let (stdout, stderr) = texts(&output);
+        assert_eq!(output.status.code(), Some(1), "atb {arguments:?}:\n{stderr}\n{stdout}");
+        assert_eq!(stdout, "");
+        let begin = stderr.find("error: ").expect("a message");
+        stderr[begin..].trim_end().to_owned()
+    }
+
+    pub fn report(&self) -> serde_json::Value {
+        read_json(&self.path("out/report.json"))
+    }
+}
+
+pub fn read_json(path: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).expect("readable");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}

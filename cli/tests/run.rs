@@ -1,0 +1,151 @@
+//! The main job from end to end on a small SuperPLM.
+
+mod common;
+
+use std::collections::HashSet;
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use common::Job;
+
+fn lines(job: &Job, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(job.path(name)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
+    let job = Job::new();
+    let summary = job.succeeds(&["run", "job.toml"]);
+    for row in ["winner", "predicted", "measured", "speed-up", "bundle", "report"] {
+        assert!(summary.lines().any(|line| line.starts_with(row)), "no {row} in\n{summary}");
+    }
+    let report = job.report();
+    let number = |pointer: &str| {
+        report.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| {
+            panic!("{pointer} is no number in {report:#}")
+        })
+    };
+    assert!(number("/speedup") > 1.0);
+    assert!(number("/measured_ms") > 0.0 && number("/predicted_ms") > 0.0);
+    assert_eq!(number("/predictor/measured"), 12.0);
+    for key in ["mape", "within_10", "tau", "noise_floor"] {
+        number(&format!("/predictor/{key}"));
+    }
+    for key in ["candle_tract", "candle_ort", "tract_ort"] {
+        assert!(number(&format!("/parity/{key}")) < 1e-4);
+    }
+    let winner = report["winner"].as_str().expect("an id").to_owned();
+    for name in ["model.onnx", "config.json", "vocab.txt", "report.json", "README.md"] {
+        assert!(job.path("out/bundle").join(name).is_file(), "no {name}");
+    }
+    let card = fs::read_to_string(job.path("out/bundle/README.md")).expect("a card");
+    assert!(card.starts_with(&format!("# {winner}")), "{card}");
+
+    // Nothing has changed: nothing is measured, evaluated or written again.
+    let measured = lines(&job, "out/measurements.jsonl");
+    let evaluated = lines(&job, "out/evaluations.jsonl");
+    let modified = |name: &str| fs::metadata(job.path(name)).and_then(|m| m.modified()).expect(name);
+    let exported = modified("out/bundle/model.onnx");
+    assert_eq!(job.succeeds(&["run", "job.toml"]), summary);
+    assert_eq!(lines(&job, "out/measurements.jsonl"), measured);
+    assert_eq!(lines(&job, "out/evaluations.jsonl"), evaluated);
+    assert_eq!(modified("out/bundle/model.onnx"), exported);
+
+    // Another budget: the measurements and the predictor are kept, the rest follows.
+    job.change("speedup = 300.0", "speedup = 150.0");
+    job.succeeds(&["run", "job.toml"]);
+    assert_eq!(lines(&job, "out/measurements.jsonl"), measured);
+    let budget_ms = job.report()["budget_ms"].as_f64().expect("a number");
+    assert!((budget_ms / number("/budget_ms") - 2.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_killed_run_continues_without_losing_or_repeating_a_measurement() {
+    let job = Job::new();
+    let mut kills = 0;
+    // Killed at a later and later moment until it gets through.
+    for delay_ms in (60..).step_by(130) {
+        let mut child = job
+            .command(&["run", "job.toml"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("atb starts");
+        thread::sleep(Duration::from_millis(delay_ms));
+        if child.try_wait().expect("a child").is_some() {
+            break;
+        }
+        child.kill().expect("kills");
+        child.wait().expect("waits");
+        kills += 1;
+        if lines(&job, "out/measurements.jsonl").len() > 10 {
+            break;
+        }
+    }
+    assert!(kills > 0, "the run was over before it was killed once");
+    job.succeeds(&["run", "job.toml"]);
+    let keys: Vec<String> = lines(&job, "out/measurements.jsonl")
+        .iter()
+        .skip(1)
+        .map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("a record");
+            format!("{} {}", record["subject"], record["role"])
+        })
+        .collect();
+    let distinct: HashSet<&String> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len(), "something was measured twice: {keys:?}");
+    assert_eq!(keys.len(), 12 + 2 + 1);
+}
+
+#[test]
+fn every_step_is_a_command_on_the_same_files() {
+    let job = Job::new();
+    fs::write(
+        job.path("space.toml"),
+        "name = \"small\"\nlayers = { min = 1, max = 3 }\nhidden = { min = 32, max = 96, step = 8 }\n\
+         intermediate = { min = 64, max = 256, step = 16 }\nheads = 4\n\
+         qkv = { min = 32, max = 96, step = 8 }\n",
+    )
+    .expect("writes");
+    let workload = ["--sequence", "16"];
+    let profile = ["profile", "--space", "space.toml", "--samples", "12", "--retests", "1"];
+    job.succeeds(&[&profile[..], &workload].concat());
+    let metrics = job.succeeds(&["fit", "measurements.jsonl", "--space", "space.toml"]);
+    assert!(metrics.contains("Kendall tau") && metrics.contains("noise floor"), "{metrics}");
+    let found = job.succeeds(&[
+        "search", "--superplm", "superplm", "--speedup", "200", "--population", "3",
+        "--generations", "2", "--top", "1",
+    ]);
+    let winner = found.lines().nth(1).and_then(|line| line.split_whitespace().next());
+    let winner = winner.expect("a winner");
+    job.succeeds(&["extract", "--arch", winner, "--superplm", "superplm", "--out", "winner"]);
+    job.succeeds(&[&["export", "winner"], &workload[..]].concat());
+    let parity = job.succeeds(&["verify", "bundle", "--model", "winner"]);
+    assert!(parity.contains("tract - ONNX Runtime"), "{parity}");
+    let timed = job.succeeds(&["bench", "bundle/model.onnx"]);
+    assert!(timed.contains("speed-up"), "{timed}");
+}
+
+#[test]
+fn without_python_the_job_completes_and_says_what_was_not_compared() {
+    let job = Job::new();
+    let cache = job.path("empty-cache");
+    let output = job
+        .command(&["run", "job.toml"])
+        .env("PATH", job.path("no-programs"))
+        .env("ATB_CACHE", &cache)
+        .env_remove("ORT_DYLIB_PATH")
+        .output()
+        .expect("atb starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let report = job.report();
+    assert!(report["parity"]["candle_ort"].is_null() && report["parity"]["tract_ort"].is_null());
+    assert!(report["parity"]["candle_tract"].as_f64().expect("compared") < 1e-4);
+    let warning = report["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains("libonnxruntime"), "{warning}");
+    assert!(warning.contains(&cache.join("onnxruntime").display().to_string()), "{warning}");
+}

@@ -1,0 +1,166 @@
+//! Writing and opening bundles.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use atb_graph::{HfWeights, Network, Vocabulary};
+use atb_runtime::MODEL_FILE;
+use atb_space::{Cost, Workload};
+use atb_superplm::{BertConfig, Checkpoint, PlmError};
+use atb_text::Tokenizer;
+
+use crate::card::card;
+use crate::{BundleReport, ExportError, REPORT_SCHEMA};
+
+const REPORT_FILE: &str = "report.json";
+const CARD_FILE: &str = "README.md";
+
+/// A folder that an app takes.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    folder: PathBuf,
+    report: BundleReport,
+}
+
+/// Writes the bundle of the model folder `model` into `folder`, replacing an older bundle
+/// there. The folder appears whole or not at all.
+///
+/// # Errors
+/// [`ExportError`] naming the file or tensor at fault.
+pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle, ExportError> {
+    let checkpoint = Checkpoint::open(model)?;
+    let config = checkpoint.config();
+    if workload.sequence > config.max_position_embeddings {
+        return Err(ExportError::Positions {
+            folder: model.to_owned(),
+            positions: config.max_position_embeddings,
+            sequence: workload.sequence,
+        });
+    }
+    let replaced = folder.exists();
+    if replaced && Bundle::open(folder).is_err() && !is_empty_folder(folder) {
+        return Err(ExportError::Occupied { path: folder.to_owned() });
+    }
+    let tokenizer = Tokenizer::from_folder(model)?;
+    let pooler = checkpoint.has("pooler.dense.weight");
+    let vocabulary = Vocabulary {
+        words: config.vocab_size,
+        token_types: config.type_vocab_size,
+        layer_norm_eps: config.layer_norm_eps as f32,
+        pooler,
+    };
+    let network = Network::new(&config.architecture, workload, vocabulary);
+    let weights = HfWeights::new(|name: &str| -> Result<_, PlmError> { checkpoint.tensor(name) });
+
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(ExportError::io(parent))?;
+    let staging = tempfile::Builder::new()
+        .prefix(".exporting-")
+        .tempdir_in(parent)
+        .map_err(ExportError::io(parent))?;
+    let model_file = staging.path().join(MODEL_FILE);
+    network.write(&weights, &model_file)?;
+    for (name, content) in [
+        ("config.json", config.to_json()),
+        ("vocab.txt", tokenizer.vocabulary_file()),
+        ("tokenizer_config.json", tokenizer.config_file(workload.sequence)),
+    ] {
+        fs::write(staging.path().join(name), content)
+            .map_err(ExportError::io(&folder.join(name)))?;
+    }
+    let report = BundleReport {
+        schema: REPORT_SCHEMA,
+        architecture: config.architecture.clone(),
+        workload,
+        parameters: Cost::parameters(
+            &config.architecture,
+            config.vocab_size,
+            config.max_position_embeddings,
+        ),
+        model_bytes: fs::metadata(&model_file).map_err(ExportError::io(&model_file))?.len(),
+        parity: None,
+        latency: Vec::new(),
+    };
+    let written = Bundle { folder: staging.path().to_owned(), report };
+    written.write_report(config.source.as_deref())?;
+    if replaced {
+        fs::remove_dir_all(folder).map_err(ExportError::io(folder))?;
+    }
+    fs::rename(staging.path(), folder).map_err(ExportError::io(folder))?;
+    // The folder has its final name: there is nothing left to clean up.
+    let _ = staging.keep();
+    Ok(Bundle { folder: folder.to_owned(), ..written })
+}
+
+fn is_empty_folder(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+impl Bundle {
+    /// Opens the bundle `folder`.
+    ///
+    /// # Errors
+    /// [`ExportError`] if it is none, or of a newer version.
+    pub fn open(folder: &Path) -> Result<Self, ExportError> {
+        let path = folder.join(REPORT_FILE);
+        let text = fs::read_to_string(&path).map_err(ExportError::io(&path))?;
+        let problem = |problem: String| ExportError::Report { path: path.clone(), problem };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
+        let schema = value.get("schema").and_then(serde_json::Value::as_u64);
+        if schema.is_some_and(|schema| schema > u64::from(REPORT_SCHEMA)) {
+            return Err(problem(format!(
+                "it has schema {}, this version reads up to {REPORT_SCHEMA}",
+                schema.unwrap_or_default()
+            )));
+        }
+        let report = serde_json::from_value(value).map_err(|error| problem(error.to_string()))?;
+        Ok(Self { folder: folder.to_owned(), report })
+    }
+
+    /// The bundle's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its `model.onnx`.
+    #[must_use]
+    pub fn model_file(&self) -> PathBuf {
+        self.folder.join(MODEL_FILE)
+    }
+
+    /// Its report.
+    #[must_use]
+    pub fn report(&self) -> &BundleReport {
+        &self.report
+    }
+
+    /// Changes the report, and the model card with it.
+    ///
+    /// # Errors
+    /// [`ExportError::Io`]; the files are then as they were.
+    pub fn update(&mut self, change: impl FnOnce(&mut BundleReport)) -> Result<(), ExportError> {
+        change(&mut self.report);
+        let source = BertConfig::read(&self.folder)?.source;
+        self.write_report(source.as_deref())
+    }
+
+    fn write_report(&self, source: Option<&str>) -> Result<(), ExportError> {
+        let path = self.folder.join(REPORT_FILE);
+        let mut text = serde_json::to_string_pretty(&self.report)
+            .map_err(|error| ExportError::io(&path)(error.into()))?;
+        text.push('\n');
+        for (name, content) in [(REPORT_FILE, text), (CARD_FILE, card(&self.report, source))] {
+            let path = self.folder.join(name);
+            let file =
+                tempfile::NamedTempFile::new_in(&self.folder).map_err(ExportError::io(&path))?;
+            fs::write(file.path(), content).map_err(ExportError::io(&path))?;
+            file.persist(&path).map_err(|error| ExportError::io(&path)(error.error))?;
+        }
+        Ok(())
+    }
+}

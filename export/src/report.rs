@@ -1,0 +1,58 @@
+//! `report.json` of a bundle: what was checked and measured of it.
+
+use atb_space::{Architecture, Workload};
+use serde::{Deserialize, Serialize};
+
+use crate::Parity;
+
+/// Version of the report's schema; a report of a newer one is refused.
+pub const REPORT_SCHEMA: u32 = 1;
+
+/// What is known of a bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BundleReport {
+    /// Version of the schema, [`REPORT_SCHEMA`] when written by this version.
+    pub schema: u32,
+    /// The model's architecture.
+    pub architecture: Architecture,
+    /// The shape of input that `model.onnx` takes.
+    pub workload: Workload,
+    /// Parameters of the whole model.
+    pub parameters: u64,
+    /// Bytes of `model.onnx`.
+    pub model_bytes: u64,
+    /// How far the engines' outputs are apart; absent until the bundle was verified.
+    #[serde(default)]
+    pub parity: Option<Parity>,
+    /// Measured latencies, one for each target.
+    #[serde(default)]
+    pub latency: Vec<Latency>,
+}
+
+/// The bundle's latency on one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// The target's name.
+    pub target: String,
+    /// The engine that ran it.
+    pub engine: String,
+    /// Latency in milliseconds: paired ratio times the reference model's latency there.
+    pub measured_ms: f64,
+    /// What the predictor said, if it was asked.
+    #[serde(default)]
+    pub predicted_ms: Option<f64>,
+    /// Times faster than the baseline measured beside it.
+    #[serde(default)]
+    pub speedup: Option<f64>,
+    /// The baseline of the speed-up.
+    #[serde(default)]
+    pub baseline: Option<Architecture>,
+}
+
+impl BundleReport {
+    /// Sets the latency on `latency.target`, in place of an earlier one there.
+    pub fn set_latency(&mut self, latency: Latency) {
+        self.latency.retain(|known| known.target != latency.target);
+        self.latency.push(latency);
+    }
+}

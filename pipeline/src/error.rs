@@ -1,0 +1,116 @@
+//! What can end the main job.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use atb_export::ExportError;
+use atb_fetch::FetchError;
+use atb_measurements::FileError;
+use atb_predictor::{FitError, ObservationError, PredictorFileError};
+use atb_profiler::ProfileError;
+use atb_search::{SearchError, StoreError};
+use atb_space::SpaceError;
+use atb_superplm::PlmError;
+use atb_targets::TargetError;
+use atb_text::TextError;
+
+/// Why the main job, or one of its steps, could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// the configuration file is at fault
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the line where there is one.
+        problem: String,
+    },
+    /// a setting that makes no sense
+    #[error("{key} is {value}; expected {expected}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would make sense.
+        expected: &'static str,
+    },
+    /// the file system said no
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// a file of the run that cannot be read
+    #[error("{}: {problem}; hint: delete it to have it made anew", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// engines that disagree
+    #[error("the engines' outputs differ by {difference:.1e}, more than the tolerance {tolerance:.0e}; the bundle in {} is not fit for use", bundle.display())]
+    Parity {
+        /// The bundle.
+        bundle: PathBuf,
+        /// The largest difference.
+        difference: f32,
+        /// The tolerance.
+        tolerance: f32,
+    },
+    /// a folder that the run did not make
+    #[error("{} is there already and was not made by this run; hint: choose another output folder", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// the target is at fault
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// profiling failed
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// a measurement file is at fault
+    #[error(transparent)]
+    Measurements(#[from] FileError),
+    /// measurements that do not go together
+    #[error(transparent)]
+    Observations(#[from] ObservationError),
+    /// the predictor could not be fitted
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// the predictor file is at fault
+    #[error(transparent)]
+    Predictor(#[from] PredictorFileError),
+    /// the space is at fault
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// the search failed
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// the store of evaluations is at fault
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// the SuperPLM is at fault
+    #[error(transparent)]
+    SuperPlm(#[from] PlmError),
+    /// a text is at fault
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// the export failed
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// a third-party file is missing
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+impl PipelineError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}

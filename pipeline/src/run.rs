@@ -1,0 +1,404 @@
+//! All steps in order, in one folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use atb_export::{Bundle, Latency, export};
+use atb_measurements::{MeasurementFile, Protocol};
+use atb_predictor::Predictor;
+use atb_search::{Evaluated, Outcome};
+use atb_space::{Architecture, Space};
+use atb_superplm::{KdFitness, extract};
+use atb_targets::Target;
+
+use crate::state::{State, digest, file_digest, write_json};
+use crate::steps;
+use crate::{
+    Config, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport, Weights,
+};
+
+/// The files of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Raw measurements to fit on.
+    pub measurements: PathBuf,
+    /// The predictor.
+    pub predictor: PathBuf,
+    /// Every evaluated architecture.
+    pub evaluations: PathBuf,
+    /// The search's outcome.
+    pub search: PathBuf,
+    /// The winner as a model folder.
+    pub winner: PathBuf,
+    /// What an app takes.
+    pub bundle: PathBuf,
+    /// Raw measurements of the exported winner.
+    pub check: PathBuf,
+    /// The report.
+    pub report: PathBuf,
+}
+
+impl Files {
+    /// The files of the run in `folder`.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        Self {
+            measurements: folder.join("measurements.jsonl"),
+            predictor: folder.join("predictor.json"),
+            evaluations: folder.join("evaluations.jsonl"),
+            search: folder.join("search.json"),
+            winner: folder.join("winner"),
+            bundle: folder.join("bundle"),
+            check: folder.join("check.jsonl"),
+            report: folder.join("report.json"),
+        }
+    }
+}
+
+/// One run: its files, its state and who watches it.
+struct Run<'a> {
+    config: &'a Config,
+    files: Files,
+    state: State,
+    reporter: &'a mut dyn Reporter,
+    warnings: Vec<String>,
+}
+
+/// Collects warnings for the report on their way to the reporter.
+struct Collecting<'a> {
+    reporter: &'a mut dyn Reporter,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Reporter for Collecting<'_> {
+    fn step(&mut self, name: &str, detail: &str) {
+        self.reporter.step(name, detail);
+    }
+    fn kept(&mut self) {
+        self.reporter.kept();
+    }
+    fn begin(&mut self, done: u64, total: u64) {
+        self.reporter.begin(done, total);
+    }
+    fn advance(&mut self, message: &str) {
+        self.reporter.advance(message);
+    }
+    fn end(&mut self) {
+        self.reporter.end();
+    }
+    fn result(&mut self, text: &str) {
+        self.reporter.result(text);
+    }
+    fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+        self.reporter.warn(text);
+    }
+}
+
+/// Does the whole job of `config` and leaves everything in its output folder.
+///
+/// # Errors
+/// [`PipelineError`]; finished steps are kept and the same call continues after them.
+pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, PipelineError> {
+    // What can be wrong with the settings is said before any time is spent.
+    config.budget.aim()?;
+    let target = Target::find(&config.target)?;
+    config.space.0.validate()?;
+    fs::create_dir_all(&config.output).map_err(PipelineError::io(&config.output))?;
+    let mut run = Run {
+        config,
+        files: Files::of(&config.output),
+        state: State::open(&config.output)?,
+        reporter,
+        warnings: Vec::new(),
+    };
+    run.all(&target)
+}
+
+impl Run<'_> {
+    fn collecting(&mut self) -> Collecting<'_> {
+        Collecting { reporter: self.reporter, warnings: &mut self.warnings }
+    }
+
+    fn all(&mut self, target: &Target) -> Result<RunReport, PipelineError> {
+        let config = self.config;
+        self.reporter.step("superplm", &config.superplm);
+        let weights = Weights::load(&config.superplm, &mut self.collecting())?;
+        let space = config.space.0.within(weights.plm.architecture())?;
+        self.reporter.result(&format!(
+            "{}: {}, {} architectures of the space `{}` in it",
+            weights.origin.description,
+            weights.plm.architecture(),
+            space.count_uniform(),
+            space.name
+        ));
+        let measurements = self.profile(target, &space)?;
+        let predictor = self.fit(&measurements, &space)?;
+        let outcome = self.search(&space, &predictor, &weights)?;
+        let winner = outcome.winner().ok_or_else(|| PipelineError::Content {
+            path: self.files.search.clone(),
+            problem: "it has no winner".to_owned(),
+        })?;
+        self.extract(&winner.arch, &weights)?;
+        let mut bundle = self.export()?;
+        let parity = self.verify(&mut bundle)?;
+        let timed = self.bench(target, &bundle)?;
+        let found = Found { predictor: &predictor, outcome: &outcome, winner, parity, timed };
+        self.report(&found, weights.origin, &mut bundle)
+    }
+
+    fn profile(
+        &mut self,
+        target: &Target,
+        space: &Space,
+    ) -> Result<MeasurementFile, PipelineError> {
+        let config = self.config;
+        let workload = config.protocol.workload;
+        self.reporter.step(
+            "profile",
+            &format!(
+                "{} architectures on {}, batch {}, sequence length {}",
+                config.profile.samples, target.name, workload.batch, workload.sequence
+            ),
+        );
+        let file = self.files.measurements.clone();
+        let mut reporter = self.collecting();
+        let measured = steps::profile_space(
+            target,
+            space,
+            &config.profile,
+            &config.protocol,
+            &file,
+            &mut reporter,
+        )?;
+        self.reporter.result(&format!(
+            "{} measurements; the reference model {} takes {:.2} ms",
+            measured.records.len(),
+            measured.header.protocol.reference,
+            measured.reference_ms()?
+        ));
+        Ok(measured)
+    }
+
+    fn fit(
+        &mut self,
+        measured: &MeasurementFile,
+        space: &Space,
+    ) -> Result<Predictor, PipelineError> {
+        self.reporter.step("fit", &format!("a latency predictor for the space `{}`", space.name));
+        let inputs = digest(&[&measured.digest, &format!("{space:?}")]);
+        let file = self.files.predictor.clone();
+        let predictor = if self.state.is_done("fit", &inputs) && file.exists() {
+            self.reporter.kept();
+            Predictor::load(&file)?
+        } else {
+            let measured = std::slice::from_ref(measured);
+            let predictor = steps::fit(measured, space, &file, &mut self.collecting())?;
+            self.state.finish("fit", &inputs)?;
+            predictor
+        };
+        let summary = PredictorSummary::of(&predictor);
+        self.reporter.result(&format!(
+            "from {} architectures, cross-validated: MAPE {:.1} %, {:.0} % within 10 %, Kendall \
+             tau {:.3}{}",
+            summary.measured,
+            100.0 * summary.mape,
+            100.0 * summary.within_10,
+            summary.tau,
+            summary
+                .noise_floor
+                .map_or(String::new(), |noise| format!("; noise floor {:.1} %", 100.0 * noise))
+        ));
+        Ok(predictor)
+    }
+
+    fn search(
+        &mut self,
+        space: &Space,
+        predictor: &Predictor,
+        weights: &Weights,
+    ) -> Result<Outcome, PipelineError> {
+        let config = self.config;
+        let budget = steps::budget(&config.budget, predictor)?;
+        self.reporter
+            .step("search", &format!("for the lowest KD loss at about {:.2} ms", budget.target_ms));
+        let text = steps::held_out(&config.fitness, &weights.plm)?;
+        let fitness = KdFitness::new(&weights.plm, &weights.plm, &text)?;
+        let inputs = digest(&[
+            &file_digest(&self.files.predictor)?,
+            &format!("{space:?} {budget:?} {:?}", config.search),
+            &atb_search::Fitness::digest(&fitness),
+        ]);
+        let file = self.files.search.clone();
+        let outcome: Outcome = if self.state.is_done("search", &inputs) && file.exists() {
+            self.reporter.kept();
+            read_json(&file)?
+        } else {
+            let store = self.files.evaluations.clone();
+            let outcome = steps::search_space(
+                space,
+                predictor,
+                &budget,
+                &config.search,
+                &fitness,
+                &store,
+                &mut self.collecting(),
+            )?;
+            write_json(&file, &outcome)?;
+            self.state.finish("search", &inputs)?;
+            outcome
+        };
+        if let Some(winner) = outcome.winner() {
+            self.reporter.result(&format!(
+                "{} of {} candidates evaluated; the best is {} with loss {:.4}, predicted {:.2} ms",
+                outcome.ranking.len(),
+                outcome.candidates,
+                winner.arch,
+                winner.fitness,
+                winner.latency_ms
+            ));
+        }
+        Ok(outcome)
+    }
+
+    fn extract(&mut self, arch: &Architecture, weights: &Weights) -> Result<(), PipelineError> {
+        self.reporter.step("extract", &format!("{arch} from the SuperPLM"));
+        let inputs = digest(&[&arch.id(), weights.plm.source()]);
+        let folder = self.files.winner.clone();
+        if self.state.is_done("extract", &inputs) && folder.exists() {
+            self.reporter.kept();
+            return Ok(());
+        }
+        if folder.exists() {
+            if !self.state.made("extract") {
+                return Err(PipelineError::Foreign { path: folder });
+            }
+            fs::remove_dir_all(&folder).map_err(PipelineError::io(&folder))?;
+        }
+        extract(&weights.plm, arch, &folder)?;
+        self.state.finish("extract", &inputs)
+    }
+
+    fn export(&mut self) -> Result<Bundle, PipelineError> {
+        let workload = self.config.protocol.workload;
+        self.reporter.step("export", "the winner to ONNX");
+        let weights = file_digest(&self.files.winner.join("model.safetensors"))?;
+        let inputs = digest(&[&weights, &format!("{workload:?}")]);
+        let folder = self.files.bundle.clone();
+        if self.state.is_done("export", &inputs)
+            && let Ok(bundle) = Bundle::open(&folder)
+        {
+            self.reporter.kept();
+            return Ok(bundle);
+        }
+        let bundle = export(&self.files.winner, workload, &folder)?;
+        self.state.finish("export", &inputs)?;
+        self.reporter.result(&format!(
+            "{} with {:.1} million parameters, {:.1} MB",
+            bundle.model_file().display(),
+            bundle.report().parameters as f64 / 1e6,
+            bundle.report().model_bytes as f64 / 1e6
+        ));
+        Ok(bundle)
+    }
+
+    fn verify(&mut self, bundle: &mut Bundle) -> Result<atb_export::Parity, PipelineError> {
+        self.reporter.step("verify", "candle, tract and ONNX Runtime on the same sentences");
+        if let Some(parity) = bundle.report().parity
+            && parity.holds()
+            && parity.tract_ort.is_some()
+        {
+            self.reporter.kept();
+            return Ok(parity);
+        }
+        let winner = self.files.winner.clone();
+        let parity = steps::verify_bundle(bundle, &winner, &mut self.collecting())?;
+        self.reporter.result(&format!(
+            "largest difference {:.1e} over {} sentences",
+            parity.largest(),
+            parity.sentences
+        ));
+        Ok(parity)
+    }
+
+    fn bench(&mut self, target: &Target, bundle: &Bundle) -> Result<steps::Timed, PipelineError> {
+        self.reporter.step("bench", "the exported file and BERT-base in turns");
+        let inputs = digest(&[
+            &file_digest(&bundle.model_file())?,
+            &format!("{target:?} {:?}", self.config.protocol),
+        ]);
+        let file = self.files.check.clone();
+        // Measurements of another model are of no use; those of this one are continued.
+        if !self.state.is_done("bench", &inputs) && file.exists() {
+            fs::remove_file(&file).map_err(PipelineError::io(&file))?;
+        }
+        self.state.finish("bench", &inputs)?;
+        let protocol: Protocol = self.config.protocol.clone();
+        steps::bench(target, &bundle.model_file(), &protocol, &file, &mut self.collecting())
+    }
+
+    fn report(
+        &mut self,
+        found: &Found<'_>,
+        superplm: Origin,
+        bundle: &mut Bundle,
+    ) -> Result<RunReport, PipelineError> {
+        let Found { predictor, outcome, winner, parity, timed } = found;
+        let budget = steps::budget(&self.config.budget, predictor)?;
+        let prediction = predictor.predict(&winner.arch);
+        let reference_ms = predictor.sources.first().map_or(f64::NAN, |s| s.reference_ms);
+        let measured_ms = timed.ratio * reference_ms;
+        let report = RunReport {
+            schema: REPORT_SCHEMA,
+            target: self.config.target.clone(),
+            workload: self.config.protocol.workload,
+            winner: winner.arch.clone(),
+            loss: winner.fitness,
+            budget_ms: budget.target_ms,
+            band_ms: (budget.low_ms(), budget.high_ms()),
+            predicted_ms: prediction.latency_ms,
+            interval_ms: (prediction.low_ms, prediction.high_ms),
+            measured_ms,
+            prediction_error: measured_ms / prediction.latency_ms - 1.0,
+            in_band: budget.contains(measured_ms),
+            baseline: Architecture::bert_base(),
+            baseline_ms: measured_ms * timed.speedup,
+            speedup: timed.speedup,
+            predictor: PredictorSummary::of(predictor),
+            parity: *parity,
+            superplm,
+            candidates: outcome.candidates,
+            evaluated: outcome.ranking.len(),
+            warnings: std::mem::take(&mut self.warnings),
+        };
+        bundle.update(|bundle| {
+            bundle.set_latency(Latency {
+                target: report.target.clone(),
+                engine: "tract".to_owned(),
+                measured_ms: report.measured_ms,
+                predicted_ms: Some(report.predicted_ms),
+                speedup: Some(report.speedup),
+                baseline: Some(report.baseline.clone()),
+            });
+        })?;
+        write_json(&self.files.report, &report)?;
+        Ok(report)
+    }
+}
+
+/// What the steps before the report found.
+struct Found<'a> {
+    predictor: &'a Predictor,
+    outcome: &'a Outcome,
+    winner: &'a Evaluated,
+    parity: atb_export::Parity,
+    timed: steps::Timed,
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
+    let text = fs::read_to_string(path).map_err(PipelineError::io(path))?;
+    serde_json::from_str(&text).map_err(|error| PipelineError::Content {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}

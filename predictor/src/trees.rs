@@ -1,0 +1,134 @@
+//! Gradient-boosted trees: a model that knows nothing of encoders, for comparison.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use atb_space::{Architecture, Cost, Workload};
+use forust_ml::constraints::Constraint;
+use forust_ml::objective::ObjectiveType;
+use forust_ml::{GradientBooster, Matrix};
+use serde::{Deserialize, Serialize};
+
+use crate::Observation;
+use crate::fit::{FitError, one_workload};
+use crate::model::LatencyModel;
+
+/// Name in files and messages.
+pub(crate) const KIND: &str = "trees";
+
+const FEATURES: usize = 6;
+const ITERATIONS: usize = 400;
+const LEARNING_RATE: f32 = 0.05;
+const MAX_DEPTH: usize = 4;
+
+/// Gradient-boosted regression trees (crate `forust-ml`) on the logarithm of the latency.
+///
+/// Features: layers, hidden size, mean intermediate size, mean heads, mean q|k|v size and
+/// floating-point operations, in each of which the latency may only grow. Knows one batch
+/// and sequence length.
+#[derive(Serialize, Deserialize)]
+#[serde(try_from = "Form", into = "Form")]
+pub struct Trees {
+    booster: Box<GradientBooster>,
+    /// The booster in its own format.
+    json: serde_json::Value,
+}
+
+/// The model as it stands in a file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    booster: serde_json::Value,
+}
+
+impl From<Trees> for Form {
+    fn from(model: Trees) -> Self {
+        Self { booster: model.json }
+    }
+}
+
+impl TryFrom<Form> for Trees {
+    type Error = String;
+
+    fn try_from(form: Form) -> Result<Self, String> {
+        let booster = GradientBooster::from_json(&form.booster.to_string())
+            .map_err(|error| format!("the trees cannot be read: {error}"))?;
+        Ok(Self { booster: Box::new(booster), json: form.booster })
+    }
+}
+
+impl Clone for Trees {
+    fn clone(&self) -> Self {
+        #[expect(clippy::expect_used, reason = "the text was written or read by the same crate")]
+        Self::try_from(Form { booster: self.json.clone() }).expect("reads its own text")
+    }
+}
+
+impl PartialEq for Trees {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl fmt::Debug for Trees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trees").field("trees", &self.booster.trees.len()).finish_non_exhaustive()
+    }
+}
+
+fn features(arch: &Architecture) -> [f64; FEATURES] {
+    let layers = arch.layers();
+    let mean = |size: fn(&atb_space::Layer) -> usize| {
+        layers.iter().map(|layer| size(layer) as f64).sum::<f64>() / layers.len() as f64
+    };
+    let Workload { batch, sequence } = Workload::default();
+    [
+        layers.len() as f64,
+        arch.hidden() as f64,
+        mean(|layer| layer.intermediate),
+        mean(|layer| layer.heads),
+        mean(|layer| layer.qkv),
+        Cost::flops(arch, batch, sequence),
+    ]
+}
+
+impl Trees {
+    /// Fits the trees.
+    ///
+    /// # Errors
+    /// [`FitError::MixedWorkloads`] if the observations differ in batch or sequence
+    /// length, [`FitError::Trees`] if the crate refuses them.
+    pub fn fit(observations: &[Observation]) -> Result<Self, FitError> {
+        one_workload(KIND, observations)?;
+        let rows: Vec<[f64; FEATURES]> =
+            observations.iter().map(|item| features(&item.arch)).collect();
+        let data: Vec<f64> =
+            (0..FEATURES).flat_map(|column| rows.iter().map(move |row| row[column])).collect();
+        let target: Vec<f64> = observations.iter().map(|item| item.latency_ms.ln()).collect();
+        let grows = (0..FEATURES).map(|column| (column, Constraint::Positive));
+        let refused = |error: &dyn fmt::Display| FitError::Trees { problem: error.to_string() };
+        let mut booster = GradientBooster::default()
+            .set_objective_type(ObjectiveType::SquaredLoss)
+            .set_iterations(ITERATIONS)
+            .set_learning_rate(LEARNING_RATE)
+            .set_max_depth(MAX_DEPTH)
+            .set_monotone_constraints(Some(grows.collect::<HashMap<_, _>>()))
+            .set_parallel(false);
+        booster
+            .fit_unweighted(&Matrix::new(&data, rows.len(), FEATURES), &target, None)
+            .map_err(|error| refused(&error))?;
+        let text = booster.json_dump().map_err(|error| refused(&error))?;
+        let json = serde_json::from_str(&text).map_err(|error| refused(&error))?;
+        Self::try_from(Form { booster: json }).map_err(|error| refused(&error))
+    }
+}
+
+impl LatencyModel for Trees {
+    fn latency_ms(&self, arch: &Architecture, _workload: Workload) -> f64 {
+        let row = features(arch);
+        self.booster
+            .predict(&Matrix::new(&row, 1, FEATURES), false)
+            .first()
+            .map_or(f64::NAN, |log| log.exp())
+    }
+}

@@ -1,0 +1,5 @@
+//! Predictors fitted on measurement files of a made-up device.
+
+mod common;
+mod fitting;
+mod kinds;
