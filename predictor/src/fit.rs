@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::mlp::MlpSettings;
 use crate::model::Model;
 use crate::predictor::{Baseline, LeftOut, SCHEMA};
-use crate::validation::{Validation, cross_validate};
+use crate::validation::{Validation, cross_validate, folds_for};
 use crate::{
     Machine, Metrics, Mlp, Observation, Observations, Predictor, Structured, Table, Trees, mlp,
     structured, table, trees,
@@ -17,6 +17,9 @@ use crate::{
 
 /// Fewest architectures that a predictor is fitted on.
 pub const FEWEST: usize = 10;
+
+/// Number of folds that kinds of model are compared with.
+const FOLDS_TO_CHOOSE: usize = 5;
 
 /// Which kind of model to fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,7 +85,7 @@ pub struct FitSettings {
 /// The kinds of model that were compared, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
-    /// Each kind with its cross-validated errors, best first.
+    /// Each kind with its errors in a cross-validation of five folds, best first.
     pub compared: Vec<(String, Metrics)>,
     /// Why the first was chosen, in a sentence.
     pub reason: String,
@@ -197,24 +200,20 @@ impl Predictor {
             .sources
             .first()
             .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent));
-        let validated = |kind| -> Result<(Kind, Validation), FitError> {
-            let fit = |items: &[Observation]| fit_one(kind, items, machine);
-            Ok((kind, cross_validate(&items, settings.seed, &fit)?))
+        let validated = |kind, folds| -> Result<Validation, FitError> {
+            cross_validate(&items, folds, settings.seed, &|items| fit_one(kind, items, machine))
         };
-        let (kind, validation, choice) = match settings.kind {
+        let (kind, choice) = match settings.kind {
             Kind::Auto => {
                 let kinds =
                     [Kind::Structured, Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::small())];
-                // Kinds that cannot be fitted to these observations drop out.
-                let outcomes: Vec<Result<(Kind, Validation), FitError>> =
-                    kinds.into_iter().map(validated).collect();
-                choose(outcomes)?
+                let (kind, choice) =
+                    choose(kinds.map(|kind| (kind, validated(kind, FOLDS_TO_CHOOSE))))?;
+                (kind, Some(choice))
             }
-            kind => {
-                let (kind, validation) = validated(kind)?;
-                (kind, validation, None)
-            }
+            kind => (kind, None),
         };
+        let validation = validated(kind, folds_for(items.len()))?;
         let mut workloads = Vec::new();
         for item in &items {
             if !workloads.contains(&item.workload) {
@@ -293,38 +292,32 @@ fn usable(
     })
 }
 
-/// The kind with the smallest cross-validated error.
-fn choose(
-    outcomes: Vec<Result<(Kind, Validation), FitError>>,
-) -> Result<(Kind, Validation, Option<Choice>), FitError> {
-    let mut fitted = Vec::new();
+/// The kind with the smallest cross-validated error; kinds that cannot be fitted to these
+/// observations drop out.
+fn choose<const N: usize>(
+    outcomes: [(Kind, Result<Validation, FitError>); N],
+) -> Result<(Kind, Choice), FitError> {
+    let mut fitted: Vec<(Kind, Metrics)> = Vec::new();
     let mut refused = None;
-    for outcome in outcomes {
+    for (kind, outcome) in outcomes {
         match outcome {
-            Ok(one) => fitted.push(one),
+            Ok(validation) => fitted.push((kind, validation.metrics)),
             Err(error) => refused = Some(error),
         }
     }
-    fitted.sort_by(|a, b| a.1.metrics.mape.total_cmp(&b.1.metrics.mape));
-    let compared: Vec<(String, Metrics)> =
-        fitted.iter().map(|(kind, validation)| (kind.to_string(), validation.metrics)).collect();
-    let percent = |index: usize| 100.0 * compared[index].1.mape;
-    let reason = match compared.len() {
-        0 => String::new(),
-        1 => format!("only the {} model can be fitted to these measurements", compared[0].0),
-        _ => format!(
-            "the {} model has the smallest cross-validated error, {:.2} % against {:.2} % of the \
-             next, {}",
-            compared[0].0,
-            percent(0),
-            percent(1),
-            compared[1].0
+    fitted.sort_by(|a, b| a.1.mape.total_cmp(&b.1.mape));
+    let reason = match fitted[..] {
+        [] => return Err(refused.unwrap_or(FitError::NothingFits { count: 0 })),
+        [(only, _)] => format!("only the {only} model can be fitted to these measurements"),
+        [(best, metrics), (next, others), ..] => format!(
+            "the {best} model has the smallest cross-validated error, {:.2} % against {:.2} % of \
+             the next, {next}",
+            100.0 * metrics.mape,
+            100.0 * others.mape,
         ),
     };
-    match fitted.into_iter().next() {
-        Some((kind, validation)) => Ok((kind, validation, Some(Choice { compared, reason }))),
-        None => Err(refused.unwrap_or(FitError::NothingFits { count: 0 })),
-    }
+    let compared = fitted.iter().map(|(kind, metrics)| (kind.to_string(), *metrics)).collect();
+    Ok((fitted[0].0, Choice { compared, reason }))
 }
 
 /// Checks that every size that ranges in `space` takes more than one value.

@@ -52,7 +52,7 @@ impl MlpSettings {
     /// A small one that is fitted within a second.
     #[must_use]
     pub fn small() -> Self {
-        Self { width: 64, steps: 2000, learning_rate: 1e-3, ..Self::PAPER }
+        Self { width: 32, steps: 1000, learning_rate: 3e-3, ..Self::PAPER }
     }
 }
 

@@ -82,14 +82,19 @@ impl Residuals {
     }
 }
 
+/// Number of folds for `count` observations.
+pub(crate) fn folds_for(count: usize) -> usize {
+    if count <= LEAVE_ONE_OUT_UP_TO { count } else { FOLDS }
+}
+
 /// Cross-validates: `fit` is called once a fold with the observations to fit on.
 pub(crate) fn cross_validate(
     observations: &[Observation],
+    folds: usize,
     seed: u64,
     fit: &dyn Fn(&[Observation]) -> Result<Model, FitError>,
 ) -> Result<Validation, FitError> {
     let count = observations.len();
-    let folds = if count <= LEAVE_ONE_OUT_UP_TO { count } else { FOLDS };
     let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let mut predicted_ms = vec![0.0; count];
