@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::{Choice, describe};
 use crate::model::{Breakdown, LatencyModel, Model};
 use crate::validation::Validation;
-use crate::{NoiseFloor, Source};
+use crate::{Machine, NoiseFloor, Source};
 
 /// Version of the predictor file's schema; a file of a newer one is refused.
 pub const SCHEMA: u32 = 1;
@@ -205,6 +205,14 @@ impl Predictor {
     #[must_use]
     pub fn as_model(&self) -> &dyn LatencyModel {
         self.model.as_model()
+    }
+
+    /// What the features know of the device it was fitted for.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.sources
+            .first()
+            .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent))
     }
 
     /// Measured latency of a baseline in milliseconds, for the default workload.
