@@ -1,13 +1,13 @@
 //! A small main job: a small SuperPLM of random weights, a small space, short measurements.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use atb_superplm::{SuperPlm, extract};
 use atb_text::Tokenizer;
 
 /// A folder with a SuperPLM and a configuration that uses it.
-pub struct Job {
+pub(crate) struct Job {
     folder: tempfile::TempDir,
 }
 
@@ -52,7 +52,7 @@ paragraphs = 4
 "#;
 
 impl Job {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let whole = "3-96-256-4-96".parse().expect("an architecture");
         let tokenizer = Tokenizer::bert_uncased().expect("the built-in vocabulary");
@@ -63,32 +63,32 @@ impl Job {
         job
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         std::fs::write(self.path("job.toml"), text).expect("writes");
     }
 
     /// The configuration with one part replaced, which must be there.
-    pub fn change(&self, from: &str, to: &str) {
+    pub(crate) fn change(&self, from: &str, to: &str) {
         assert!(CONFIG.contains(from), "the configuration has no `{from}`");
         self.configure(&CONFIG.replace(from, to));
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_atb"));
         command.args(arguments).current_dir(self.folder.path());
         command
     }
 
-    pub fn atb(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn atb(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("atb starts")
     }
 
     /// Runs atb, which must succeed, and returns its standard output.
-    pub fn succeeds(&self, arguments: &[&str]) -> String {
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> String {
         let output = self.atb(arguments);
         let (stdout, stderr) = texts(&output);
         assert!(output.status.success(), "atb {arguments:?} failed:\n{stderr}\n{stdout}");
@@ -97,7 +97,7 @@ impl Job {
 
     /// Runs atb, which must fail with status 1 and nothing on standard output, and returns
     /// its message.
-    pub fn fails(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
         let output = self.atb(arguments);
         let (stdout, stderr) = texts(&output);
         assert_eq!(output.status.code(), Some(1), "atb {arguments:?}:\n{stderr}\n{stdout}");
@@ -106,14 +106,10 @@ impl Job {
         stderr[begin..].trim_end().to_owned()
     }
 
-    pub fn report(&self) -> serde_json::Value {
-        read_json(&self.path("out/report.json"))
+    pub(crate) fn report(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.path("out/report.json")).expect("a report");
+        serde_json::from_str(&text).expect("JSON")
     }
-}
-
-pub fn read_json(path: &Path) -> serde_json::Value {
-    let text = std::fs::read_to_string(path).expect("readable");
-    serde_json::from_str(&text).expect("JSON")
 }
 
 fn texts(output: &Output) -> (String, String) {

@@ -1,14 +1,12 @@
 //! The main job from end to end on a small SuperPLM.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use common::Job;
+use crate::job::Job;
 
 fn lines(job: &Job, name: &str) -> Vec<String> {
     let text = fs::read_to_string(job.path(name)).unwrap_or_default();
@@ -24,9 +22,10 @@ fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
     }
     let report = job.report();
     let number = |pointer: &str| {
-        report.pointer(pointer).and_then(serde_json::Value::as_f64).unwrap_or_else(|| {
-            panic!("{pointer} is no number in {report:#}")
-        })
+        report
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or_else(|| panic!("{pointer} is no number in {report:#}"))
     };
     assert!(number("/speedup") > 1.0);
     assert!(number("/measured_ms") > 0.0 && number("/predicted_ms") > 0.0);
@@ -47,7 +46,8 @@ fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
     // Nothing has changed: nothing is measured, evaluated or written again.
     let measured = lines(&job, "out/measurements.jsonl");
     let evaluated = lines(&job, "out/evaluations.jsonl");
-    let modified = |name: &str| fs::metadata(job.path(name)).and_then(|m| m.modified()).expect(name);
+    let modified =
+        |name: &str| fs::metadata(job.path(name)).and_then(|m| m.modified()).expect(name);
     let exported = modified("out/bundle/model.onnx");
     assert_eq!(job.succeeds(&["run", "job.toml"]), summary);
     assert_eq!(lines(&job, "out/measurements.jsonl"), measured);
@@ -116,8 +116,17 @@ fn every_step_is_a_command_on_the_same_files() {
     let metrics = job.succeeds(&["fit", "measurements.jsonl", "--space", "space.toml"]);
     assert!(metrics.contains("Kendall tau") && metrics.contains("noise floor"), "{metrics}");
     let found = job.succeeds(&[
-        "search", "--superplm", "superplm", "--speedup", "200", "--population", "3",
-        "--generations", "2", "--top", "1",
+        "search",
+        "--superplm",
+        "superplm",
+        "--speedup",
+        "500",
+        "--population",
+        "3",
+        "--generations",
+        "2",
+        "--top",
+        "1",
     ]);
     let winner = found.lines().nth(1).and_then(|line| line.split_whitespace().next());
     let winner = winner.expect("a winner");
