@@ -76,6 +76,26 @@ const WEIGHTS: usize = 12;
 /// Cache sizes beyond which intermediate activations may cost more, in bytes.
 const CACHES: [f64; 3] = [524_288.0, 1_048_576.0, 2_097_152.0];
 
+/// A kind of work, whose speed is a property of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Overheads of calls.
+    Calls,
+    /// Passes over elements in memory.
+    Elements,
+    /// Matrix products.
+    Products,
+}
+
+/// The kind of work that a feature counts.
+pub(crate) fn work_of(index: usize) -> Work {
+    match NAMES[index] {
+        "call" | "layer" => Work::Calls,
+        "products" | "attention_products" => Work::Products,
+        _ => Work::Elements,
+    }
+}
+
 /// Feature values, or what each costs.
 pub(crate) type Features = [f64; COUNT];
 

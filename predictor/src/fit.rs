@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mlp::MlpSettings;
 use crate::model::Model;
-use crate::predictor::{Baseline, LeftOut, SCHEMA};
+use crate::predictor::{LeftOut, SCHEMA};
 use crate::validation::{Validation, cross_validate, folds_for};
 use crate::{
     Machine, Metrics, Mlp, Observation, Observations, Predictor, Structured, Table, Trees, mlp,
@@ -115,6 +115,23 @@ pub enum FitError {
         /// How many are not in the space, in words, or nothing.
         left_out: String,
     },
+    /// too few measurements to calibrate with
+    #[error(
+        "calibration needs at least {needed} measured architectures, there are {found}; hint: \
+         measure ten with `atb profile`"
+    )]
+    TooFewToCalibrate {
+        /// How many it takes.
+        needed: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// a model that cannot be calibrated
+    #[error("a {kind} model cannot be calibrated; hint: fit a structured one")]
+    CannotCalibrate {
+        /// The kind of model.
+        kind: &'static str,
+    },
     /// a size that never varies although the space's does
     #[error(
         "all {count} measured architectures have the {what} {value}, but the space `{space}` \
@@ -220,22 +237,14 @@ impl Predictor {
                 workloads.push(item.workload);
             }
         }
-        let baselines = observations
-            .baselines
-            .iter()
-            .map(|item| Baseline {
-                arch: item.arch.clone(),
-                workload: item.workload,
-                latency_ms: item.latency_ms,
-            })
-            .collect();
         Ok(Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             space: space.clone(),
             workloads,
             sources: observations.sources.clone(),
-            baselines,
+            calibrated_from: Vec::new(),
+            baselines: observations.baselines.iter().map(Into::into).collect(),
             noise: observations.noise,
             left_out,
             validation,

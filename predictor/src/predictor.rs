@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::{Choice, describe};
 use crate::model::{Breakdown, LatencyModel, Model};
 use crate::validation::Validation;
-use crate::{Machine, NoiseFloor, Source};
+use crate::{Machine, NoiseFloor, Observation, Source};
 
 /// Version of the predictor file's schema; a file of a newer one is refused.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +38,12 @@ pub struct Baseline {
     pub latency_ms: f64,
 }
 
+impl From<&Observation> for Baseline {
+    fn from(item: &Observation) -> Self {
+        Self { arch: item.arch.clone(), workload: item.workload, latency_ms: item.latency_ms }
+    }
+}
+
 /// A predicted latency and where a measurement of it would lie.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
@@ -63,6 +69,9 @@ pub struct Predictor {
     pub workloads: Vec<Workload>,
     /// The measurement files it was fitted on.
     pub sources: Vec<Source>,
+    /// The measurement files of the predictor it was calibrated from, if it was.
+    #[serde(default)]
+    pub calibrated_from: Vec<Source>,
     /// Measured architectures that speed-ups can be quoted against.
     pub baselines: Vec<Baseline>,
     /// What the measurements can be trusted to.

@@ -139,6 +139,34 @@ impl Structured {
         active
     }
 
+    /// The same costs for each unit of a feature, with the features of another machine.
+    pub(crate) fn on(self, machine: Machine) -> Self {
+        Self { machine, ..self }
+    }
+
+    /// What each feature contributes to an architecture's latency, in milliseconds.
+    pub(crate) fn costs(&self, arch: &Architecture, workload: Workload) -> Features {
+        let features = self.setting(workload).of(arch);
+        std::array::from_fn(|i| features[i] * self.coefficients[i])
+    }
+
+    /// The model with each coefficient times `scales`, none negative; `None` if nothing is
+    /// left.
+    pub(crate) fn with_scaled_coefficients(&self, scales: &Features) -> Option<Self> {
+        let active = self.active();
+        let kept: Vec<usize> = (0..active.len()).filter(|&i| scales[active[i]] > 0.0).collect();
+        let covariance = kept
+            .iter()
+            .map(|&a| {
+                let entry =
+                    |&b: &usize| self.covariance[a][b] * scales[active[a]] * scales[active[b]];
+                kept.iter().map(entry).collect()
+            })
+            .collect();
+        let coefficients = std::array::from_fn(|i| self.coefficients[i] * scales[i]);
+        (!kept.is_empty()).then_some(Self { machine: self.machine, coefficients, covariance })
+    }
+
     fn cost(&self, features: &Features) -> f64 {
         linear::dot(features, &self.coefficients)
     }
