@@ -1,0 +1,96 @@
+//! Bundles of real weights, and what is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use atb_export::{Bundle, OnnxRuntime, TOLERANCE, export, verify};
+use atb_space::Workload;
+use atb_superplm::{SuperPlm, extract};
+use atb_text::Tokenizer;
+
+const WORKLOAD: Workload = Workload { batch: 1, sequence: 128 };
+
+/// The teacher's share of `id`, as a model folder.
+fn cut(id: &str, folder: &Path) -> PathBuf {
+    let teacher = atb_fetch::teacher().expect("the teacher is needed for this test");
+    let plm = SuperPlm::load(&teacher).expect("loads");
+    let model = folder.join("model");
+    extract(&plm, &id.parse().expect(id), &model).expect("extracts");
+    model
+}
+
+#[test]
+fn three_engines_agree_on_real_sentences() {
+    let library = atb_fetch::onnx_runtime().expect("ONNX Runtime is needed for this test");
+    let onnx_runtime = OnnxRuntime::load(&library).expect("loads");
+    // The whole teacher, narrow heads of a narrow model, and layers that differ.
+    for id in ["6-384-1536-12-384", "4-212-604-12-228", "2-160-[200,408]-[12,6]-[240,150]"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = cut(id, folder.path());
+        let workload = Workload { batch: 2, ..WORKLOAD };
+        let bundle = export(&model, workload, &folder.path().join("bundle")).expect("exports");
+        let parity = verify(&bundle, &model, Some(&onnx_runtime)).expect("runs");
+        assert!(parity.sentences >= 10);
+        assert!(parity.holds(), "{id}: {parity:?}");
+        // A comparison of something with itself would be exactly zero.
+        assert!(parity.candle_tract > 0.0 && parity.largest() <= TOLERANCE, "{id}: {parity:?}");
+    }
+}
+
+#[test]
+fn a_changed_weight_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = cut("1-96-128-12-120", folder.path());
+    let bundle = export(&model, WORKLOAD, &folder.path().join("bundle")).expect("exports");
+    let file = bundle.model_file();
+    let mut bytes = fs::read(&file).expect("reads");
+    let name = b"encoder.layer.0.output.LayerNorm.bias";
+    let occurs = |window: &[u8]| window == name;
+    let end = bytes.windows(name.len()).rposition(occurs).expect("the tensor") + name.len();
+    // Its values follow the name: turn the sign of the first ones.
+    for value in 0..8 {
+        bytes[end + 10 + 4 * value] ^= 0x80;
+    }
+    fs::write(&file, bytes).expect("writes");
+    let parity = verify(&bundle, &model, None).expect("runs");
+    assert!(!parity.holds(), "{parity:?}");
+}
+
+#[test]
+fn a_model_without_a_pooler_is_exported_without_its_output() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tokenizer = Tokenizer::bert_uncased().expect("built in");
+    let plm =
+        SuperPlm::random("1-32-64-2-32".parse().expect("parses"), tokenizer, 3).expect("made");
+    let model = folder.path().join("model");
+    extract(&plm, plm.architecture(), &model).expect("extracts");
+    let weights = model.join("model.safetensors");
+    let bytes = fs::read(&weights).expect("reads");
+    let renamed: Vec<u8> = {
+        let (from, to) = (b"pooler.dense.", b"no_use.dense.");
+        let mut bytes = bytes.clone();
+        while let Some(at) = bytes.windows(from.len()).position(|window| window == from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+        bytes
+    };
+    fs::write(&weights, renamed).expect("writes");
+    let bundle = export(&model, WORKLOAD, &folder.path().join("bundle")).expect("exports");
+    let parity = verify(&bundle, &model, None).expect("runs");
+    assert!(parity.holds(), "{parity:?}");
+    let mut text = atb_runtime::TextModel::open(bundle.folder()).expect("opens");
+    let outputs = text.run(&["one"]).expect("runs");
+    assert!(outputs[0].1.pooler_output.is_none());
+}
+
+#[test]
+fn a_newer_or_damaged_report_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.json");
+    fs::write(&path, "{\"schema\": 99}").expect("writes");
+    let error = Bundle::open(folder.path()).expect_err("newer").to_string();
+    assert!(error.contains("schema 99") && error.contains("report.json"), "{error}");
+    fs::write(&path, "{\"schema\": 1}").expect("writes");
+    let error = Bundle::open(folder.path()).expect_err("incomplete").to_string();
+    assert!(error.contains("architecture"), "{error}");
+}
