@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use atb_space::Architecture;
+use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,17 @@ impl<'a> Evaluator<'a> {
     /// Marks an architecture as proposed, so that it is not proposed again.
     pub(crate) fn claim(&mut self, arch: &Architecture) {
         self.seen.insert(arch.clone());
+    }
+
+    /// Claims up to `count` candidates that were not claimed before.
+    pub(crate) fn draw(&mut self, count: usize, rng: &mut impl Rng) -> Vec<Architecture> {
+        let mut drawn = Vec::new();
+        while drawn.len() < count {
+            let Some(arch) = self.candidates.sample(rng, |arch| self.knows(arch)) else { break };
+            self.claim(&arch);
+            drawn.push(arch);
+        }
+        drawn
     }
 
     /// Evaluates claimed architectures; values in the store are taken from there.

@@ -60,11 +60,15 @@ mod budget;
 mod candidates;
 mod error;
 mod evaluate;
+mod evolve;
 mod fitness;
+mod guide;
 mod mutation;
+mod nsga;
 mod scan;
 mod search;
 mod store;
+mod surrogate;
 
 pub use budget::{Budget, Limits};
 pub use candidates::Candidates;

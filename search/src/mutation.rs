@@ -110,6 +110,33 @@ impl Mutation {
     }
 }
 
+/// An architecture with each size from either parent, both of which lie in `space`; in a
+/// space whose layers differ, each layer from either.
+pub(crate) fn cross(
+    first: &Architecture,
+    second: &Architecture,
+    space: &Space,
+    rng: &mut impl Rng,
+) -> Option<Architecture> {
+    let mut pick = |a: usize, b: usize| if rng.random_bool(0.5) { a } else { b };
+    let num_layers = pick(first.num_layers(), second.num_layers());
+    let hidden = pick(first.hidden(), second.hidden());
+    let mut layer = |index: usize| {
+        let at = |arch: &Architecture| arch.layers()[index.min(arch.num_layers() - 1)];
+        let (a, b) = (at(first), at(second));
+        let intermediate = pick(a.intermediate, b.intermediate);
+        // Heads and q|k|v size go together: one must divide the other.
+        let (heads, qkv) = if pick(0, 1) == 0 { (a.heads, a.qkv) } else { (b.heads, b.qkv) };
+        Layer { intermediate, heads, qkv }
+    };
+    let layers = if space.per_layer {
+        (0..num_layers).map(layer).collect()
+    } else {
+        vec![layer(0); num_layers]
+    };
+    Architecture::new(hidden, layers).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
@@ -146,5 +173,23 @@ mod tests {
             }
             assert!(changed > 200, "{changed} of 500 mutants of {id} differ from it");
         }
+    }
+
+    #[test]
+    fn a_crossing_takes_every_size_from_a_parent() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (a, b): (Architecture, Architecture) = (
+            "3-320-640-12-252".parse().expect("parses"),
+            "6-512-1024-12-384".parse().expect("parses"),
+        );
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let child = cross(&a, &b, &Space::paper_kd(), &mut rng).expect("an architecture");
+            let layer = child.uniform_layer().expect("layers alike");
+            assert!([3, 6].contains(&child.num_layers()) && [320, 512].contains(&child.hidden()));
+            assert!([640, 1024].contains(&layer.intermediate) && [252, 384].contains(&layer.qkv));
+            seen.insert(child);
+        }
+        assert_eq!(seen.len(), 16, "every combination turns up");
     }
 }

@@ -1,14 +1,12 @@
 //! Searches on a made-up device and loss: candidates, strategies, refusals, interruption.
 
-mod common;
-
 use std::sync::atomic::Ordering;
 
+use crate::common::{MadeUpLoss, predictor, space};
 use atb_search::{
     Budget, Candidates, Evaluated, Limits, Outcome, SearchError, Settings, Store, Strategy, search,
 };
 use atb_space::{Architecture, Cost, Range, Space};
-use common::{MadeUpLoss, predictor, space};
 
 fn quiet(
     candidates: &Candidates<'_>,
@@ -151,7 +149,8 @@ fn every_strategy_stays_in_the_band_and_repeats_itself_exactly() {
     let space = space();
     let predictor = predictor(&space);
     let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
-    for strategy in [Strategy::Random, Strategy::Fast, Strategy::Evolved] {
+    use Strategy::{Evolved, Fast, Front, Guided, Random};
+    for strategy in [Random, Fast, Evolved, Guided, Front] {
         let run = |seed, threads| {
             let settings = Settings { strategy, seed, threads, ..Settings::default() };
             let loss = MadeUpLoss::default();
@@ -210,7 +209,7 @@ fn a_search_ends_when_every_candidate_is_evaluated() {
         intermediate: Range::new(256, 512, 128),
         ..space()
     };
-    let predictor = predictor(&common::space());
+    let predictor = predictor(&crate::common::space());
     let budget = Budget { low: 0.95, high: 1.05, ..Budget::paper(3.0) };
     let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
     assert!((5..60).contains(&candidates.len()), "{}", candidates.len());

@@ -1,0 +1,102 @@
+//! Evolution guided by a model of the fitness: children are tried on the model first, and
+//! only the most promising are evaluated.
+
+use atb_space::{Architecture, Layer};
+use rand::{Rng, RngExt};
+
+use crate::evaluate::Evaluator;
+use crate::evolve::{fittest, offspring};
+use crate::surrogate::Surrogate;
+use crate::{SearchError, Settings};
+
+/// Architectures tried on the model for each one that is evaluated.
+const TRIED: usize = 40;
+/// Standard deviations by which the model's doubt counts in an architecture's favour.
+const CURIOSITY: f64 = 1.0;
+/// Generations are this much smaller than the other strategies', and as many more: the
+/// model learns between them.
+const FINER: usize = 5;
+
+/// Evaluates a random first batch, then batches of what the model of the fitness finds most
+/// promising among fresh candidates and children of the best.
+pub(crate) fn guide(
+    evaluator: &mut Evaluator<'_>,
+    settings: &Settings,
+    rng: &mut impl Rng,
+) -> Result<(), SearchError> {
+    let batch = settings.population.div_ceil(FINER);
+    let first = evaluator.draw(settings.population.min(settings.evaluations()), rng);
+    evaluator.evaluate(0, &first)?;
+    let mut generation = 0;
+    while evaluator.history.len() < settings.evaluations() {
+        generation += 1;
+        let count = batch.min(settings.evaluations() - evaluator.history.len());
+        let points = evaluator.history.iter().map(|item| point(&item.arch)).collect();
+        let values = evaluator.history.iter().map(|item| item.fitness).collect();
+        let Some(mut surrogate) = Surrogate::fit(points, values) else {
+            // All alike: nothing to learn from.
+            let fresh = evaluator.draw(count, rng);
+            if fresh.is_empty() {
+                break;
+            }
+            evaluator.evaluate(generation, &fresh)?;
+            continue;
+        };
+        let mut tried = try_out(evaluator, settings, count * TRIED, rng);
+        let mut chosen = Vec::new();
+        while chosen.len() < count && !tried.is_empty() {
+            let promise = |arch: &Architecture| {
+                let (mean, deviation) = surrogate.predict(&point(arch));
+                mean - CURIOSITY * deviation
+            };
+            let promises: Vec<f64> = tried.iter().map(promise).collect();
+            let best = (0..tried.len()).min_by(|a, b| promises[*a].total_cmp(&promises[*b]));
+            let Some(best) = best else { break };
+            let arch = tried.swap_remove(best);
+            // As if it had the value that is expected of it, so that the batch is varied.
+            surrogate = surrogate.with_expected(point(&arch));
+            evaluator.claim(&arch);
+            chosen.push(arch);
+        }
+        if chosen.is_empty() {
+            break;
+        }
+        evaluator.evaluate(generation, &chosen)?;
+    }
+    Ok(())
+}
+
+/// Candidates that are not known yet: fresh ones and children of the best.
+fn try_out(
+    evaluator: &Evaluator<'_>,
+    settings: &Settings,
+    count: usize,
+    rng: &mut impl Rng,
+) -> Vec<Architecture> {
+    let parents = fittest(&evaluator.history, settings.population);
+    let mut tried = std::collections::BTreeSet::new();
+    for _ in 0..count {
+        let arch = if rng.random_bool(settings.fresh) {
+            evaluator.candidates.sample(rng, |arch| evaluator.knows(arch))
+        } else {
+            offspring(evaluator, &parents, settings, rng)
+        };
+        tried.extend(arch);
+    }
+    tried.into_iter().collect()
+}
+
+/// An architecture as a point: the logarithms of its sizes, means over the layers.
+fn point(arch: &Architecture) -> Vec<f64> {
+    let mean = |size: fn(&Layer) -> usize| {
+        let sum: f64 = arch.layers().iter().map(|layer| (size(layer) as f64).ln()).sum();
+        sum / arch.num_layers() as f64
+    };
+    vec![
+        (arch.num_layers() as f64).ln(),
+        (arch.hidden() as f64).ln(),
+        mean(|layer| layer.intermediate),
+        mean(|layer| layer.heads),
+        mean(|layer| layer.qkv),
+    ]
+}

@@ -1,0 +1,98 @@
+//! Strategies beside each other, on a loss whose optimum is known by enumeration.
+
+use atb_search::{Budget, Candidates, Outcome, Settings, Store, Strategy, search};
+
+use crate::common::{MadeUpLoss, predictor, space};
+
+const SEEDS: u64 = 200;
+
+fn outcome(candidates: &Candidates<'_>, settings: &Settings) -> Outcome {
+    let mut store = Store::in_memory();
+    search(candidates, &MadeUpLoss::default(), &mut store, settings, &mut |_| ()).expect("runs")
+}
+
+/// In how many of the seeds the best found is among the best hundredth of all candidates,
+/// and the mean loss of the best found.
+fn successes(candidates: &Candidates<'_>, settings: Settings, seeds: u64) -> (u64, f64) {
+    let mut losses: Vec<f64> = candidates.iter().map(|arch| MadeUpLoss::of(&arch)).collect();
+    losses.sort_by(f64::total_cmp);
+    let hundredth = losses[losses.len() / 100];
+    let (mut found, mut sum) = (0, 0.0);
+    for seed in 0..seeds {
+        let outcome = outcome(candidates, &Settings { seed, ..settings });
+        assert!(outcome.ranking.len() <= settings.evaluations() && outcome.ranking.len() <= 100);
+        let best = outcome.winner().expect("something was evaluated").fitness;
+        found += u64::from(best <= hundredth);
+        sum += best;
+    }
+    (found, sum / seeds as f64)
+}
+
+fn candidates<'a>(
+    space: &atb_space::Space,
+    predictor: &'a atb_predictor::Predictor,
+    low: f64,
+) -> Candidates<'a> {
+    let budget = Budget { low, ..Budget::paper(12.0) };
+    Candidates::scan(space, predictor, &budget).expect("some")
+}
+
+#[test]
+fn evolution_finds_the_best_hundredth_and_beats_random() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = candidates(&space, &predictor, 0.85);
+    let random = Settings { strategy: Strategy::Random, ..Settings::default() };
+    let random = successes(&candidates, random, SEEDS);
+    let paper = successes(&candidates, Settings::default(), SEEDS);
+    let steady = successes(&candidates, Settings::steady(), SEEDS);
+    let summary = format!("random {random:?}, paper {paper:?}, steady {steady:?}");
+    // The paper's four large generations of the same hundred evaluations reach it less often.
+    assert!(paper.0 > random.0 && paper.1 < random.1, "{summary}");
+    assert!(steady.0 >= SEEDS * 95 / 100 && steady.1 < paper.1, "{summary}");
+}
+
+#[test]
+fn guided_finds_as_much_with_half_the_evaluations() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = candidates(&space, &predictor, 0.85);
+    let settings = Settings {
+        strategy: Strategy::Guided,
+        population: 10,
+        generations: 5,
+        ..Settings::default()
+    };
+    let guided = successes(&candidates, settings, 40);
+    assert!(guided.0 >= 38, "{guided:?}");
+}
+
+/// The area that a front covers up to a corner, in latency and loss.
+fn covered(outcome: &Outcome) -> f64 {
+    let (mut latency_ms, loss) = (15.0, 1.0);
+    let mut area = 0.0;
+    for item in outcome.front.iter().rev() {
+        area += (latency_ms - item.latency_ms) * (loss - item.fitness);
+        latency_ms = item.latency_ms;
+    }
+    area
+}
+
+#[test]
+fn a_front_search_covers_more_than_a_random_one() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = candidates(&space, &predictor, 0.2);
+    let mean = |settings: Settings| {
+        let areas =
+            (0..20).map(|seed| covered(&outcome(&candidates, &Settings { seed, ..settings })));
+        areas.sum::<f64>() / 20.0
+    };
+    let base = Settings { population: 20, generations: 10, crossover: 0.5, ..Settings::default() };
+    let front = mean(Settings { strategy: Strategy::Front, ..base });
+    let random = mean(Settings { strategy: Strategy::Random, ..base });
+    assert!(front > random, "{front} and {random}");
+    let one = outcome(&candidates, &Settings { strategy: Strategy::Front, ..base });
+    assert!(one.front.len() >= 15, "{} on the front", one.front.len());
+    assert!(one.front.is_sorted_by(|a, b| a.latency_ms < b.latency_ms && a.fitness > b.fitness));
+}
