@@ -4,10 +4,11 @@ use std::path::Path;
 
 use atb_export::{Bundle, OnnxRuntime, Parity, TOLERANCE, verify};
 use atb_measurements::{MeasurementFile, Protocol, Record, Role, Statistics, Subject, median};
+use atb_predictor::design::choose;
 use atb_predictor::{FitSettings, Observations, Predictor};
 use atb_profiler::{Item, Observer, Plan, profile};
 use atb_search::{Budget, Candidates, Outcome, Settings, Store, search};
-use atb_space::{Architecture, Sampler, Space, Workload};
+use atb_space::{Architecture, Space, Workload};
 use atb_superplm::{KdFitness, SuperPlm};
 use atb_targets::Target;
 use atb_text::{Corpus, Encoded, HELD_OUT};
@@ -50,8 +51,8 @@ pub fn profile_space(
     reporter: &mut dyn Reporter,
 ) -> Result<MeasurementFile, PipelineError> {
     space.validate()?;
-    let candidates = Sampler::new(space, settings.seed);
-    let plan = Plan::new(candidates, settings.samples, settings.retests, settings.seed);
+    let chosen = choose(space, protocol.workload, settings.samples, settings.seed, &[]);
+    let plan = Plan::new(chosen.into_iter(), settings.samples, settings.retests, settings.seed);
     let measured = profile(target, protocol, &plan, file, &mut Progress(reporter))?;
     reporter.end();
     Ok(measured)

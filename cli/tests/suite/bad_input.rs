@@ -11,7 +11,7 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
     let message = job.fails(&["run", "job.toml"]);
     assert!(message.contains("job.toml") && message.contains("line 19"), "{message}");
     assert!(message.contains("unknown field `sample`"), "{message}");
-    job.change("speedup = 300.0", "speedup = \"fast\"");
+    job.change("speedup = 500.0", "speedup = \"fast\"");
     let message = job.fails(&["run", "job.toml"]);
     assert!(message.contains("line 14") && message.contains("invalid type"), "{message}");
     assert!(job.fails(&["run", "absent.toml"]).contains("absent.toml"));
@@ -44,13 +44,13 @@ fn an_architecture_outside_the_superplm_is_named() {
 #[test]
 fn a_budget_that_nothing_meets_gives_the_nearest_latency() {
     let job = Job::new();
-    job.change("speedup = 300.0", "latency_ms = 1e9");
+    job.change("speedup = 500.0", "latency_ms = 1e9");
     let message = job.fails(&["run", "job.toml"]);
     assert!(message.contains(" ms") && message.contains("nearest"), "{message}");
     // What was measured on the way is kept.
     let measured = fs::read_to_string(job.path("out/measurements.jsonl")).expect("measured");
     assert_eq!(measured.lines().count(), 1 + 12 + 2 + 1);
-    job.change("speedup = 300.0", "speedup = 250.0");
+    job.change("speedup = 500.0", "speedup = 600.0");
     job.succeeds(&["run", "job.toml"]);
     assert_eq!(fs::read_to_string(job.path("out/measurements.jsonl")).expect("kept"), measured);
 }

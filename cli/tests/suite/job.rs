@@ -24,9 +24,9 @@ heads = 4
 qkv = { min = 32, max = 96, step = 8 }
 
 [budget]
-speedup = 300.0
-low = 0.5
-high = 2.0
+speedup = 500.0
+low = 0.3
+high = 3.0
 
 [profile]
 samples = 12
