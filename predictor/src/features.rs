@@ -59,9 +59,9 @@ pub(crate) const NAMES: [&str; COUNT] = [
     "attention_products",
     "softmax_elements",
     "intermediate_elements",
-    "intermediate_bytes_over_512_kib",
-    "intermediate_bytes_over_1_mib",
-    "intermediate_bytes_over_2_mib",
+    "reloads_over_384_kib",
+    "reloads_over_768_kib",
+    "reloads_over_1536_kib",
     "weights",
 ];
 
@@ -73,8 +73,9 @@ const ATTENTION: usize = 6;
 const FEED_FORWARD: usize = 8;
 const WEIGHTS: usize = 12;
 
-/// Cache sizes beyond which intermediate activations may cost more, in bytes.
-const CACHES: [f64; 3] = [524_288.0, 1_048_576.0, 2_097_152.0];
+/// Bytes of intermediate activations beyond which the product that reads them has to load
+/// them anew for every row of tiles: three quarters of common second-level caches.
+const CACHES: [f64; 3] = [393_216.0, 786_432.0, 1_572_864.0];
 
 /// A kind of work, whose speed is a property of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ impl Setting {
             self.product(hidden, intermediate) + self.product(intermediate, hidden);
         features[FEED_FORWARD] = elements;
         for (place, cache) in CACHES.into_iter().enumerate() {
-            features[FEED_FORWARD + 1 + place] = (4.0 * elements - cache).max(0.0);
+            features[FEED_FORWARD + 1 + place] = hidden as f64 * (4.0 * elements - cache).max(0.0);
         }
         features[WEIGHTS] = 2.0 * (hidden * intermediate) as f64;
         features
@@ -217,9 +218,9 @@ mod tests {
 
         let wide = setting.of(&"1-64-20000-2-14".parse().expect("parses"));
         assert_eq!(named(&wide, "ragged_hidden_elements"), 0.0);
-        let over = 4.0 * 20.0 * 20_000.0 - 1_048_576.0;
-        assert_eq!(named(&wide, "intermediate_bytes_over_1_mib"), over);
-        assert_eq!(named(&wide, "intermediate_bytes_over_2_mib"), 0.0);
+        let over = 4.0 * 20.0 * 20_000.0 - 786_432.0;
+        assert_eq!(named(&wide, "reloads_over_768_kib"), 64.0 * over);
+        assert_eq!(named(&features, "reloads_over_384_kib"), 0.0);
     }
 
     #[test]
