@@ -173,6 +173,30 @@ impl Observations {
     }
 }
 
+impl Observations {
+    /// The observations with [`Observations::checks`] among the items to fit on: once a
+    /// search's best architectures were measured, the predictor learns from them too.
+    #[must_use]
+    pub fn learning_from_checks(mut self) -> Self {
+        for check in std::mem::take(&mut self.checks) {
+            let same = |item: &&mut Observation| {
+                item.arch == check.arch && item.workload == check.workload
+            };
+            match self.items.iter_mut().find(same) {
+                Some(item) => {
+                    let (old, new) = (item.records as f64, check.records as f64);
+                    let mean = |a: f64, b: f64| (old * a + new * b) / (old + new);
+                    item.latency_ms = mean(item.latency_ms, check.latency_ms);
+                    item.spread = mean(item.spread, check.spread);
+                    item.records += check.records;
+                }
+                None => self.items.push(check),
+            }
+        }
+        self
+    }
+}
+
 fn statistics(file: &MeasurementFile, record: &Record) -> Result<Statistics, FileError> {
     Statistics::of(record).map_err(|source| FileError::Samples {
         path: file.path.clone(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use atb_measurements::{AgentContext, DeviceContext};
 use atb_space::{Architecture, Space, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -222,6 +223,35 @@ impl Predictor {
         self.sources
             .first()
             .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent))
+    }
+
+    /// What differs between the device and agent it was fitted for and the given ones, in
+    /// words: reasons to distrust its predictions there. Temperature, load and current
+    /// frequency change by the minute and are not compared.
+    #[must_use]
+    pub fn context_differences(&self, device: &DeviceContext, agent: &AgentContext) -> Vec<String> {
+        let Some(source) = self.sources.first() else { return Vec::new() };
+        let (then, now) = (&source.device, device);
+        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+        let number =
+            |value: Option<usize>| value.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+        [
+            ("processor", known(&then.cpu), known(&now.cpu)),
+            ("instruction set", then.isa.clone(), now.isa.clone()),
+            ("operating system", then.os.clone(), now.os.clone()),
+            ("kernel", known(&then.kernel), known(&now.kernel)),
+            ("number of cores", number(then.cores), number(now.cores)),
+            ("frequency governor", known(&then.governor), known(&now.governor)),
+            ("agent version", source.agent.version.clone(), agent.version.clone()),
+            ("runtime", source.agent.runtime.clone(), agent.runtime.clone()),
+            ("matrix kernel", source.agent.kernel.clone(), agent.kernel.clone()),
+        ]
+        .into_iter()
+        .filter(|(_, then, now)| then != now)
+        .map(|(what, then, now)| {
+            format!("the predictor was fitted with the {what} {then}, here it is {now}")
+        })
+        .collect()
     }
 
     /// Measured latency of a baseline in milliseconds, for the default workload.

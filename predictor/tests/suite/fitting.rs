@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{device_us, measure, record, write};
-use atb_measurements::{MeasurementFile, Role};
+use atb_measurements::{AgentContext, DeviceContext, MeasurementFile, Role};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor, Rows};
 use atb_space::{Architecture, Sampler, Space, Workload};
 use rand::SeedableRng;
@@ -116,6 +116,42 @@ fn roles_are_kept_apart() {
     let actual = device_us(&base, Workload::default()) / 1000.0;
     assert!((baseline / actual - 1.0).abs() < 1e-9, "{baseline} and {actual}");
     assert_eq!(predictor.baseline_ms(&"2-128-512-2-128".parse().expect("parses")), None);
+}
+
+#[test]
+fn checked_architectures_can_be_learnt_from() {
+    let mut file = measure(&Space::paper_kd(), 20, 3, 0.0);
+    let known = file.records[0].arch().expect("an architecture").clone();
+    let new: Architecture = "5-564-1024-12-528".parse().expect("parses");
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for arch in [&known, &new] {
+        file.records.push(record(arch, Role::Check, Workload::default(), 0.0, &mut rng));
+    }
+    let measured = Observations::from_file(&file).expect("usable");
+    assert_eq!((measured.items.len(), measured.checks.len()), (20, 2));
+    let (before, check) = (measured.items[0].clone(), measured.checks[0].clone());
+    let learning = measured.learning_from_checks();
+    assert_eq!((learning.items.len(), learning.checks.len()), (21, 0));
+    assert_eq!(learning.items[0].records, before.records + 1);
+    let expected = (2.0 * before.latency_ms + check.latency_ms) / 3.0;
+    assert!((learning.items[0].latency_ms - expected).abs() < 1e-9);
+    assert_eq!(learning.items[20].arch, new);
+}
+
+#[test]
+fn another_context_is_named() {
+    let predictor = fitted(&Space::paper_kd(), 12, 1, 0.0);
+    let source = predictor.sources[0].clone();
+    assert!(predictor.context_differences(&source.device, &source.agent).is_empty());
+    let device = DeviceContext { governor: Some("powersave".to_owned()), ..source.device };
+    let agent = AgentContext { version: "2".to_owned(), ..source.agent };
+    assert_eq!(
+        predictor.context_differences(&device, &agent),
+        [
+            "the predictor was fitted with the frequency governor unknown, here it is powersave",
+            "the predictor was fitted with the agent version 1, here it is 2"
+        ]
+    );
 }
 
 #[test]
