@@ -32,7 +32,7 @@ impl Default for Settings {
             counts: vec![30, 60, 120, 240],
             test: 150,
             draws: 20,
-            perceptron: Some((MlpSettings::small(), 3)),
+            perceptron: Some((MlpSettings::SMALL, 3)),
         }
     }
 }
@@ -230,7 +230,7 @@ mod tests {
             counts: vec![12, 30, 100],
             test: 20,
             draws: 2,
-            perceptron: Some((MlpSettings { steps: 20, ..MlpSettings::small() }, 1)),
+            perceptron: Some((MlpSettings { steps: 20, ..MlpSettings::SMALL }, 1)),
         };
         let comparison = Comparison::run(&observations(60), &settings).expect("compares");
         // Five models at the two numbers of samples that leave twenty to test on.

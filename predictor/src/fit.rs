@@ -22,8 +22,7 @@ pub const FEWEST: usize = 10;
 const FOLDS_TO_CHOOSE: usize = 5;
 
 /// Which kind of model to fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Kind {
     /// Non-negative least squares on analytic features.
     #[default]
@@ -40,13 +39,23 @@ pub enum Kind {
 }
 
 impl Kind {
-    const NAMES: [(&'static str, Self); 5] = [
-        (structured::KIND, Self::Structured),
-        (table::KIND, Self::Table),
-        (trees::KIND, Self::Trees),
-        (mlp::KIND, Self::Mlp(MlpSettings::PAPER)),
-        ("auto", Self::Auto),
+    /// Every kind that has a name of its own.
+    const NAMED: [Self; 6] = [
+        Self::Structured,
+        Self::Table,
+        Self::Trees,
+        Self::Mlp(MlpSettings::SMALL),
+        Self::Mlp(MlpSettings::PAPER),
+        Self::Auto,
     ];
+
+    /// Number of folds to validate this kind with.
+    fn folds(self, count: usize) -> usize {
+        match self {
+            Self::Mlp(_) => FOLDS_TO_CHOOSE,
+            _ => folds_for(count),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -55,6 +64,7 @@ impl fmt::Display for Kind {
             Self::Structured => structured::KIND,
             Self::Table => table::KIND,
             Self::Trees => trees::KIND,
+            Self::Mlp(MlpSettings::PAPER) => "mlp-paper",
             Self::Mlp(_) => mlp::KIND,
             Self::Auto => "auto",
         })
@@ -64,12 +74,13 @@ impl fmt::Display for Kind {
 impl FromStr for Kind {
     type Err = FitError;
 
-    /// A kind by its name; `mlp` is the paper's perceptron.
+    /// A kind by its name: `structured`, `table`, `trees`, `mlp` (a small perceptron on the
+    /// paper's features), `mlp-paper` (of the paper's size) or `auto`.
     fn from_str(name: &str) -> Result<Self, FitError> {
-        match Self::NAMES.iter().find(|(known, _)| *known == name) {
-            Some((_, kind)) => Ok(*kind),
-            None => Err(FitError::UnknownKind { name: name.to_owned() }),
-        }
+        Self::NAMED
+            .into_iter()
+            .find(|kind| kind.to_string() == name)
+            .ok_or_else(|| FitError::UnknownKind { name: name.to_owned() })
     }
 }
 
@@ -95,7 +106,9 @@ pub struct Choice {
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
     /// no such kind of model
-    #[error("there is no model `{name}`; hint: choose structured, table, trees, mlp or auto")]
+    #[error(
+        "there is no model `{name}`; hint: choose structured, table, trees, mlp, mlp-paper or auto"
+    )]
     UnknownKind {
         /// The name as given.
         name: String,
@@ -223,14 +236,14 @@ impl Predictor {
         let (kind, choice) = match settings.kind {
             Kind::Auto => {
                 let kinds =
-                    [Kind::Structured, Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::small())];
+                    [Kind::Structured, Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::SMALL)];
                 let (kind, choice) =
                     choose(kinds.map(|kind| (kind, validated(kind, FOLDS_TO_CHOOSE))))?;
                 (kind, Some(choice))
             }
             kind => (kind, None),
         };
-        let validation = validated(kind, folds_for(items.len()))?;
+        let validation = validated(kind, kind.folds(items.len()))?;
         let mut workloads = Vec::new();
         for item in &items {
             if !workloads.contains(&item.workload) {

@@ -23,8 +23,7 @@ const NORMS: [f32; 4] = [768.0, 12.0, 3072.0, 768.0];
 const HIDDEN_LAYERS: usize = 3;
 
 /// Size and training of the perceptron.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MlpSettings {
     /// Width of the hidden layers.
     pub width: usize,
@@ -50,10 +49,7 @@ impl MlpSettings {
         Self { width: 2000, steps: 5000, batch: 128, learning_rate: 1e-5, seed: 0 };
 
     /// A small one that is fitted within a second.
-    #[must_use]
-    pub fn small() -> Self {
-        Self { width: 32, steps: 1000, learning_rate: 3e-3, ..Self::PAPER }
-    }
+    pub const SMALL: Self = Self { width: 32, steps: 1000, learning_rate: 3e-3, ..Self::PAPER };
 }
 
 /// One layer's weights (inputs by outputs) and biases.

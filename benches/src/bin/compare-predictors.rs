@@ -52,7 +52,7 @@ fn main() -> Result<()> {
         draws: arguments.draws,
         perceptron: match arguments.perceptron {
             Perceptron::None => None,
-            Perceptron::Small => Some((MlpSettings::small(), arguments.draws)),
+            Perceptron::Small => Some((MlpSettings::SMALL, arguments.draws)),
             Perceptron::Paper => Some((MlpSettings::PAPER, 1)),
         },
     };

@@ -29,7 +29,7 @@ fn every_kind_learns_and_reads_back_from_its_file() {
     let measured = observed(120, 1);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("p.json");
-    let small = MlpSettings::small();
+    let small = MlpSettings::SMALL;
     let kinds = [
         (Kind::Structured, 0.015),
         (Kind::Table, 0.05),
@@ -65,7 +65,7 @@ fn scans_of_every_kind_agree_with_single_predictions() {
         attention: &[(12, 192), (12, 384)],
         intermediates: &[128, 700, 2048],
     };
-    for kind in [Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::small())] {
+    for kind in [Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::SMALL)] {
         let model = fit_one(kind, &measured.items, Default::default()).expect("fits");
         let mut seen = 0;
         model.as_model().scan(&rows, &mut |layers, attention, latencies| {
@@ -132,7 +132,7 @@ fn kinds_that_know_one_workload_refuse_several() {
         })
         .collect();
     let measured = Observations::from_files(&files).expect("go together");
-    for kind in [Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::small())] {
+    for kind in [Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::SMALL)] {
         let settings = FitSettings { kind, ..FitSettings::default() };
         assert_eq!(
             Predictor::fit(&measured, &Space::paper_kd(), &settings)
@@ -156,12 +156,12 @@ fn kinds_that_know_one_workload_refuse_several() {
 
 #[test]
 fn kinds_have_names() {
-    for name in ["structured", "table", "trees", "mlp", "auto"] {
+    for name in ["structured", "table", "trees", "mlp", "mlp-paper", "auto"] {
         assert_eq!(name.parse::<Kind>().expect("a kind").to_string(), name);
     }
     assert_eq!(
         "forest".parse::<Kind>().expect_err("no kind").to_string(),
-        "there is no model `forest`; hint: choose structured, table, trees, mlp or auto"
+        "there is no model `forest`; hint: choose structured, table, trees, mlp, mlp-paper or auto"
     );
     let observations: &[Observation] = &[];
     assert!(fit_one(Kind::Structured, observations, Default::default()).is_err());
