@@ -213,20 +213,24 @@ fn a_search_ends_when_every_candidate_is_evaluated() {
     let budget = Budget { low: 0.95, high: 1.05, ..Budget::paper(3.0) };
     let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
     assert!((5..60).contains(&candidates.len()), "{}", candidates.len());
-    let mut heard = Vec::new();
-    let outcome = search(
-        &candidates,
-        &MadeUpLoss::default(),
-        &mut Store::in_memory(),
-        &Settings::default(),
-        &mut |progress| heard.push((progress.done, progress.planned)),
-    )
-    .expect("runs");
-    assert_eq!(outcome.ranking.len() as u64, candidates.len());
     let best = candidates.iter().map(|arch| MadeUpLoss::of(&arch)).fold(f64::MAX, f64::min);
-    assert_eq!(outcome.winner().map(|winner| winner.fitness), Some(best));
-    let planned = candidates.len() as usize;
-    assert_eq!(heard, (1..=planned).map(|done| (done, planned)).collect::<Vec<_>>());
+    use Strategy::{Evolved, Front, Guided, Random};
+    for strategy in [Random, Evolved, Guided, Front] {
+        let settings = Settings { strategy, ..Settings::default() };
+        let mut heard = Vec::new();
+        let outcome = search(
+            &candidates,
+            &MadeUpLoss::default(),
+            &mut Store::in_memory(),
+            &settings,
+            &mut |progress| heard.push((progress.done, progress.planned)),
+        )
+        .expect("runs");
+        assert_eq!(outcome.ranking.len() as u64, candidates.len(), "{strategy:?}");
+        assert_eq!(outcome.winner().map(|winner| winner.fitness), Some(best));
+        let planned = candidates.len() as usize;
+        assert_eq!(heard, (1..=planned).map(|done| (done, planned)).collect::<Vec<_>>());
+    }
 }
 
 #[test]
