@@ -116,7 +116,7 @@ pub enum FitError {
     /// too few measurements
     #[error(
         "a predictor needs at least {needed} measured architectures of the space `{space}`, \
-         there are {found}{left_out}; hint: measure more with `atb profile`"
+         found {found}{left_out}; hint: measure more with `atb profile`"
     )]
     TooFew {
         /// How many it takes.
@@ -130,7 +130,7 @@ pub enum FitError {
     },
     /// too few measurements to calibrate with
     #[error(
-        "calibration needs at least {needed} measured architectures, there are {found}; hint: \
+        "calibration needs at least {needed} measured architectures, found {found}; hint: \
          measure ten with `atb profile`"
     )]
     TooFewToCalibrate {
@@ -309,7 +309,7 @@ fn usable(
         space: space.name.clone(),
         found: items.len(),
         left_out: left_out.first().map_or_else(String::new, |first| {
-            format!(" ({} more are left out, the first because {})", left_out.len(), first.reason)
+            format!(" and {} outside it, the first because {}", left_out.len(), first.reason)
         }),
     })
 }

@@ -70,7 +70,7 @@ fn calibration_refuses_too_little_and_other_kinds() {
     let measured = measured_on_the_other(&three, workload);
     assert_eq!(
         original().calibrate(&measured, 0).expect_err("too few").to_string(),
-        "calibration needs at least 5 measured architectures, there are 3; hint: measure ten with \
+        "calibration needs at least 5 measured architectures, found 3; hint: measure ten with \
          `atb profile`"
     );
     let observations =

@@ -226,9 +226,9 @@ fn several_sequence_lengths_in_one_predictor() {
 fn useless_measurements_are_refused_with_a_reason() {
     assert_eq!(
         refusal(&[("2-128-512-12-240", Role::Sample), ("4-312-512-4-256", Role::Sample)]),
-        "a predictor needs at least 10 measured architectures of the space `kd`, there are 1 \
-         (1 more are left out, the first because 4-312-512-4-256 is not in the space `kd`: the \
-         number of attention heads is 4, the space has 12); hint: measure more with `atb profile`"
+        "a predictor needs at least 10 measured architectures of the space `kd`, found 1 \
+         and 1 outside it, the first because 4-312-512-4-256 is not in the space `kd`: the \
+         number of attention heads is 4, the space has 12; hint: measure more with `atb profile`"
     );
     let same_hidden: Vec<String> =
         (0..12).map(|i| format!("{}-256-{}-12-{}", 1 + i % 8, 512 + 4 * i, 180 + 12 * i)).collect();
