@@ -34,6 +34,8 @@ pub struct Config {
     pub search: Settings,
     /// What the search minimises.
     pub fitness: FitnessConfig,
+    /// How many of the best of the search are measured before one is chosen.
+    pub finalists: usize,
 }
 
 impl Default for Config {
@@ -48,6 +50,7 @@ impl Default for Config {
             protocol: Protocol::default(),
             search: Settings::default(),
             fitness: FitnessConfig::default(),
+            finalists: 3,
         }
     }
 }

@@ -6,6 +6,7 @@ use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::Origin;
+use crate::steps::Finalist;
 
 /// Version of the report's schema.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -55,6 +56,8 @@ pub struct RunReport {
     pub candidates: u64,
     /// Architectures whose loss was computed.
     pub evaluated: usize,
+    /// The best of the search as predicted and as measured, the winner first.
+    pub finalists: Vec<Finalist>,
     /// What lessens the results' worth, for people.
     pub warnings: Vec<String>,
 }

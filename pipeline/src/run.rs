@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
 use atb_measurements::{MeasurementFile, Protocol};
-use atb_predictor::Predictor;
-use atb_search::{Evaluated, Outcome};
+use atb_predictor::{Kind, Predictor};
+use atb_search::Outcome;
 use atb_space::{Architecture, Space};
 use atb_superplm::{KdFitness, extract};
 use atb_targets::Target;
 
 use crate::state::{State, digest, file_digest, write_json};
-use crate::steps;
+use crate::steps::{self, Finalist};
 use crate::{
     Config, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport, Weights,
 };
@@ -28,6 +28,10 @@ pub struct Files {
     pub evaluations: PathBuf,
     /// The search's outcome.
     pub search: PathBuf,
+    /// Raw measurements of the best of the search.
+    pub finalists: PathBuf,
+    /// The predictor fitted to those as well.
+    pub updated_predictor: PathBuf,
     /// The winner as a model folder.
     pub winner: PathBuf,
     /// What an app takes.
@@ -47,6 +51,8 @@ impl Files {
             predictor: folder.join("predictor.json"),
             evaluations: folder.join("evaluations.jsonl"),
             search: folder.join("search.json"),
+            finalists: folder.join("finalists.jsonl"),
+            updated_predictor: folder.join("predictor-updated.json"),
             winner: folder.join("winner"),
             bundle: folder.join("bundle"),
             check: folder.join("check.jsonl"),
@@ -135,7 +141,8 @@ impl Run<'_> {
         let measurements = self.profile(target, &space)?;
         let predictor = self.fit(&measurements, &space)?;
         let outcome = self.search(&space, &predictor, &weights)?;
-        let winner = outcome.winner().ok_or_else(|| PipelineError::Content {
+        let finalists = self.finalists(target, &measurements, &predictor, &outcome)?;
+        let winner = finalists.first().ok_or_else(|| PipelineError::Content {
             path: self.files.search.clone(),
             problem: "it has no winner".to_owned(),
         })?;
@@ -143,7 +150,13 @@ impl Run<'_> {
         let mut bundle = self.export()?;
         let parity = self.verify(&mut bundle)?;
         let timed = self.bench(target, &bundle)?;
-        let found = Found { predictor: &predictor, outcome: &outcome, winner, parity, timed };
+        let found = Found {
+            predictor: &predictor,
+            outcome: &outcome,
+            finalists: &finalists,
+            parity,
+            timed,
+        };
         self.report(&found, weights.origin, &mut bundle)
     }
 
@@ -193,7 +206,8 @@ impl Run<'_> {
             Predictor::load(&file)?
         } else {
             let measured = std::slice::from_ref(measured);
-            let predictor = steps::fit(measured, space, &file, &mut self.collecting())?;
+            let predictor =
+                steps::fit(measured, space, Kind::default(), &file, &mut self.collecting())?;
             self.state.finish("fit", &inputs)?;
             predictor
         };
@@ -259,6 +273,57 @@ impl Run<'_> {
             ));
         }
         Ok(outcome)
+    }
+
+    /// Measures the best of the search, so that the choice does not rest on predictions
+    /// alone, and fits the predictor to them as well.
+    fn finalists(
+        &mut self,
+        target: &Target,
+        measurements: &MeasurementFile,
+        predictor: &Predictor,
+        outcome: &Outcome,
+    ) -> Result<Vec<Finalist>, PipelineError> {
+        let config = self.config;
+        let best = config.finalists.max(1).min(outcome.ranking.len());
+        self.reporter.step("measure", &format!("the {best} best of the search"));
+        let inputs = digest(&[&file_digest(&self.files.search)?, &format!("{best}")]);
+        let file = self.files.finalists.clone();
+        // Measurements of another search's best are of no use; those of this one's are
+        // continued.
+        if !self.state.is_done("measure", &inputs) && file.exists() {
+            fs::remove_file(&file).map_err(PipelineError::io(&file))?;
+        }
+        self.state.finish("measure", &inputs)?;
+        let budget = steps::budget(&config.budget, predictor)?;
+        let finalists = steps::measure_finalists(
+            target,
+            outcome,
+            best,
+            predictor,
+            &budget,
+            &file,
+            &mut self.collecting(),
+        )?;
+        for finalist in &finalists {
+            self.reporter.result(&format!(
+                "{} loss {:.4}, predicted {:.2} ms, measured {:.2} ms ({:+.1} %)",
+                finalist.arch,
+                finalist.loss,
+                finalist.predicted_ms,
+                finalist.measured_ms,
+                100.0 * (finalist.measured_ms / finalist.predicted_ms - 1.0)
+            ));
+        }
+        let measured = MeasurementFile::read(&file)?;
+        let inputs = digest(&[&measurements.digest, &measured.digest]);
+        if !self.state.is_done("update", &inputs) || !self.files.updated_predictor.exists() {
+            let updated = self.files.updated_predictor.clone();
+            let all = [measurements.clone(), measured];
+            steps::fit(&all, &predictor.space, Kind::default(), &updated, &mut self.collecting())?;
+            self.state.finish("update", &inputs)?;
+        }
+        Ok(finalists)
     }
 
     fn extract(&mut self, arch: &Architecture, weights: &Weights) -> Result<(), PipelineError> {
@@ -343,9 +408,9 @@ impl Run<'_> {
         superplm: Origin,
         bundle: &mut Bundle,
     ) -> Result<RunReport, PipelineError> {
-        let Found { predictor, outcome, winner, parity, timed } = found;
+        let Found { predictor, outcome, finalists, parity, timed } = found;
+        let winner = &finalists[0];
         let budget = steps::budget(&self.config.budget, predictor)?;
-        let prediction = predictor.predict(&winner.arch);
         let reference_ms = predictor.sources.first().map_or(f64::NAN, |s| s.reference_ms);
         let measured_ms = timed.ratio * reference_ms;
         let report = RunReport {
@@ -353,13 +418,13 @@ impl Run<'_> {
             target: self.config.target.clone(),
             workload: self.config.protocol.workload,
             winner: winner.arch.clone(),
-            loss: winner.fitness,
+            loss: winner.loss,
             budget_ms: budget.target_ms,
             band_ms: (budget.low_ms(), budget.high_ms()),
-            predicted_ms: prediction.latency_ms,
-            interval_ms: (prediction.low_ms, prediction.high_ms),
+            predicted_ms: winner.predicted_ms,
+            interval_ms: winner.interval_ms,
             measured_ms,
-            prediction_error: measured_ms / prediction.latency_ms - 1.0,
+            prediction_error: measured_ms / winner.predicted_ms - 1.0,
             in_band: budget.contains(measured_ms),
             baseline: Architecture::bert_base(),
             baseline_ms: measured_ms * timed.speedup,
@@ -369,6 +434,7 @@ impl Run<'_> {
             superplm,
             candidates: outcome.candidates,
             evaluated: outcome.ranking.len(),
+            finalists: finalists.to_vec(),
             warnings: std::mem::take(&mut self.warnings),
         };
         bundle.update(|bundle| {
@@ -390,7 +456,7 @@ impl Run<'_> {
 struct Found<'a> {
     predictor: &'a Predictor,
     outcome: &'a Outcome,
-    winner: &'a Evaluated,
+    finalists: &'a [Finalist],
     parity: atb_export::Parity,
     timed: steps::Timed,
 }

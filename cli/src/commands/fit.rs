@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use atb_measurements::MeasurementFile;
 use atb_pipeline::{PredictorSummary, SpaceChoice, steps};
-use atb_predictor::Predictor;
+use atb_predictor::{Kind, Predictor};
 use atb_space::Architecture;
 use clap::Args;
 
@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
     /// Only architectures that fit into this one
     #[arg(long, value_name = "ARCH")]
     within: Option<Architecture>,
+    /// Kind of model: structured, table, trees, mlp, or auto for the one that
+    /// cross-validates best
+    #[arg(long, default_value = "structured")]
+    model: Kind,
     /// Predictor file
     #[arg(long, short, default_value = "predictor.json")]
     out: PathBuf,
@@ -36,18 +40,23 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         .iter()
         .map(|path| MeasurementFile::read(path))
         .collect::<Result<_, _>>()?;
-    let predictor = steps::fit(&files, &space, &arguments.out, &mut Display::new())?;
+    let predictor =
+        steps::fit(&files, &space, arguments.model, &arguments.out, &mut Display::new())?;
+    if let Some(choice) = &predictor.choice {
+        eprintln!("{}", choice.reason);
+    }
     display::data(&summary(&predictor))?;
     Ok(())
 }
 
-fn summary(predictor: &Predictor) -> String {
+pub(super) fn summary(predictor: &Predictor) -> String {
     let summary = PredictorSummary::of(predictor);
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let metrics = display::table(
         &[],
         vec![
+            row("model", predictor.model.kind().to_owned()),
             row("architectures", summary.measured.to_string()),
             row("cross-validated MAPE", percent(summary.mape)),
             row("RMSE", format!("{:.3} ms", predictor.validation.metrics.rmse_ms)),

@@ -2,9 +2,11 @@
 
 mod agent;
 mod bench;
+mod calibrate;
 mod export;
 mod extract;
 mod fit;
+mod predict;
 mod profile;
 mod run;
 mod search;
@@ -21,6 +23,10 @@ pub(crate) enum Command {
     Profile(profile::Arguments),
     /// Fit a latency predictor to measurements
     Fit(fit::Arguments),
+    /// Carry a predictor over to another device or sequence length with ten measurements
+    Calibrate(calibrate::Arguments),
+    /// Predict the latency of architectures
+    Predict(predict::Arguments),
     /// Search the best sub-architecture of a SuperPLM under a latency budget
     Search(search::Arguments),
     /// Cut a sub-architecture out of a SuperPLM
@@ -48,6 +54,8 @@ impl Command {
             Self::Run(arguments) => run::execute(&arguments),
             Self::Profile(arguments) => profile::execute(&arguments),
             Self::Fit(arguments) => fit::execute(&arguments),
+            Self::Calibrate(arguments) => calibrate::execute(&arguments),
+            Self::Predict(arguments) => predict::execute(&arguments),
             Self::Search(arguments) => search::execute(&arguments),
             Self::Extract(arguments) => extract::execute(&arguments),
             Self::Export(arguments) => export::execute(&arguments),

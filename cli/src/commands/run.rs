@@ -98,7 +98,7 @@ mod tests {
             "parity": {"candle_tract": 2e-6, "candle_ort": null, "tract_ort": null,
                        "sentences": 12},
             "superplm": {"description": "the teacher", "trained": true},
-            "candidates": 1000, "evaluated": 100, "warnings": []
+            "candidates": 1000, "evaluated": 100, "finalists": [], "warnings": []
         }"#;
         let report: RunReport = serde_json::from_str(json).expect("a report");
         insta::assert_snapshot!(summary(&report, &Files::of(Path::new("atb-run"))));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use atb_pipeline::{BudgetConfig, FitnessConfig, Weights, steps};
 use atb_predictor::Predictor;
-use atb_search::{Settings, Strategy};
+use atb_search::{Limits, Settings, Strategy};
 use atb_superplm::KdFitness;
 use clap::{Args, ValueEnum};
 
@@ -25,6 +25,24 @@ pub(crate) struct Arguments {
     /// How many times faster than BERT-base
     #[arg(long)]
     speedup: Option<f64>,
+    /// Candidates lie above this multiple of the latency aimed at
+    #[arg(long, default_value_t = BudgetConfig::default().low)]
+    low: f64,
+    /// Candidates lie below this multiple of the latency aimed at
+    #[arg(long, default_value_t = BudgetConfig::default().high)]
+    high: f64,
+    /// Keep the upper end of the prediction interval of this level, 0 to 1, below the band
+    #[arg(long)]
+    level: Option<f64>,
+    /// Most parameters of the whole model
+    #[arg(long)]
+    max_parameters: Option<u64>,
+    /// Most bytes of the model file
+    #[arg(long)]
+    max_file_bytes: Option<u64>,
+    /// Most bytes of weights and activations in memory
+    #[arg(long)]
+    max_memory_bytes: Option<u64>,
     /// How candidates are chosen
     #[arg(long, value_enum, default_value_t = StrategyName::Evolved)]
     strategy: StrategyName,
@@ -50,9 +68,16 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum StrategyName {
+    /// A sample
     Random,
+    /// A sample by the paper's rule of thumb
     Fast,
+    /// The paper's evolutionary search
     Evolved,
+    /// Evolution on a model of the loss learnt on the way
+    Guided,
+    /// NSGA-II over loss and latency; prints the Pareto front
+    Front,
 }
 
 impl From<StrategyName> for Strategy {
@@ -61,6 +86,8 @@ impl From<StrategyName> for Strategy {
             StrategyName::Random => Self::Random,
             StrategyName::Fast => Self::Fast,
             StrategyName::Evolved => Self::Evolved,
+            StrategyName::Guided => Self::Guided,
+            StrategyName::Front => Self::Front,
         }
     }
 }
@@ -73,7 +100,17 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let budget = BudgetConfig {
         latency_ms: arguments.latency_ms,
         speedup: arguments.speedup,
-        ..BudgetConfig::default()
+        low: arguments.low,
+        high: arguments.high,
+        level: arguments.level,
+        limits: Limits {
+            parameters: arguments.max_parameters,
+            file_bytes: arguments.max_file_bytes,
+            memory_bytes: arguments.max_memory_bytes,
+            vocabulary: weights.plm.config().vocab_size,
+            positions: weights.plm.config().max_position_embeddings,
+            ..Limits::default()
+        },
     };
     let budget = steps::budget(&budget, &predictor)?;
     let fitness = FitnessConfig { text: arguments.text.clone(), ..FitnessConfig::default() };
@@ -96,8 +133,11 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         &mut display,
     )?;
     outcome.winner().context("nothing was evaluated")?;
-    let rows = outcome
-        .ranking
+    let shown = match settings.strategy {
+        Strategy::Front => &outcome.front,
+        _ => &outcome.ranking,
+    };
+    let rows = shown
         .iter()
         .take(arguments.top)
         .map(|found| {

@@ -1,0 +1,32 @@
+//! `atb calibrate`: carry a predictor over with a handful of measurements.
+
+use std::path::PathBuf;
+
+use atb_measurements::MeasurementFile;
+use atb_predictor::{Observations, Predictor};
+use clap::Args;
+
+use super::fit;
+use crate::display;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// About ten measurements on the new device, with the new sequence length or runtime
+    measurements: PathBuf,
+    /// Predictor to carry over
+    #[arg(long, default_value = "predictor.json")]
+    predictor: PathBuf,
+    /// Predictor file to write
+    #[arg(long, short, default_value = "predictor-calibrated.json")]
+    out: PathBuf,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let predictor = Predictor::load(&arguments.predictor)?;
+    let measured = MeasurementFile::read(&arguments.measurements)?;
+    let observations = Observations::from_file(&measured)?;
+    let calibrated = predictor.calibrate(&observations, 0)?;
+    calibrated.save(&arguments.out)?;
+    display::data(&fit::summary(&calibrated))?;
+    Ok(())
+}

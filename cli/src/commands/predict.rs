@@ -1,0 +1,64 @@
+//! `atb predict`: latency, interval and breakdown of architectures.
+
+use std::path::PathBuf;
+
+use atb_predictor::Predictor;
+use atb_space::Architecture;
+use clap::Args;
+
+use crate::display;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Architectures, `L-dm-df-h-dq`
+    #[arg(required = true)]
+    archs: Vec<Architecture>,
+    /// Predictor file, as `atb fit` writes it
+    #[arg(long, default_value = "predictor.json")]
+    predictor: PathBuf,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let predictor = Predictor::load(&arguments.predictor)?;
+    let rows =
+        arguments
+            .archs
+            .iter()
+            .map(|arch| {
+                if let Err(error) = predictor.space.check(arch) {
+                    eprintln!("warning: {error}; its prediction is an extrapolation");
+                }
+                let prediction = predictor.predict(arch);
+                let mut row = vec![
+                    arch.id(),
+                    format!("{:.3}", prediction.latency_ms),
+                    format!("{:.3}", prediction.low_ms),
+                    format!("{:.3}", prediction.high_ms),
+                ];
+                let parts = predictor.breakdown(arch).map(|parts| {
+                    [
+                        parts.embedding_ms,
+                        parts.attention_ms,
+                        parts.feed_forward_ms,
+                        parts.normalisation_ms,
+                    ]
+                });
+                row.extend((0..4).map(|part| {
+                    parts.map_or("-".to_owned(), |parts| format!("{:.3}", parts[part]))
+                }));
+                row
+            })
+            .collect();
+    let header = [
+        "architecture",
+        "ms",
+        "low 90 %",
+        "high 90 %",
+        "embedding",
+        "attention",
+        "feed-forward",
+        "LayerNorm",
+    ];
+    display::data(&display::table(&header, rows))?;
+    Ok(())
+}
