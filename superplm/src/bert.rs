@@ -6,7 +6,7 @@ use atb_space::{Architecture, Layer};
 use candle_core::{DType, Device, Tensor};
 
 use crate::ops;
-use crate::parameters::{LayerParameters, Linear, Norm, Parameters};
+use crate::parameters::{LayerParameters, Linear, MlmHead, Norm, Parameters, Table};
 
 type Result<T> = candle_core::Result<T>;
 
@@ -104,8 +104,28 @@ pub(crate) fn forward(
 
 /// Rows of an embedding table, `[ids, hidden_size]`. Cut after the look-up: cutting the
 /// table first would copy all of it.
-fn lookup(table: &Tensor, ids: &Tensor, hidden_size: usize) -> Result<Tensor> {
-    table.index_select(ids, 0)?.narrow(1, 0, hidden_size)
+fn lookup(table: &Table, ids: &Tensor, hidden_size: usize) -> Result<Tensor> {
+    ops::lookup(&table.tensor, ids, hidden_size, table.gradient.as_ref())
+}
+
+/// What masked tokens are predicted to be, `[positions, vocabulary]` logits.
+///
+/// `hidden` is `[batch, sequence, hidden]`, `positions` (i64) index `[batch * sequence]`,
+/// and `decoder` is the word embeddings' share, `[vocabulary, hidden]`.
+pub(crate) fn predict_masked(
+    head: &MlmHead,
+    decoder: &Tensor,
+    layer_norm_eps: f64,
+    hidden: &Tensor,
+    positions: &Tensor,
+) -> Result<Tensor> {
+    let (rows, sequence, width) = hidden.dims3()?;
+    let hidden = hidden.reshape((rows * sequence, width))?;
+    let hidden = ops::lookup(&hidden, positions, width, None)?;
+    let hidden = hidden.matmul(&head.transform.weight.t()?)?;
+    let hidden = ops::bias_gelu(&hidden, &head.transform.bias)?;
+    let hidden = ops::layer_norm(&hidden, &head.norm.weight, &head.norm.bias, layer_norm_eps)?;
+    ops::add_bias(&hidden.matmul(&decoder.t()?)?, &head.bias, 1.0)
 }
 
 struct AttentionShape {

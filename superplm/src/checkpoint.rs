@@ -10,7 +10,7 @@ use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 
-use crate::{BertConfig, PlmError};
+use crate::{BertConfig, PlmError, digest};
 
 /// The weights file that is written, and preferred for reading.
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
@@ -164,7 +164,7 @@ impl Checkpoint {
             let length = chunk.len();
             file.consume(length);
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(digest::finish(hasher))
     }
 }
 

@@ -140,7 +140,7 @@ pub enum PlmError {
     #[error("nothing to score on: the batches hold no token")]
     NothingToScore,
     /// a loss that is not a number
-    #[error("the KD loss of {arch} is {loss}: the weights hold values that are not finite")]
+    #[error("the loss of {arch} is {loss}: the weights hold values that are not finite")]
     NotFinite {
         /// The architecture.
         arch: String,

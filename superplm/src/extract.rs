@@ -22,6 +22,17 @@ use crate::{BertConfig, PlmError, SuperPlm};
 /// [`PlmError::DoesNotFit`], [`PlmError::Exists`] if `folder` is there and not empty (nothing
 /// is overwritten), [`PlmError::Write`].
 pub fn extract(plm: &SuperPlm, arch: &Architecture, folder: &Path) -> Result<(), PlmError> {
+    write_folder(plm, arch, folder, |_| Ok(()))
+}
+
+/// As [`extract`], with further files that `extra` writes into the folder it is given,
+/// before the folder gets its name.
+pub(crate) fn write_folder(
+    plm: &SuperPlm,
+    arch: &Architecture,
+    folder: &Path,
+    extra: impl FnOnce(&Path) -> Result<(), PlmError>,
+) -> Result<(), PlmError> {
     let tensors = plm.tensors_of(arch)?;
     let write_error = |path: &Path, message: &dyn std::fmt::Display| PlmError::Write {
         path: path.to_owned(),
@@ -54,6 +65,7 @@ pub fn extract(plm: &SuperPlm, arch: &Architecture, folder: &Path) -> Result<(),
     }
     write_weights(&tensors, &staging.path().join(WEIGHTS_FILE))
         .map_err(|message| write_error(&folder.join(WEIGHTS_FILE), &message))?;
+    extra(staging.path())?;
 
     fs::rename(staging.path(), folder).map_err(|error| write_error(folder, &error))?;
     // The folder has its final name: there is nothing left to clean up.
@@ -70,7 +82,8 @@ fn staging_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
     builder.tempdir_in(parent)
 }
 
-fn write_weights(tensors: &[(String, Tensor)], path: &Path) -> Result<(), String> {
+/// Writes tensors as safetensors.
+pub(crate) fn write_weights(tensors: &[(String, Tensor)], path: &Path) -> Result<(), String> {
     let contiguous: Vec<(&str, Tensor)> = tensors
         .iter()
         .map(|(name, tensor)| Ok((name.as_str(), tensor.contiguous()?)))

@@ -51,7 +51,7 @@ impl<'a> KdFitness<'a> {
     /// projection between them; [`PlmError::NothingToScore`] if `text` is padding only;
     /// and what [`SuperPlm::forward`] reports.
     pub fn new(plm: &'a SuperPlm, teacher: &SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
-        check_teacher(plm, teacher)?;
+        Self::check_teacher(plm, teacher)?;
         if text.real_tokens() == 0 {
             return Err(PlmError::NothingToScore);
         }
@@ -66,6 +66,27 @@ impl<'a> KdFitness<'a> {
             .collect::<Result<_, PlmError>>()?;
         let digest = digest(plm, teacher, text);
         Ok(Self { plm, batches, digest })
+    }
+
+    /// Checks that a model can be compared with a teacher.
+    pub(crate) fn check_teacher(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
+        let refuse = |problem: String| Err(PlmError::Teacher(problem));
+        if plm.tokenizer().vocabulary_file() != teacher.tokenizer().vocabulary_file() {
+            return refuse("the two vocabularies differ, so their token ids do".to_owned());
+        }
+        let (whole, width) = (plm.architecture(), teacher.architecture().hidden());
+        match plm.kd_projection(whole)? {
+            Some(projection) if projection.dims()[0] != width => refuse(format!(
+                "its kd_projection.weight leads to a hidden size of {}, the teacher has {width}",
+                projection.dims()[0]
+            )),
+            None if whole.hidden() > width => refuse(format!(
+                "its hidden size {} is more than the teacher's {width}, and it has no \
+                 kd_projection.weight",
+                whole.hidden()
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The KD loss of a sub-architecture over all of the text.
@@ -111,26 +132,6 @@ impl atb_search::Fitness for KdFitness<'_> {
     }
 }
 
-fn check_teacher(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
-    let refuse = |problem: String| Err(PlmError::Teacher(problem));
-    if plm.tokenizer().vocabulary_file() != teacher.tokenizer().vocabulary_file() {
-        return refuse("the two vocabularies differ, so their token ids do".to_owned());
-    }
-    let (whole, width) = (plm.architecture(), teacher.architecture().hidden());
-    match plm.kd_projection(whole)? {
-        Some(projection) if projection.dims()[0] != width => refuse(format!(
-            "its kd_projection.weight leads to a hidden size of {}, the teacher has {width}",
-            projection.dims()[0]
-        )),
-        None if whole.hidden() > width => refuse(format!(
-            "its hidden size {} is more than the teacher's {width}, and it has no \
-             kd_projection.weight",
-            whole.hidden()
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// What the loss depends on besides the architecture.
 fn digest(plm: &SuperPlm, teacher: &SuperPlm, text: &Encoded) -> String {
     let mut hasher = Sha256::new();
@@ -142,5 +143,5 @@ fn digest(plm: &SuperPlm, teacher: &SuperPlm, text: &Encoded) -> String {
     for id in text.input_ids.iter().chain(&text.attention_mask).chain(&text.token_type_ids) {
         hasher.update(id.to_le_bytes());
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::digest::finish(hasher)
 }

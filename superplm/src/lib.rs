@@ -1,10 +1,13 @@
-//! The elastic SuperPLM in candle: load, slice, run, score, extract.
+//! The elastic SuperPLM in candle: load, slice, run, score, extract, train.
 //!
 //! A [`SuperPlm`] is a BERT of which any leading part is a model: fewer layers, a smaller
 //! hidden or intermediate size, fewer or narrower heads. [`SuperPlm::forward`] runs such a
 //! part in place, [`KdFitness`] scores it against a teacher on held-out text, [`extract()`]
 //! cuts it out into an ordinary model folder, and [`Checkpoint`] reads the tensors of such
 //! folders by their Hugging Face names.
+//!
+//! [`train`] makes one: from text that [`prepare`] has tokenized, by distillation from a
+//! teacher or by masked language modelling, many sub-architectures at a time or one.
 //!
 //! ```
 //! use atb_superplm::{SuperPlm, extract};
@@ -28,6 +31,8 @@
 mod bert;
 mod checkpoint;
 mod config;
+mod data;
+mod digest;
 mod error;
 mod extract;
 mod fitness;
@@ -35,12 +40,19 @@ mod kd;
 mod model;
 mod ops;
 mod parameters;
+mod random;
+mod train;
 
 pub use bert::Output;
 pub use checkpoint::Checkpoint;
 pub use config::BertConfig;
+pub use data::{DataError, Dataset, PrepareProgress, prepare};
 pub use error::PlmError;
 pub use extract::extract;
 pub use fitness::KdFitness;
 pub use kd::KdLoss;
 pub use model::SuperPlm;
+pub use train::{
+    MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainError,
+    TrainSettings, Training, default_panel, train,
+};

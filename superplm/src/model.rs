@@ -12,7 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
 use crate::bert::{self, Batch, Output};
-use crate::parameters::{Axis, KD_PROJECTION, Parameters, check_fit, shape, slice};
+use crate::parameters::{
+    Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit, shape,
+    slice,
+};
 use crate::{BertConfig, Checkpoint, PlmError};
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
@@ -32,9 +35,10 @@ pub struct SuperPlm {
     source: String,
 }
 
-struct Stored {
-    tensor: Tensor,
-    axes: Vec<Axis>,
+/// A whole parameter.
+pub(crate) struct Stored {
+    pub(crate) tensor: Tensor,
+    pub(crate) axes: Vec<Axis>,
 }
 
 impl fmt::Debug for SuperPlm {
@@ -74,7 +78,57 @@ impl SuperPlm {
         if checkpoint.has(KD_PROJECTION) {
             plm.add_kd_projection(&checkpoint)?;
         }
+        if checkpoint.has(MLM_TRANSFORM) {
+            plm.add_mlm_head(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
+        }
         Ok(plm)
+    }
+
+    /// A smaller model that begins with this one's weights: the leading part of each size,
+    /// of layers chosen evenly, the last among them.
+    ///
+    /// # Errors
+    /// [`PlmError::DoesNotFit`] naming the size that is too large.
+    pub fn shrink(&self, architecture: &Architecture) -> Result<Self, PlmError> {
+        let (whole, wanted) = (self.architecture(), architecture.num_layers());
+        let available = whole.num_layers();
+        if wanted > available {
+            check_fit(whole, architecture)?;
+        }
+        let chosen: Vec<usize> =
+            (1..=wanted).map(|i| (i * available).div_ceil(wanted) - 1).collect();
+        let picked = chosen.iter().map(|layer| whole.layers()[*layer]).collect();
+        let picked = Architecture::new(whole.hidden(), picked)
+            .map_err(|error| candle_core::Error::msg(error.to_string()))?;
+        check_fit(&picked, architecture)?;
+
+        let mut tensors = BTreeMap::new();
+        let mut take = |name: &str, from: &str, axes: &[Axis]| {
+            let tensor = slice(&self.tensors[from].tensor, axes, &picked, architecture)?;
+            let stored = Stored { tensor: tensor.contiguous()?, axes: axes.to_vec() };
+            tensors.insert(name.to_owned(), stored);
+            Ok::<_, PlmError>(tensor)
+        };
+        Parameters::collect(wanted, self.has_pooler, |name, axes| {
+            let from = match name.strip_prefix("encoder.layer.").and_then(|n| n.split_once('.')) {
+                Some((layer, rest)) => {
+                    let layer = layer.parse().map_or(0, |layer: usize| chosen[layer]);
+                    format!("encoder.layer.{layer}.{rest}")
+                }
+                None => name.to_owned(),
+            };
+            take(name, &from, axes)
+        })?;
+        for (name, stored) in self.heads() {
+            take(name, name, &stored.axes)?;
+        }
+        Ok(Self {
+            config: BertConfig { architecture: architecture.clone(), ..self.config.clone() },
+            tokenizer: self.tokenizer.clone(),
+            tensors,
+            has_pooler: self.has_pooler,
+            source: self.source.clone(),
+        })
     }
 
     /// An untrained model with BERT's initial weights (normal, standard deviation 0.02;
@@ -92,20 +146,58 @@ impl SuperPlm {
         let mut plm =
             Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler: true, source };
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let normal = Normal::new(0.0, INITIALIZER_RANGE)
-            .map_err(|error| candle_core::Error::msg(error.to_string()))?;
-        plm.fill(|name, shape| {
-            let count = shape.iter().product();
-            let values = if name.ends_with("LayerNorm.weight") {
-                vec![1.0; count]
-            } else if name.ends_with(".bias") {
-                vec![0.0; count]
-            } else {
-                normal.sample_iter(&mut rng).take(count).collect::<Vec<f32>>()
-            };
-            Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
-        })?;
+        plm.fill(|name, shape| initial(name, shape, &mut rng))?;
         Ok(plm)
+    }
+
+    /// Adds an untrained projection to a teacher's hidden size, unless there is one: the
+    /// identity on the dimensions that both have.
+    pub(crate) fn ensure_kd_projection(&mut self, width: usize) -> Result<(), PlmError> {
+        if self.tensors.contains_key(KD_PROJECTION) {
+            return Ok(());
+        }
+        let hidden = self.architecture().hidden();
+        let mut values = vec![0.0_f32; width * hidden];
+        for value in values.iter_mut().step_by(hidden + 1).take(width.min(hidden)) {
+            *value = 1.0;
+        }
+        let tensor = Tensor::from_vec(values, (width, hidden), &Device::Cpu)?;
+        let axes = vec![Axis::Teacher(width), Axis::Hidden];
+        self.tensors.insert(KD_PROJECTION.to_owned(), Stored { tensor, axes });
+        Ok(())
+    }
+
+    /// Adds an untrained head of masked language modelling, unless there is one.
+    pub(crate) fn ensure_mlm_head(&mut self, rng: &mut ChaCha8Rng) -> Result<(), PlmError> {
+        if self.tensors.contains_key(MLM_TRANSFORM) {
+            return Ok(());
+        }
+        self.add_mlm_head(|name, shape| initial(name, shape, rng))
+    }
+
+    fn add_mlm_head(
+        &mut self,
+        mut source: impl FnMut(&str, &[usize]) -> Result<Tensor, PlmError>,
+    ) -> Result<(), PlmError> {
+        let Self { config, tensors, .. } = self;
+        MlmHead::collect(|name, axes| {
+            let tensor = source(name, &shape(axes, config))?;
+            let stored = Stored { tensor: tensor.clone(), axes: axes.to_vec() };
+            tensors.insert(name.to_owned(), stored);
+            Ok::<_, PlmError>(tensor)
+        })?;
+        Ok(())
+    }
+
+    /// The parameters that are not the encoder's: the KD projection and the MLM head, where
+    /// the model has them.
+    fn heads(&self) -> impl Iterator<Item = (&String, &Stored)> {
+        self.tensors.iter().filter(|(name, _)| *name == KD_PROJECTION || name.starts_with("cls."))
+    }
+
+    /// Every whole parameter under its Hugging Face name.
+    pub(crate) fn stored_mut(&mut self) -> impl Iterator<Item = (&String, &mut Stored)> {
+        self.tensors.iter_mut()
     }
 
     fn fill(
@@ -156,6 +248,11 @@ impl SuperPlm {
         &self.source
     }
 
+    /// The same model, said to come from `source`.
+    pub(crate) fn with_source(self, source: &str) -> Self {
+        Self { source: source.to_owned(), ..self }
+    }
+
     /// Runs a sub-architecture on a batch.
     ///
     /// # Errors
@@ -175,6 +272,22 @@ impl SuperPlm {
         })?;
         let batch = Batch::new(batch)?;
         Ok(bert::forward(&parameters, arch, self.config.layer_norm_eps, &batch)?)
+    }
+
+    /// The MLM head's share of a sub-architecture, and the decoder's weights.
+    pub(crate) fn mlm_head(
+        &self,
+        arch: &Architecture,
+    ) -> Result<Option<(MlmHead, Tensor)>, PlmError> {
+        check_fit(self.architecture(), arch)?;
+        if !self.tensors.contains_key(MLM_TRANSFORM) {
+            return Ok(None);
+        }
+        let share = |name: &str, axes: &[Axis]| {
+            slice(&self.tensors[name].tensor, axes, self.architecture(), arch)
+        };
+        let decoder = share(WORD_EMBEDDINGS, &[Axis::Vocabulary, Axis::Hidden])?;
+        Ok(Some((MlmHead::collect(share)?, decoder)))
     }
 
     /// The KD projection's share of a sub-architecture, `[teacher's hidden, hidden]`.
@@ -198,13 +311,15 @@ impl SuperPlm {
             cut.push((name.to_owned(), tensor.clone()));
             Ok::<_, PlmError>(tensor)
         })?;
-        if let Some(projection) = self.kd_projection(arch)? {
-            cut.push((KD_PROJECTION.to_owned(), projection));
+        for (name, stored) in self.heads() {
+            let tensor = slice(&stored.tensor, &stored.axes, self.architecture(), arch)?;
+            cut.push((name.clone(), tensor));
         }
         Ok(cut)
     }
 
-    fn check_batch(&self, batch: &Encoded) -> Result<(), PlmError> {
+    /// Checks that a batch suits the model's tables.
+    pub(crate) fn check_batch(&self, batch: &Encoded) -> Result<(), PlmError> {
         let check = |what, found: i64, limit: usize| {
             if (0..=limit as i64).contains(&found) {
                 return Ok(());
@@ -220,4 +335,19 @@ impl SuperPlm {
         }
         Ok(())
     }
+}
+
+/// BERT's initial values of a parameter.
+fn initial(name: &str, shape: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor, PlmError> {
+    let count = shape.iter().product();
+    let values = if name.ends_with("LayerNorm.weight") {
+        vec![1.0; count]
+    } else if name.ends_with("bias") {
+        vec![0.0; count]
+    } else {
+        let normal = Normal::new(0.0, INITIALIZER_RANGE)
+            .map_err(|error| candle_core::Error::msg(error.to_string()))?;
+        normal.sample_iter(rng).take(count).collect::<Vec<f32>>()
+    };
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }

@@ -1,13 +1,23 @@
 //! The parameters of a BERT: their names, what each of their axes stands for, and how a
 //! sub-architecture's share is cut out of them.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use atb_space::Architecture;
 use candle_core::Tensor;
 
+use crate::ops::{Gradient, Part};
 use crate::{BertConfig, PlmError};
 
 /// Learned elastic projection of the hidden states to the teacher's width.
 pub(crate) const KD_PROJECTION: &str = "kd_projection.weight";
+
+/// The table of the vocabulary.
+pub(crate) const WORD_EMBEDDINGS: &str = "embeddings.word_embeddings.weight";
+
+/// First parameter of the MLM head; a file that has it has the whole head.
+pub(crate) const MLM_TRANSFORM: &str = "cls.predictions.transform.dense.weight";
 
 /// What an axis of a parameter stands for, hence how long it is and how it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +59,18 @@ pub(crate) fn shape(axes: &[Axis], config: &BertConfig) -> Vec<usize> {
     axes.iter().map(|axis| axis.length(config)).collect()
 }
 
+/// An embedding table, whole in its rows, and where its gradient is summed in training.
+pub(crate) struct Table {
+    pub(crate) tensor: Tensor,
+    pub(crate) gradient: Option<Arc<Gradient>>,
+}
+
+impl From<Tensor> for Table {
+    fn from(tensor: Tensor) -> Self {
+        Self { tensor, gradient: None }
+    }
+}
+
 /// Weight `[outputs, inputs]` and bias `[outputs]` of a linear layer.
 pub(crate) struct Linear {
     pub(crate) weight: Tensor,
@@ -75,9 +97,9 @@ pub(crate) struct LayerParameters {
 
 /// The parameters of a BERT encoder.
 pub(crate) struct Parameters {
-    pub(crate) word_embeddings: Tensor,
+    pub(crate) word_embeddings: Table,
     pub(crate) position_embeddings: Tensor,
-    pub(crate) token_type_embeddings: Tensor,
+    pub(crate) token_type_embeddings: Table,
     pub(crate) embedding_norm: Norm,
     pub(crate) layers: Vec<LayerParameters>,
     pub(crate) pooler: Option<Linear>,
@@ -96,7 +118,7 @@ impl Parameters {
         use Axis::{Hidden, Intermediate, Position, Qkv, TokenType, Vocabulary};
         let source = &mut source;
         Ok(Self {
-            word_embeddings: source("embeddings.word_embeddings.weight", &[Vocabulary, Hidden])?,
+            word_embeddings: source(WORD_EMBEDDINGS, &[Vocabulary, Hidden])?.into(),
             position_embeddings: source(
                 "embeddings.position_embeddings.weight",
                 &[Position, Hidden],
@@ -104,7 +126,8 @@ impl Parameters {
             token_type_embeddings: source(
                 "embeddings.token_type_embeddings.weight",
                 &[TokenType, Hidden],
-            )?,
+            )?
+            .into(),
             embedding_norm: norm(source, "embeddings.LayerNorm")?,
             layers: (0..num_layers)
                 .map(|i| {
@@ -136,6 +159,34 @@ impl Parameters {
             } else {
                 None
             },
+        })
+    }
+}
+
+/// The head of masked language modelling: a transformation, then the decoder, whose
+/// weights are those of the word embeddings.
+pub(crate) struct MlmHead {
+    pub(crate) transform: Linear,
+    pub(crate) norm: Norm,
+    /// As long as the vocabulary.
+    pub(crate) bias: Tensor,
+}
+
+impl MlmHead {
+    /// Asks `source` for every parameter of the head, as [`Parameters::collect`].
+    pub(crate) fn collect<E>(
+        mut source: impl FnMut(&str, &[Axis]) -> Result<Tensor, E>,
+    ) -> Result<Self, E> {
+        let source = &mut source;
+        Ok(Self {
+            transform: linear(
+                source,
+                "cls.predictions.transform.dense",
+                Axis::Hidden,
+                Axis::Hidden,
+            )?,
+            norm: norm(source, "cls.predictions.transform.LayerNorm")?,
+            bias: source("cls.predictions.bias", &[Axis::Vocabulary])?,
         })
     }
 }
@@ -236,4 +287,38 @@ pub(crate) fn slice(
         part = part.reshape(merged)?;
     }
     Ok(part)
+}
+
+/// The same share as [`slice`], as rows and columns of the whole parameter.
+pub(crate) fn part(
+    axes: &[Axis],
+    lengths: &[usize],
+    whole: &Architecture,
+    arch: &Architecture,
+) -> Part {
+    let kept = |axis: Axis, length: usize| -> Vec<Range<usize>> {
+        match axis {
+            Axis::Vocabulary | Axis::Position | Axis::TokenType | Axis::Teacher(_) => {
+                std::iter::once(0..length).collect()
+            }
+            Axis::Hidden => std::iter::once(0..arch.hidden()).collect(),
+            Axis::Intermediate(layer) => {
+                std::iter::once(0..arch.layers()[layer].intermediate).collect()
+            }
+            Axis::Qkv(layer) => {
+                let (sub, full) = (arch.layers()[layer], whole.layers()[layer]);
+                let starts = (0..sub.heads).map(|head| head * full.head_size());
+                starts.map(|start| start..start + sub.head_size()).collect()
+            }
+        }
+    };
+    match (axes, lengths) {
+        ([rows, columns], [number, width]) => {
+            Part { width: *width, rows: kept(*rows, *number), columns: kept(*columns, *width) }
+        }
+        _ => {
+            let (axis, width) = (axes[0], lengths[0]);
+            Part { width, rows: std::iter::once(0..1).collect(), columns: kept(axis, width) }
+        }
+    }
 }

@@ -47,3 +47,14 @@ pub(crate) fn masked_difference(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result
 pub(crate) fn masked_squared_error(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
     masked_difference(a, b, mask)?.sqr()?.sum_all()
 }
+
+pub(crate) fn lookup(table: &Tensor, ids: &Tensor, length: usize) -> Result<Tensor> {
+    table.index_select(ids, 0)?.narrow(1, 0, length)
+}
+
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    let log_likelihood = shifted.gather(&labels.unsqueeze(1)?, 1)? - normaliser;
+    log_likelihood?.sum_all()?.neg()
+}

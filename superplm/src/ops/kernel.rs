@@ -3,11 +3,15 @@
 use rayon::prelude::*;
 
 /// Values that one task works on, so that small inputs stay on their thread.
-const TASK: usize = 1 << 15;
+pub(super) const TASK: usize = 1 << 15;
 
 /// Fills `rows * width` values row by row, in parallel; `fill` gets the row's number and
 /// its values, which are zero.
-fn by_row(length: usize, width: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+pub(super) fn by_row(
+    length: usize,
+    width: usize,
+    fill: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let mut output = vec![0.0; length];
     if width == 0 {
         return output;
@@ -120,9 +124,41 @@ pub(super) fn squared_error_of_pairs(
     rows.into_iter().map(f64::from).sum::<f64>() as f32
 }
 
+/// `-log softmax(logits)[label]`, summed over the rows.
+pub(super) fn cross_entropy(logits: &[f32], labels: &[i64], classes: usize) -> f32 {
+    let rows = by_row(labels.len(), 1, |i, output| {
+        let logits = &logits[i * classes..(i + 1) * classes];
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let normaliser = sum(logits, logits, |logit, _| exp(logit - largest)).ln();
+        output[0] = normaliser + largest - logits[labels[i] as usize];
+    });
+    rows.into_iter().map(f64::from).sum::<f64>() as f32
+}
+
+/// `(softmax(logits) - one_hot(labels)) * grad`.
+pub(super) fn cross_entropy_gradient(
+    logits: &[f32],
+    labels: &[i64],
+    classes: usize,
+    grad: f32,
+) -> Vec<f32> {
+    by_row(logits.len(), classes, |i, output| {
+        let logits = &logits[i * classes..(i + 1) * classes];
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        for (output, logit) in output.iter_mut().zip(logits) {
+            *output = exp(logit - largest);
+        }
+        let scale = grad / sum(output, output, |value, _| value);
+        for value in output.iter_mut() {
+            *value *= scale;
+        }
+        output[labels[i] as usize] -= grad;
+    })
+}
+
 /// The sum of `term` over pairs of values, in eight interleaved partial sums: more exact
 /// than one, and vectorised.
-fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut partial = [0.0_f32; 8];
     let (a, b) = (a.chunks_exact(partial.len()), b.chunks_exact(partial.len()));
     let rest = a.remainder().iter().zip(b.remainder());

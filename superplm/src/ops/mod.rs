@@ -7,9 +7,17 @@
 //! used; the gradients are made of candle's own operations everywhere.
 
 mod composite;
+mod cross_entropy;
+mod elastic;
+mod gradient;
 mod kernel;
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::WithDType;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
+
+pub(crate) use cross_entropy::cross_entropy;
+pub(crate) use elastic::{lookup, part};
+pub(crate) use gradient::{Gradient, Part, Sum, Touched};
 
 /// `(x + bias) * scale`, `x` of `[rows, width]` and `bias` of `[width]`.
 pub(crate) fn add_bias(x: &Tensor, bias: &Tensor, scale: f64) -> Result<Tensor> {
@@ -72,12 +80,27 @@ pub(crate) fn masked_squared_error(a: &Tensor, b: &Tensor, mask: &Tensor) -> Res
     }
 }
 
-/// The f32 values of a contiguous operand.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+/// The values of a contiguous operand.
+fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let (start, end) = layout
         .contiguous_offsets()
         .ok_or_else(|| candle_core::Error::msg("a fused operation needs contiguous operands"))?;
-    Ok(&storage.as_slice::<f32>()?[start..end])
+    Ok(&storage.as_slice::<T>()?[start..end])
+}
+
+/// The f32 values of a contiguous operand.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    slice(storage, layout)
+}
+
+/// Calls `read` with the f32 values of a tensor on the CPU, row by row.
+fn with_values<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(read(values(storage, layout)?)),
+        _ => candle_core::bail!("a fused operation needs operands on the CPU"),
+    }
 }
 
 fn last_axis(layout: &Layout) -> usize {
@@ -330,7 +353,7 @@ mod tests {
     use super::*;
 
     /// A variable with values of about a standard deviation that `seed` fixes.
-    fn variable(seed: u64, shape: &[usize]) -> Var {
+    pub(super) fn variable(seed: u64, shape: &[usize]) -> Var {
         let mut state = seed;
         let values: Vec<f32> = (0..shape.iter().product())
             .map(|_| {
@@ -342,7 +365,7 @@ mod tests {
     }
 
     /// Value and gradients of a fused form are those of its composite form.
-    fn assert_alike(
+    pub(super) fn assert_alike(
         variables: &[&Var],
         fused: impl Fn() -> Result<Tensor>,
         composite: impl Fn() -> Result<Tensor>,

@@ -1,7 +1,9 @@
 //! Loading, running, cutting and scoring models, as one test program.
 
 mod common;
+mod data;
 mod elastic;
 mod folders;
 mod reference;
 mod scoring;
+mod training;

@@ -1,0 +1,133 @@
+//! A prepared text: a folder of shards and the list of them.
+
+use std::path::{Path, PathBuf};
+
+use atb_text::Tokenizer;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::DataError;
+use super::shard::{Shard, parse};
+use crate::digest;
+
+/// Name of the list of shards; it is written last.
+pub(super) const LIST_FILE: &str = "dataset.json";
+
+/// The list of a dataset's shards.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct List {
+    pub(super) schema: u32,
+    /// Tokens a sequence.
+    pub(super) sequence_length: usize,
+    /// SHA-256 of the vocabulary and the tokenizer's settings.
+    pub(super) vocabulary: String,
+    /// The text files, for people.
+    pub(super) inputs: Vec<PathBuf>,
+    /// File names of the shards, in the order of the text.
+    pub(super) shards: Vec<String>,
+}
+
+/// Packed sequences of one length, memory-mapped: a dataset of any size takes no memory of
+/// its own.
+#[derive(Debug)]
+pub struct Dataset {
+    shards: Vec<Shard>,
+    /// Number of the first sequence of each shard.
+    first: Vec<usize>,
+    sequences: usize,
+    sequence_length: usize,
+    vocabulary: String,
+    digest: String,
+}
+
+impl Dataset {
+    /// Opens a folder that [`prepare`](super::prepare) made.
+    ///
+    /// # Errors
+    /// [`DataError::Unfinished`], and [`DataError::Corrupt`], [`DataError::NewerSchema`] or
+    /// [`DataError::Read`] naming the file.
+    pub fn open(folder: &Path) -> Result<Self, DataError> {
+        let path = folder.join(LIST_FILE);
+        let json = match std::fs::read(&path) {
+            Ok(json) => json,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(DataError::Unfinished { path });
+            }
+            Err(source) => return Err(DataError::Read { path, source }),
+        };
+        let list: List = parse(&path, &json)?;
+        let mut dataset = Self {
+            shards: Vec::new(),
+            first: Vec::new(),
+            sequences: 0,
+            sequence_length: list.sequence_length,
+            vocabulary: list.vocabulary,
+            digest: String::new(),
+        };
+        let mut hasher = Sha256::new();
+        for name in &list.shards {
+            let path = folder.join(name);
+            let shard = Shard::open(&path)?;
+            let header = &shard.header;
+            if (header.sequence_length, &header.vocabulary)
+                != (dataset.sequence_length, &dataset.vocabulary)
+            {
+                let problem = "it is of another sequence length or vocabulary than the dataset";
+                return Err(DataError::Corrupt { path, problem: problem.to_owned() });
+            }
+            hasher.update(serde_json::to_vec(header).unwrap_or_default());
+            dataset.first.push(dataset.sequences);
+            dataset.sequences += header.sequences;
+            dataset.shards.push(shard);
+        }
+        if dataset.sequences == 0 {
+            return Err(DataError::Corrupt { path, problem: "it lists no sequence".to_owned() });
+        }
+        dataset.digest = digest::finish(hasher);
+        Ok(dataset)
+    }
+
+    /// Number of sequences, at least one.
+    #[must_use]
+    pub fn sequences(&self) -> usize {
+        self.sequences
+    }
+
+    /// Tokens a sequence, special tokens included.
+    #[must_use]
+    pub fn sequence_length(&self) -> usize {
+        self.sequence_length
+    }
+
+    /// Tokens of all sequences, padding excluded.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.header.tokens).sum()
+    }
+
+    /// SHA-256, in hexadecimal, of what the dataset was made of: text, vocabulary, length.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Whether it was tokenized as `tokenizer` does it.
+    #[must_use]
+    pub fn is_of(&self, tokenizer: &Tokenizer) -> bool {
+        self.vocabulary == vocabulary_digest(tokenizer)
+    }
+
+    /// The ids of a sequence, which must be less than [`Dataset::sequences`].
+    pub(super) fn sequence(&self, index: usize) -> impl Iterator<Item = u32> + '_ {
+        let shard = self.first.partition_point(|first| *first <= index) - 1;
+        self.shards[shard].sequence(index - self.first[shard])
+    }
+}
+
+/// SHA-256 of everything in a tokenizer that decides about token ids.
+pub(super) fn vocabulary_digest(tokenizer: &Tokenizer) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(tokenizer.vocabulary_file());
+    hasher.update(tokenizer.config_file(0));
+    digest::finish(hasher)
+}

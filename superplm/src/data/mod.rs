@@ -1,0 +1,20 @@
+//! From raw text to training batches.
+//!
+//! [`prepare`] tokenizes text files once, packs the tokens into sequences of one length and
+//! leaves them in memory-mapped shards; a [`Dataset`] reads them in any order. Masking for
+//! masked language modelling is drawn anew for every batch.
+
+mod batches;
+mod dataset;
+mod error;
+mod masking;
+mod prepare;
+mod shard;
+mod specials;
+
+pub(crate) use batches::Batches;
+pub use dataset::Dataset;
+pub use error::DataError;
+pub(crate) use masking::{Masked, mask};
+pub use prepare::{PrepareProgress, prepare};
+pub(crate) use specials::Specials;

@@ -1,0 +1,109 @@
+//! The operations that take a sub-model's part out of a whole parameter and add the part's
+//! gradient to the whole one's.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+
+use super::gradient::{Gradient, Part};
+use super::{last_axis, values};
+
+/// A part of `whole`, of the given shape; in the backward pass its gradient is added to
+/// `gradient`, and `whole` itself gets none from candle.
+pub(crate) fn part(
+    whole: &Tensor,
+    part: Part,
+    shape: Vec<usize>,
+    gradient: Arc<Gradient>,
+) -> Result<Tensor> {
+    whole.apply_op1(TakePart { part, shape, gradient })
+}
+
+/// The beginnings, `length` long, of the rows `ids` (i64) of a table.
+///
+/// In the backward pass the rows' gradients are added to `gradient`; without one they are
+/// returned to candle as a dense gradient of the table.
+pub(crate) fn lookup(
+    table: &Tensor,
+    ids: &Tensor,
+    length: usize,
+    gradient: Option<&Arc<Gradient>>,
+) -> Result<Tensor> {
+    if table.device().is_cpu() {
+        let lookup = Lookup { length, gradient: gradient.cloned() };
+        table.contiguous()?.apply_op2(&ids.contiguous()?, lookup)
+    } else {
+        super::composite::lookup(table, ids, length)
+    }
+}
+
+struct TakePart {
+    part: Part,
+    shape: Vec<usize>,
+    gradient: Arc<Gradient>,
+}
+
+impl CustomOp1 for TakePart {
+    fn name(&self) -> &'static str {
+        "take-part"
+    }
+
+    fn cpu_fwd(&self, whole: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let part = self.part.gather(values(whole, layout)?);
+        Ok((CpuStorage::F32(part), Shape::from(self.shape.as_slice())))
+    }
+
+    fn bwd(&self, _whole: &Tensor, _part: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        super::with_values(grad, |grad| self.gradient.add_part(&self.part, grad))?;
+        Ok(None)
+    }
+}
+
+struct Lookup {
+    length: usize,
+    gradient: Option<Arc<Gradient>>,
+}
+
+impl CustomOp2 for Lookup {
+    fn name(&self) -> &'static str {
+        "lookup"
+    }
+
+    fn cpu_fwd(
+        &self,
+        table: &CpuStorage,
+        table_layout: &Layout,
+        ids: &CpuStorage,
+        ids_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let width = last_axis(table_layout);
+        let table = values(table, table_layout)?;
+        let ids = super::slice::<i64>(ids, ids_layout)?;
+        let rows = table.len() / width.max(1);
+        if let Some(id) = ids.iter().find(|id| !(0..rows as i64).contains(id)) {
+            candle_core::bail!("row {id} of a table of {rows} rows");
+        }
+        let output = super::kernel::by_row(ids.len() * self.length, self.length, |i, output| {
+            let start = ids[i] as usize * width;
+            output.copy_from_slice(&table[start..start + self.length]);
+        });
+        Ok((CpuStorage::F32(output), Shape::from((ids.len(), self.length))))
+    }
+
+    fn bwd(
+        &self,
+        table: &Tensor,
+        ids: &Tensor,
+        _result: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (_, width) = table.dims2()?;
+        let Some(gradient) = &self.gradient else {
+            let rows = grad.pad_with_zeros(1, 0, width - self.length)?;
+            return Ok((Some(table.zeros_like()?.index_add(ids, &rows, 0)?), None));
+        };
+        let ids: Vec<i64> = ids.to_vec1()?;
+        super::with_values(grad, |grad| gradient.add_rows(width, &ids, self.length, grad))?;
+        Ok((None, None))
+    }
+}

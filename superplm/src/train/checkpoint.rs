@@ -1,0 +1,182 @@
+//! Checkpoints: a model folder with the optimizer's state and what the training was.
+//!
+//! A checkpoint is `checkpoints/step-NNNNNNNN/`: an ordinary model folder, which everything
+//! that takes a SuperPLM takes, with `optimizer.safetensors` and `training.json` beside the
+//! weights. It appears whole or not at all; the last [`KEPT`] are kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::variables::Variables;
+use super::{TrainError, Training};
+use crate::extract::{write_folder, write_weights};
+use crate::{PlmError, SuperPlm};
+
+const SCHEMA: u32 = 1;
+const KEPT: usize = 2;
+const FOLDER: &str = "checkpoints";
+const PREFIX: &str = "step-";
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+const STATE_FILE: &str = "training.json";
+
+/// What is needed to continue besides weights and optimizer: everything random follows
+/// from the seed and the number of steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct State {
+    schema: u32,
+    /// Steps made.
+    pub(super) steps: u64,
+    /// Mean loss of the first step, by which an explosion is told.
+    pub(super) first_loss: Option<f64>,
+    /// What the training is, see [`identity`].
+    identity: Value,
+}
+
+impl State {
+    pub(super) fn new(identity: Value) -> Self {
+        Self { schema: SCHEMA, steps: 0, first_loss: None, identity }
+    }
+}
+
+/// Everything that the steps depend on: a checkpoint is continued only if it is equal.
+pub(super) fn identity(training: &Training) -> Value {
+    json!({
+        "settings": training.settings.without_watching(),
+        "objective": training.objective.name(),
+        "teacher": training.objective.teacher_source(),
+        "architecture": training.start.architecture(),
+        "start": training.start.source(),
+        "text": training.data.digest(),
+    })
+}
+
+/// A checkpoint on disk.
+#[derive(Clone, Debug)]
+pub(super) struct Saved {
+    pub(super) folder: PathBuf,
+    steps: u64,
+}
+
+/// The checkpoints of a training's folder, oldest first.
+pub(super) fn list(training: &Path) -> Vec<Saved> {
+    let entries = fs::read_dir(training.join(FOLDER)).into_iter().flatten().flatten();
+    let mut saved: Vec<Saved> = entries
+        .filter_map(|entry| {
+            let steps = entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+            Some(Saved { folder: entry.path(), steps })
+        })
+        .collect();
+    saved.sort_by_key(|saved| saved.steps);
+    saved
+}
+
+/// Writes a checkpoint and removes those that are no longer needed.
+pub(super) fn save(
+    training: &Path,
+    plm: &SuperPlm,
+    variables: &Variables,
+    state: &State,
+) -> Result<PathBuf, TrainError> {
+    let folder = training.join(FOLDER).join(format!("{PREFIX}{:08}", state.steps));
+    if !folder.is_dir() {
+        write_folder(plm, plm.architecture(), &folder, |staging| {
+            let write_error =
+                |name: &str, message: String| PlmError::Write { path: folder.join(name), message };
+            let mut tensors = Vec::new();
+            for (name, shape, moments) in variables.moments() {
+                let tensor = |values: &[f32]| Tensor::from_slice(values, shape, &Device::Cpu);
+                tensors.push((format!("first.{name}"), tensor(&moments.first)?));
+                tensors.push((format!("second.{name}"), tensor(&moments.second)?));
+            }
+            write_weights(&tensors, &staging.join(OPTIMIZER_FILE))
+                .map_err(|message| write_error(OPTIMIZER_FILE, message))?;
+            let json = serde_json::to_string_pretty(state).map_err(|error| error.to_string());
+            json.and_then(|json| {
+                fs::write(staging.join(STATE_FILE), json + "\n").map_err(|error| error.to_string())
+            })
+            .map_err(|message| write_error(STATE_FILE, message))
+        })?;
+    }
+    let saved = list(training);
+    for old in &saved[..saved.len().saturating_sub(KEPT)] {
+        fs::remove_dir_all(&old.folder)
+            .map_err(|source| TrainError::File { path: old.folder.clone(), source })?;
+    }
+    Ok(folder)
+}
+
+/// Reads the state of a checkpoint, which must be of the training that `identity` is.
+pub(super) fn read_state(saved: &Saved, identity: &Value) -> Result<State, TrainError> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u32,
+    }
+    let path = saved.folder.join(STATE_FILE);
+    let bytes =
+        fs::read(&path).map_err(|source| TrainError::File { path: path.clone(), source })?;
+    let damaged = |error: serde_json::Error| TrainError::Checkpoint {
+        path: path.clone(),
+        problem: format!("{error}; delete its folder to continue from the one before"),
+    };
+    let Version { schema } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if schema > SCHEMA {
+        let problem = format!(
+            "it has schema {schema}, this version reads up to {SCHEMA}; update autotinybert"
+        );
+        return Err(TrainError::Checkpoint { path, problem });
+    }
+    let state: State = serde_json::from_slice(&bytes).map_err(damaged)?;
+    match difference("", &state.identity, identity) {
+        None => Ok(state),
+        Some((key, there, here)) => {
+            Err(TrainError::OtherTraining { path: saved.folder.clone(), key, there, here })
+        }
+    }
+}
+
+/// The first value in which two JSON values differ: its key and both.
+fn difference(key: &str, there: &Value, here: &Value) -> Option<(String, String, String)> {
+    match (there, here) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().find_map(|(name, there)| {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                difference(&key, there, &b[name])
+            })
+        }
+        _ if there == here => None,
+        _ => Some((key.to_owned(), there.to_string(), here.to_string())),
+    }
+}
+
+/// Reads the optimizer's state of a checkpoint.
+pub(super) fn restore(saved: &Saved, variables: &mut Variables) -> Result<(), TrainError> {
+    let path = saved.folder.join(OPTIMIZER_FILE);
+    let damaged = |problem: String| TrainError::Checkpoint {
+        path: path.clone(),
+        problem: format!("{problem}; delete its folder to continue from the one before"),
+    };
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
+        .map_err(|error| damaged(error.to_string()))?;
+    for (name, moments) in variables.moments_mut() {
+        for (kind, values) in [("first", &mut moments.first), ("second", &mut moments.second)] {
+            let name = format!("{kind}.{name}");
+            let tensor =
+                tensors.get(&name).ok_or_else(|| damaged(format!("it has no tensor `{name}`")))?;
+            let found: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            if found.len() != values.len() {
+                let problem = format!(
+                    "tensor `{name}` has {} values, expected {}",
+                    found.len(),
+                    values.len()
+                );
+                return Err(damaged(problem));
+            }
+            *values = found;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What can go wrong in training.
+
+use std::path::PathBuf;
+
+use atb_space::SpaceError;
+
+use crate::{DataError, PlmError};
+
+/// Why a training was refused or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// a setting that makes no sense
+    #[error("training setting `{key}` {problem}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// a teacher that the model cannot be distilled from
+    #[error("the model cannot be distilled from this teacher: {0}")]
+    Teacher(String),
+    /// text that was tokenized otherwise than the model does it
+    #[error(
+        "the text was prepared with another vocabulary or tokenizer than the model's: prepare \
+         it again with the model's"
+    )]
+    Vocabulary,
+    /// sequences longer than a model's position table
+    #[error(
+        "the {what} has sequences of {found} tokens, the {model} takes at most {limit}: prepare \
+         it with a sequence length of at most that"
+    )]
+    SequenceLength {
+        /// Which text.
+        what: &'static str,
+        /// Its sequence length.
+        found: usize,
+        /// Which model.
+        model: &'static str,
+        /// The longest it takes.
+        limit: usize,
+    },
+    /// a checkpoint of another training
+    #[error(
+        "{} is a checkpoint of another training: its `{key}` is {there}, here it is {here}; \
+         choose another folder, or the same settings to continue", path.display()
+    )]
+    OtherTraining {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        key: String,
+        /// Its value in the checkpoint.
+        there: String,
+        /// Its value now.
+        here: String,
+    },
+    /// a checkpoint that is damaged or of a newer version
+    #[error("{} cannot be continued from: {problem}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// a loss or gradient that is not a number, or has exploded
+    #[error(
+        "training diverged at step {step}: the {what} of {arch} is {value}; {}, lower the \
+         learning rate",
+        last_good(checkpoint)
+    )]
+    Diverged {
+        /// The step, from 0.
+        step: u64,
+        /// Loss or gradient norm.
+        what: &'static str,
+        /// The architecture, or all of the step's.
+        arch: String,
+        /// Its value.
+        value: f64,
+        /// The last checkpoint, if there is one.
+        checkpoint: Option<PathBuf>,
+    },
+    /// a file of the training's folder that cannot be read or written
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// an architecture outside the space, or a space without any
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+    /// an error of the training text
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// an error of a model
+    #[error(transparent)]
+    Model(#[from] PlmError),
+}
+
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> Self {
+        PlmError::from(error).into()
+    }
+}
+
+fn last_good(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => format!("the last good checkpoint is {}", path.display()),
+        None => "there is no checkpoint yet".to_owned(),
+    }
+}

@@ -1,0 +1,22 @@
+//! One-shot training of a SuperPLM, and further training of one architecture.
+//!
+//! Every step draws a batch and some sub-architectures, sums their gradients and updates
+//! the whole parameters once. All that is random depends on the seed and the step alone, so
+//! a training that goes on from a checkpoint makes the same steps as one that never stopped.
+
+mod adamw;
+mod checkpoint;
+mod error;
+mod metrics;
+mod objective;
+mod settings;
+mod sub_models;
+mod trainer;
+mod variables;
+
+pub use error::TrainError;
+pub use metrics::MetricsLine;
+pub use objective::Objective;
+pub use settings::{Schedule, TrainSettings};
+pub use sub_models::{SubModels, default_panel};
+pub use trainer::{Outcome, Progress, Stopped, Training, train};

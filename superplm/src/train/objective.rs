@@ -1,0 +1,205 @@
+//! What training minimises.
+
+use atb_space::Architecture;
+use atb_text::Encoded;
+use candle_core::{Device, Tensor};
+
+use super::variables::Variables;
+use super::{TrainError, TrainSettings};
+use crate::bert::{self, Batch, Output};
+use crate::data::{Masked, Specials, mask};
+use crate::fitness::KdFitness;
+use crate::kd::KdLoss;
+use crate::ops;
+use crate::parameters::KD_PROJECTION;
+use crate::random::{Purpose, generator};
+use crate::{PlmError, SuperPlm};
+
+/// Rows of held-out text at a time.
+const ROWS: usize = 8;
+
+/// What training minimises.
+#[derive(Debug)]
+pub enum Objective {
+    /// The distance of last hidden states (through a learned projection) and last attention
+    /// scores from a teacher's, see [`KdLoss`].
+    Distillation {
+        /// The teacher.
+        teacher: Box<SuperPlm>,
+    },
+    /// Masked language modelling: the cross-entropy of 15 % of the tokens.
+    MaskedLm,
+}
+
+impl Objective {
+    /// What the objective is called in files.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Distillation { .. } => "kd",
+            Self::MaskedLm => "mlm",
+        }
+    }
+
+    /// Where the teacher's weights come from, see [`SuperPlm::source`].
+    #[must_use]
+    pub fn teacher_source(&self) -> Option<&str> {
+        match self {
+            Self::Distillation { teacher } => Some(teacher.source()),
+            Self::MaskedLm => None,
+        }
+    }
+
+    /// Checks that a model can be trained with this objective, and adds the parameters that
+    /// it needs.
+    pub(super) fn prepare(&self, plm: &mut SuperPlm, seed: u64) -> Result<(), TrainError> {
+        match self {
+            Self::MaskedLm => {
+                plm.ensure_mlm_head(&mut generator(seed, Purpose::Parameters, 0))?;
+            }
+            Self::Distillation { teacher } => {
+                let of_teacher = teacher.architecture().layers().last().map(|layer| layer.heads);
+                for (number, layer) in plm.architecture().layers().iter().enumerate() {
+                    if Some(layer.heads) != of_teacher {
+                        return Err(TrainError::Teacher(format!(
+                            "layer {number} of the model has {} attention heads, the teacher's \
+                             last layer {}; heads are compared pair by pair, so start from an \
+                             architecture with as many",
+                            layer.heads,
+                            of_teacher.unwrap_or_default()
+                        )));
+                    }
+                }
+                plm.ensure_kd_projection(teacher.architecture().hidden())?;
+                KdFitness::check_teacher(plm, teacher)
+                    .map_err(|error| TrainError::Teacher(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch with what all of a step's sub-models share.
+    pub(super) fn task(
+        &self,
+        plm: &SuperPlm,
+        specials: &Specials,
+        settings: &TrainSettings,
+        number: u64,
+        batch: Encoded,
+    ) -> Result<Task, PlmError> {
+        match self {
+            Self::Distillation { teacher } => {
+                let output = teacher.forward(teacher.architecture(), &batch)?;
+                Ok(Task { batch: Batch::new(&batch)?, goal: Goal::Teacher(output) })
+            }
+            Self::MaskedLm => {
+                let mut rng = generator(settings.seed, Purpose::Masking, number);
+                let masked = mask(&batch, specials, plm.config().vocab_size, &mut rng);
+                Task::masked(&masked)
+            }
+        }
+    }
+
+    /// The loss of each architecture on held-out text.
+    pub(super) fn validate(
+        &self,
+        plm: &SuperPlm,
+        specials: &Specials,
+        panel: &[Architecture],
+        held_out: &Encoded,
+    ) -> Result<Vec<f64>, PlmError> {
+        match self {
+            Self::Distillation { teacher } => {
+                let fitness = KdFitness::new(plm, teacher, held_out)?;
+                panel.iter().map(|arch| fitness.loss(arch)).collect()
+            }
+            Self::MaskedLm => {
+                let mut rng = generator(0, Purpose::Validation, 0);
+                let batches: Vec<Masked> = held_out
+                    .split_trimmed(ROWS)
+                    .iter()
+                    .map(|batch| mask(batch, specials, plm.config().vocab_size, &mut rng))
+                    .collect();
+                panel.iter().map(|arch| masked_lm_loss(plm, arch, &batches)).collect()
+            }
+        }
+    }
+}
+
+/// The mean cross-entropy of a sub-model over masked batches.
+fn masked_lm_loss(
+    plm: &SuperPlm,
+    arch: &Architecture,
+    batches: &[Masked],
+) -> Result<f64, PlmError> {
+    let (mut sum, mut count) = (0.0, 0);
+    let Some((head, decoder)) = plm.mlm_head(arch)? else {
+        return Err(PlmError::NothingToScore);
+    };
+    for masked in batches {
+        let Goal::Tokens { positions, labels } = Task::masked(masked)?.goal else { continue };
+        let hidden = plm.forward(arch, &masked.batch)?.hidden;
+        let eps = plm.config().layer_norm_eps;
+        let logits = bert::predict_masked(&head, &decoder, eps, &hidden, &positions)?;
+        sum += f64::from(ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?);
+        count += masked.labels.len();
+    }
+    let loss = sum / count as f64;
+    if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+}
+
+/// A batch and what is to be made of it.
+pub(super) struct Task {
+    batch: Batch,
+    goal: Goal,
+}
+
+enum Goal {
+    Teacher(Output),
+    Tokens {
+        /// i64, into `[batch * sequence]`.
+        positions: Tensor,
+        /// i64.
+        labels: Tensor,
+    },
+}
+
+impl Task {
+    fn masked(masked: &Masked) -> Result<Self, PlmError> {
+        let ids = |values: &[u32]| {
+            let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
+            Tensor::new(values, &Device::Cpu)
+        };
+        let goal =
+            Goal::Tokens { positions: ids(&masked.positions)?, labels: ids(&masked.labels)? };
+        Ok(Self { batch: Batch::new(&masked.batch)?, goal })
+    }
+
+    /// The loss of a sub-model, a scalar with gradients.
+    pub(super) fn loss(
+        &self,
+        variables: &Variables,
+        arch: &Architecture,
+        layer_norm_eps: f64,
+    ) -> Result<Tensor, PlmError> {
+        let output = bert::forward(&variables.encoder(arch)?, arch, layer_norm_eps, &self.batch)?;
+        match &self.goal {
+            Goal::Teacher(teacher) => {
+                let projection = variables.stored_share(KD_PROJECTION, arch)?;
+                let loss = KdLoss::new(&output, teacher, &self.batch.mask, Some(&projection))?;
+                Ok(loss.total()?)
+            }
+            Goal::Tokens { positions, labels } => {
+                let (head, decoder) = variables.mlm_head(arch)?;
+                let logits = bert::predict_masked(
+                    &head,
+                    &decoder,
+                    layer_norm_eps,
+                    &output.hidden,
+                    positions,
+                )?;
+                Ok((ops::cross_entropy(&logits, labels)? / labels.dims1()? as f64)?)
+            }
+        }
+    }
+}

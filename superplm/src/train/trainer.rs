@@ -1,0 +1,375 @@
+//! The training loop.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use atb_space::Architecture;
+use atb_text::Encoded;
+
+use super::adamw::Update;
+use super::checkpoint::{self, State};
+use super::metrics::Metrics;
+use super::variables::Variables;
+use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings};
+use crate::data::{Batches, Specials};
+use crate::parameters::check_fit;
+use crate::{Dataset, SuperPlm, extract};
+
+/// A loss this many times the first step's has exploded.
+const EXPLODED: f64 = 100.0;
+
+/// Everything that a training takes.
+#[derive(Debug)]
+pub struct Training {
+    /// The model that it starts from.
+    pub start: SuperPlm,
+    /// What it minimises.
+    pub objective: Objective,
+    /// The text that it is trained on.
+    pub data: Dataset,
+    /// The text that it is validated on.
+    pub held_out: Encoded,
+    /// Everything else.
+    pub settings: TrainSettings,
+}
+
+/// How far a training is, after each step.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Steps made.
+    pub steps: u64,
+    /// Steps in all.
+    pub steps_total: u64,
+    /// Mean loss of the step's sub-models.
+    pub loss: f64,
+    /// The step's learning rate.
+    pub learning_rate: f64,
+    /// Tokens a second since this run began; the tokens of a batch count once, however many
+    /// sub-models are trained on it.
+    pub tokens_per_second: f64,
+    /// Time that is left at this speed, or of the time budget.
+    pub remaining: Duration,
+    /// The panel's losses, if the step was followed by a validation.
+    pub validation: Option<Vec<(Architecture, f64)>>,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All steps are made.
+    Completed,
+    /// The time budget is spent.
+    TimeBudget,
+    /// The observer asked for it.
+    Asked,
+}
+
+/// What a training has come to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Steps made, those of earlier runs included.
+    pub steps: u64,
+    /// Why it ended.
+    pub stopped: Stopped,
+    /// The last checkpoint, a model folder.
+    pub checkpoint: PathBuf,
+    /// The trained model's folder, once all steps are made.
+    pub model: Option<PathBuf>,
+    /// The panel's losses on the held-out text.
+    pub validation: Vec<(Architecture, f64)>,
+}
+
+/// Trains a model, or continues a training that `folder` has a checkpoint of.
+///
+/// Leaves in `folder`: `checkpoints/`, `metrics.jsonl` ([`MetricsLine`]) and, at the end,
+/// the model folder `model/`. Ending the process at any moment loses at most the steps since
+/// the last checkpoint. A continued training makes bit for bit the steps that one without
+/// interruption makes, if the number of threads is the same.
+///
+/// `observe` is called after every step and may end the training, which then leaves a
+/// checkpoint.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use atb_space::Space;
+/// use atb_superplm::*;
+/// use atb_text::Tokenizer;
+///
+/// let root = tempfile::tempdir()?;
+/// let text = root.path().join("text.txt");
+/// std::fs::write(&text, "Some text to train on.\n\nAnd a second document of it.\n")?;
+///
+/// let tokenizer = Tokenizer::bert_uncased()?;
+/// let data = prepare(&[text], &tokenizer, 8, &root.path().join("data"), |_| {})?;
+/// let held_out = tokenizer.encode_batch(["Text to validate on."], 8)?;
+/// let start = SuperPlm::random("2-16-32-2-16".parse()?, tokenizer, 7)?;
+///
+/// let arch = start.architecture().clone();
+/// let settings = TrainSettings {
+///     rows: 2,
+///     ..TrainSettings::new(SubModels::Fixed(arch.clone()), vec![arch], 3, 7)
+/// };
+/// let training = Training { start, objective: Objective::MaskedLm, data, held_out, settings };
+/// let outcome = train(training, &root.path().join("run"), |_| ControlFlow::Continue(()))?;
+/// assert_eq!((outcome.steps, outcome.stopped), (3, Stopped::Completed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Before any step is made: [`TrainError::Setting`], [`TrainError::Vocabulary`],
+/// [`TrainError::SequenceLength`], [`TrainError::Teacher`], [`TrainError::Space`], and
+/// [`TrainError::OtherTraining`] or [`TrainError::Checkpoint`] for a checkpoint that cannot
+/// be continued. Later: [`TrainError::Diverged`], [`TrainError::File`].
+pub fn train(
+    training: Training,
+    folder: &Path,
+    mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Outcome, TrainError> {
+    let began = Instant::now();
+    let mut trainer = Trainer::new(training, folder)?;
+    let steps_total = trainer.settings.schedule.steps;
+    let (first_step, mut tokens, mut stopped) = (trainer.state.steps, 0, Stopped::Completed);
+    if trainer.metrics.validated.is_none() {
+        trainer.validate()?;
+    }
+    while trainer.state.steps < steps_total {
+        let step = trainer.step()?;
+        tokens += step.tokens;
+        let steps = trainer.state.steps;
+        let due = |every: u64| steps.is_multiple_of(every) || steps == steps_total;
+        let validation =
+            if due(trainer.settings.validate_every) { Some(trainer.validate()?) } else { None };
+        if due(trainer.settings.checkpoint_every) {
+            trainer.save()?;
+        }
+        let elapsed = began.elapsed();
+        let of_steps =
+            elapsed.div_f64((steps - first_step) as f64).mul_f64((steps_total - steps) as f64);
+        let of_budget = trainer.settings.time_budget.map(|budget| budget.saturating_sub(elapsed));
+        let progress = Progress {
+            steps,
+            steps_total,
+            loss: step.loss,
+            learning_rate: step.learning_rate,
+            tokens_per_second: tokens as f64 / elapsed.as_secs_f64(),
+            remaining: of_budget.map_or(of_steps, |budget| budget.min(of_steps)),
+            validation,
+        };
+        if observe(&progress).is_break() {
+            stopped = Stopped::Asked;
+            break;
+        }
+        if steps < steps_total && of_budget.is_some_and(|budget| budget.is_zero()) {
+            stopped = Stopped::TimeBudget;
+            break;
+        }
+    }
+    if trainer.state.steps == steps_total {
+        stopped = Stopped::Completed;
+    }
+    trainer.finish(stopped)
+}
+
+struct Trainer {
+    plm: SuperPlm,
+    variables: Variables,
+    objective: Objective,
+    specials: Specials,
+    batches: Batches,
+    held_out: Encoded,
+    settings: TrainSettings,
+    sub_models: SubModels,
+    state: State,
+    metrics: Metrics,
+    folder: PathBuf,
+    checkpoint: Option<PathBuf>,
+    /// The panel's last losses.
+    validation: Vec<(Architecture, f64)>,
+}
+
+struct Step {
+    loss: f64,
+    learning_rate: f64,
+    tokens: u64,
+}
+
+impl Trainer {
+    fn new(training: Training, folder: &Path) -> Result<Self, TrainError> {
+        check(&training)?;
+        let identity = checkpoint::identity(&training);
+        let Training { start, objective, data, held_out, settings } = training;
+        let sub_models = settings.sub_models.within(start.architecture())?;
+        fs::create_dir_all(folder)
+            .map_err(|source| TrainError::File { path: folder.to_owned(), source })?;
+
+        let saved = checkpoint::list(folder).pop();
+        let (mut plm, state) = match &saved {
+            Some(saved) => {
+                let state = checkpoint::read_state(saved, &identity)?;
+                (SuperPlm::load(&saved.folder)?.with_source(start.source()), state)
+            }
+            None => (start, State::new(identity)),
+        };
+        objective.prepare(&mut plm, settings.seed)?;
+        let mut variables = Variables::of(&mut plm)?;
+        if let Some(saved) = &saved {
+            checkpoint::restore(saved, &mut variables)?;
+        }
+        let specials = Specials::of(plm.tokenizer()).map_err(crate::PlmError::from)?;
+        let batches = Batches::new(data, specials.padding, settings.seed);
+        Ok(Self {
+            metrics: Metrics::open(&folder.join("metrics.jsonl"), state.steps)?,
+            checkpoint: saved.map(|saved| saved.folder),
+            folder: folder.to_owned(),
+            validation: Vec::new(),
+            plm,
+            variables,
+            objective,
+            specials,
+            batches,
+            held_out,
+            settings,
+            sub_models,
+            state,
+        })
+    }
+
+    /// Makes one optimizer step.
+    fn step(&mut self) -> Result<Step, TrainError> {
+        let began = Instant::now();
+        let (step, accumulation) = (self.state.steps, self.settings.accumulation as u64);
+        let archs = self.sub_models.of_step(self.settings.seed, step)?;
+        let mut losses = vec![0.0; archs.len()];
+        let mut tokens = 0;
+        for number in step * accumulation..(step + 1) * accumulation {
+            let rows = self.settings.rows;
+            let batch = self.batches.batch(number * rows as u64, rows);
+            tokens += batch.real_tokens() as u64;
+            let task =
+                self.objective.task(&self.plm, &self.specials, &self.settings, number, batch)?;
+            for (arch, sum) in archs.iter().zip(&mut losses) {
+                let eps = self.plm.config().layer_norm_eps;
+                let loss = task.loss(&self.variables, arch, eps)?;
+                let value = f64::from(loss.to_scalar::<f32>()?);
+                let limit = self.state.first_loss.map_or(f64::INFINITY, |first| first * EXPLODED);
+                if !value.is_finite() || value > limit {
+                    return Err(self.diverged("loss", arch.id(), value));
+                }
+                *sum += value / accumulation as f64;
+                // The gradients are added up where the parameters are.
+                (loss / accumulation as f64)?.backward()?;
+            }
+        }
+        let gradient_norm = self.variables.gradient_norm();
+        if !gradient_norm.is_finite() {
+            let ids: Vec<String> = archs.iter().map(Architecture::id).collect();
+            return Err(self.diverged("gradient norm", ids.join(", "), gradient_norm));
+        }
+        let learning_rate = self.settings.schedule.learning_rate_at(step);
+        let scale = (self.settings.clip_norm / gradient_norm).min(1.0);
+        self.variables.update(Update::new(
+            step,
+            learning_rate,
+            self.settings.weight_decay,
+            scale,
+        ))?;
+        let loss = losses.iter().sum::<f64>() / losses.len() as f64;
+        self.state.first_loss.get_or_insert(loss);
+        self.state.steps += 1;
+        self.metrics.append(&MetricsLine::Step {
+            step,
+            losses: archs.into_iter().zip(losses).collect(),
+            learning_rate,
+            gradient_norm,
+            tokens,
+            seconds: began.elapsed().as_secs_f64(),
+        })?;
+        Ok(Step { loss, learning_rate, tokens })
+    }
+
+    fn diverged(&self, what: &'static str, arch: String, value: f64) -> TrainError {
+        TrainError::Diverged {
+            step: self.state.steps,
+            what,
+            arch,
+            value,
+            checkpoint: self.checkpoint.clone(),
+        }
+    }
+
+    fn validate(&mut self) -> Result<Vec<(Architecture, f64)>, TrainError> {
+        let panel = &self.settings.panel;
+        let losses = self.objective.validate(&self.plm, &self.specials, panel, &self.held_out)?;
+        let losses: Vec<_> = panel.iter().cloned().zip(losses).collect();
+        let line = MetricsLine::Validation { step: self.state.steps, losses };
+        self.metrics.append(&line)?;
+        if let MetricsLine::Validation { losses, .. } = line {
+            self.validation = losses;
+        }
+        Ok(self.validation.clone())
+    }
+
+    fn save(&mut self) -> Result<PathBuf, TrainError> {
+        let saved = checkpoint::save(&self.folder, &self.plm, &self.variables, &self.state)?;
+        self.checkpoint = Some(saved.clone());
+        Ok(saved)
+    }
+
+    fn finish(mut self, stopped: Stopped) -> Result<Outcome, TrainError> {
+        let checkpoint = self.save()?;
+        if self.metrics.validated != Some(self.state.steps) || self.validation.is_empty() {
+            self.validate()?;
+        }
+        let mut model = None;
+        if stopped == Stopped::Completed {
+            let folder = self.folder.join("model");
+            if !folder.is_dir() {
+                extract(&self.plm, self.plm.architecture(), &folder)?;
+            }
+            model = Some(folder);
+        }
+        Ok(Outcome {
+            steps: self.state.steps,
+            stopped,
+            checkpoint,
+            model,
+            validation: self.validation,
+        })
+    }
+}
+
+/// Refuses what would fail later.
+fn check(training: &Training) -> Result<(), TrainError> {
+    let Training { start, objective, data, held_out, settings } = training;
+    settings.check()?;
+    if !data.is_of(start.tokenizer()) {
+        return Err(TrainError::Vocabulary);
+    }
+    let teacher = match objective {
+        Objective::Distillation { teacher } => Some(&**teacher),
+        Objective::MaskedLm => None,
+    };
+    let models = std::iter::once(("model", start)).chain(teacher.map(|t| ("teacher", t)));
+    for (model, plm) in models {
+        let limit = plm.config().max_position_embeddings;
+        for (what, found) in
+            [("training text", data.sequence_length()), ("held-out text", held_out.sequence)]
+        {
+            if found > limit {
+                return Err(TrainError::SequenceLength { what, found, model, limit });
+            }
+        }
+        plm.check_batch(held_out)?;
+    }
+    let fixed = match &settings.sub_models {
+        SubModels::Fixed(arch) => Some(arch),
+        SubModels::OneShot { .. } => None,
+    };
+    for arch in settings.panel.iter().chain(fixed) {
+        check_fit(start.architecture(), arch)?;
+    }
+    Ok(())
+}
