@@ -5,7 +5,7 @@
 use atb_space::{Architecture, Layer};
 use candle_core::{DType, Device, Tensor};
 
-use crate::ops;
+use crate::ops::{self, Heads};
 use crate::parameters::{LayerParameters, Linear, MlmHead, Norm, Parameters, Table};
 
 type Result<T> = candle_core::Result<T>;
@@ -83,8 +83,7 @@ pub(crate) fn forward(
         let (attended, layer_scores) = attention(layer, &shape, &hidden, &penalty)?;
         let attended = add_linear(&hidden, &attended, &layer.attention_output)?;
         let attended = norm(&attended, &layer.attention_norm)?;
-        let inner = attended.matmul(&layer.intermediate.weight.t()?)?;
-        let inner = ops::bias_gelu(&inner, &layer.intermediate.bias)?;
+        let inner = ops::gelu(&linear(&attended, &layer.intermediate, 1.0)?)?;
         hidden = norm(&add_linear(&attended, &inner, &layer.output)?, &layer.output_norm)?;
         scores = Some(layer_scores);
     }
@@ -122,10 +121,9 @@ pub(crate) fn predict_masked(
     let (rows, sequence, width) = hidden.dims3()?;
     let hidden = hidden.reshape((rows * sequence, width))?;
     let hidden = ops::lookup(&hidden, positions, width, None)?;
-    let hidden = hidden.matmul(&head.transform.weight.t()?)?;
-    let hidden = ops::bias_gelu(&hidden, &head.transform.bias)?;
+    let hidden = ops::gelu(&linear(&hidden, &head.transform, 1.0)?)?;
     let hidden = ops::layer_norm(&hidden, &head.norm.weight, &head.norm.bias, layer_norm_eps)?;
-    ops::add_bias(&hidden.matmul(&decoder.t()?)?, &head.bias, 1.0)
+    ops::linear(&hidden, decoder, &head.bias, 1.0)
 }
 
 struct AttentionShape {
@@ -142,31 +140,24 @@ fn attention(
     penalty: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
     let AttentionShape { rows, sequence, layer: Layer { heads, qkv, .. } } = *shape;
-    let head_size = qkv / heads;
-    let by_head = |projection: &Linear, scale: f64| {
-        linear(hidden, projection, scale)?
-            .reshape((rows, sequence, heads, head_size))?
-            .transpose(1, 2)?
-            .contiguous()
-    };
+    let split = Heads { rows, sequence, heads, head_size: qkv / heads };
     // Scaling the queries scales the scores, which are many more.
-    let query = by_head(&layer.query, 1.0 / (head_size as f64).sqrt())?;
-    let (key, value) = (by_head(&layer.key, 1.0)?, by_head(&layer.value, 1.0)?);
-    let scores = query.matmul(&key.t()?)?;
-    let attended = ops::masked_softmax(&scores, penalty)?
-        .matmul(&value)?
-        .transpose(1, 2)?
-        .reshape((rows * sequence, qkv))?;
+    let scale = 1.0 / (split.head_size as f64).sqrt();
+    let query = split.split(&linear(hidden, &layer.query, scale)?)?;
+    let key = split.split_transposed(&linear(hidden, &layer.key, 1.0)?)?;
+    let value = split.split(&linear(hidden, &layer.value, 1.0)?)?;
+    let scores = ops::batched_product(&query, &key)?;
+    let probabilities = ops::masked_softmax(&scores, penalty)?;
+    let attended = split.merge(&ops::batched_product(&probabilities, &value)?)?;
     Ok((attended, scores))
 }
 
 /// `(x W^T + b) * scale` for `x` of `[rows, inputs]`.
 fn linear(x: &Tensor, linear: &Linear, scale: f64) -> Result<Tensor> {
-    ops::add_bias(&x.matmul(&linear.weight.t()?)?, &linear.bias, scale)
+    ops::linear(x, &linear.weight, &linear.bias, scale)
 }
 
 /// `residual + x W^T + b`.
-fn add_linear(residual: &Tensor, x: &Tensor, linear: &Linear) -> Result<Tensor> {
-    let product = x.matmul(&linear.weight.t()?)?;
-    ops::add3(&product, residual, &linear.bias.unsqueeze(0)?)
+fn add_linear(residual: &Tensor, x: &Tensor, layer: &Linear) -> Result<Tensor> {
+    linear(x, layer, 1.0)? + residual
 }

@@ -3,14 +3,6 @@
 
 use candle_core::{D, Result, Tensor};
 
-pub(crate) fn add_bias(x: &Tensor, bias: &Tensor, scale: f64) -> Result<Tensor> {
-    x.broadcast_add(bias)? * scale
-}
-
-pub(crate) fn bias_gelu(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.broadcast_add(bias)?.gelu_erf()
-}
-
 pub(crate) fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let period = z.dim(0)?;
@@ -18,14 +10,13 @@ pub(crate) fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
 }
 
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    normalise(x, eps)?.0.broadcast_mul(weight)?.broadcast_add(bias)
-}
-
-/// `x` with mean 0 and variance 1 along the last axis, and the deviation it had.
-pub(crate) fn normalise(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-    Ok((centred.broadcast_div(&deviation)?, deviation))
+    centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, scale: f64) -> Result<Tensor> {
+    x.matmul(&weight.t()?)?.broadcast_add(bias)? * scale
 }
 
 pub(crate) fn masked_softmax(scores: &Tensor, penalty: &Tensor) -> Result<Tensor> {
@@ -35,7 +26,7 @@ pub(crate) fn masked_softmax(scores: &Tensor, penalty: &Tensor) -> Result<Tensor
 }
 
 /// The difference of `a` and `b`, zero where `mask` drops a token or one of a pair.
-pub(crate) fn masked_difference(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
+fn masked_difference(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let kept = if a.rank() == 4 {
         mask.unsqueeze(2)?.broadcast_mul(&mask.unsqueeze(1)?)?.unsqueeze(1)?
     } else {

@@ -25,21 +25,17 @@ pub(super) fn by_row(
     output
 }
 
-pub(super) fn add_bias(x: &[f32], bias: &[f32], scale: f32) -> Vec<f32> {
-    let width = bias.len();
-    by_row(x.len(), width, |i, output| {
-        for ((output, x), bias) in output.iter_mut().zip(&x[i * width..]).zip(bias) {
-            *output = (x + bias) * scale;
-        }
-    })
+/// Fills values in parallel; `fill` gets the number of its first value and its values.
+fn elementwise(length: usize, fill: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let mut output = vec![0.0; length];
+    output.par_chunks_mut(TASK).enumerate().for_each(|(task, output)| fill(task * TASK, output));
+    output
 }
 
-pub(super) fn bias_gelu(x: &[f32], bias: &[f32]) -> Vec<f32> {
-    let width = bias.len();
-    by_row(x.len(), width, |i, output| {
-        for ((output, x), bias) in output.iter_mut().zip(&x[i * width..]).zip(bias) {
-            let u = x + bias;
-            *output = 0.5 * u * (1.0 + erf(u * std::f32::consts::FRAC_1_SQRT_2));
+pub(super) fn gelu(x: &[f32]) -> Vec<f32> {
+    elementwise(x.len(), |start, output| {
+        for (output, x) in output.iter_mut().zip(&x[start..]) {
+            *output = 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
         }
     })
 }
@@ -122,6 +118,146 @@ pub(super) fn squared_error_of_pairs(
         }
     });
     rows.into_iter().map(f64::from).sum::<f64>() as f32
+}
+
+/// The sum over all rows of `values`, times `scale`. Always summed in the same order,
+/// however many threads there are.
+pub(super) fn column_sums(values: &[f32], width: usize, scale: f32) -> Vec<f32> {
+    let block = (TASK / width.max(1)).max(1) * width.max(1);
+    let partial: Vec<Vec<f32>> = values
+        .par_chunks(block)
+        .map(|rows| {
+            let mut sums = vec![0.0; width];
+            for row in rows.chunks_exact(width) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += value;
+                }
+            }
+            sums
+        })
+        .collect();
+    add_up(&partial, width, scale)
+}
+
+/// The sum of rows, times `scale`.
+fn add_up(rows: &[Vec<f32>], width: usize, scale: f32) -> Vec<f32> {
+    let mut total = vec![0.0; width];
+    for row in rows {
+        for (total, value) in total.iter_mut().zip(row) {
+            *total += value;
+        }
+    }
+    for value in &mut total {
+        *value *= scale;
+    }
+    total
+}
+
+/// `grad * d/dx x Φ(x)`, which is `Φ(x) + x φ(x)`.
+pub(super) fn gelu_gradient(x: &[f32], grad: &[f32]) -> Vec<f32> {
+    const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
+    elementwise(x.len(), |start, output| {
+        for ((output, x), grad) in output.iter_mut().zip(&x[start..]).zip(&grad[start..]) {
+            let distribution = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
+            let density = FRAC_1_SQRT_TAU * exp(-0.5 * x * x);
+            *output = grad * (distribution + x * density);
+        }
+    })
+}
+
+/// The gradients of [`layer_norm`]'s `x`, `weight` and `bias`.
+pub(super) fn layer_norm_gradient(
+    x: &[f32],
+    weight: &[f32],
+    grad: &[f32],
+    eps: f32,
+) -> [Vec<f32>; 3] {
+    let width = weight.len();
+    let mean = |sum: f32| sum / width as f32;
+    let block = (TASK / width.max(1)).max(1) * width.max(1);
+    let mut output = vec![0.0; x.len()];
+    let partial: Vec<(Vec<f32>, Vec<f32>)> = output
+        .par_chunks_mut(block)
+        .zip(x.par_chunks(block))
+        .zip(grad.par_chunks(block))
+        .map(|((output, x), grad)| {
+            let (mut weight_sum, mut bias_sum) = (vec![0.0; width], vec![0.0; width]);
+            let mut inner = vec![0.0; width];
+            let rows = output.chunks_exact_mut(width);
+            for ((output, x), grad) in rows.zip(x.chunks_exact(width)).zip(grad.chunks_exact(width))
+            {
+                let centre = mean(sum(x, x, |value, _| value));
+                let variance = mean(sum(x, x, |a, b| (a - centre) * (b - centre)));
+                let scale = 1.0 / (variance + eps).sqrt();
+                // `output` holds the normalised row until it becomes the gradient.
+                for (((normal, x), grad), (weight_sum, bias_sum)) in
+                    output.iter_mut().zip(x).zip(grad).zip(weight_sum.iter_mut().zip(&mut bias_sum))
+                {
+                    *normal = (x - centre) * scale;
+                    *weight_sum += grad * *normal;
+                    *bias_sum += grad;
+                }
+                for ((inner, grad), weight) in inner.iter_mut().zip(grad).zip(weight) {
+                    *inner = grad * weight;
+                }
+                let offset = mean(sum(&inner, &inner, |value, _| value));
+                let along = mean(sum(&inner, output, |a, b| a * b));
+                for (normal, inner) in output.iter_mut().zip(&inner) {
+                    *normal = (inner - offset - *normal * along) * scale;
+                }
+            }
+            (weight_sum, bias_sum)
+        })
+        .collect();
+    let (weight_sums, bias_sums): (Vec<_>, Vec<_>) = partial.into_iter().unzip();
+    [output, add_up(&weight_sums, width, 1.0), add_up(&bias_sums, width, 1.0)]
+}
+
+/// The gradient of the scores from that of the softmax `result`.
+pub(super) fn softmax_gradient(result: &[f32], grad: &[f32], keys: usize) -> Vec<f32> {
+    by_row(result.len(), keys, |i, output| {
+        let (result, grad) = (&result[i * keys..(i + 1) * keys], &grad[i * keys..(i + 1) * keys]);
+        let along = sum(result, grad, |a, b| a * b);
+        for ((output, result), grad) in output.iter_mut().zip(result).zip(grad) {
+            *output = result * (grad - along);
+        }
+    })
+}
+
+/// `2 (a - b) * scale` where `mask` keeps a token of `[batch, tokens, width]`, else zero.
+pub(super) fn error_gradient_of_tokens(
+    a: &[f32],
+    b: &[f32],
+    mask: &[f32],
+    width: usize,
+    scale: f32,
+) -> Vec<f32> {
+    by_row(a.len(), width, |i, output| {
+        let factor = 2.0 * scale * mask[i];
+        for ((output, a), b) in output.iter_mut().zip(&a[i * width..]).zip(&b[i * width..]) {
+            *output = factor * (a - b);
+        }
+    })
+}
+
+/// `2 (a - b) * scale` where `mask` keeps both tokens of a pair of `[batch, heads, tokens,
+/// tokens]`, else zero.
+pub(super) fn error_gradient_of_pairs(
+    a: &[f32],
+    b: &[f32],
+    mask: &[f32],
+    [heads, tokens]: [usize; 2],
+    scale: f32,
+) -> Vec<f32> {
+    by_row(a.len(), tokens, |i, output| {
+        let (batch, query) = (i / (heads * tokens), i % tokens);
+        let mask = &mask[batch * tokens..(batch + 1) * tokens];
+        let factor = 2.0 * scale * mask[query];
+        let pairs = a[i * tokens..].iter().zip(&b[i * tokens..]).zip(mask);
+        for (output, ((a, b), mask)) in output.iter_mut().zip(pairs) {
+            *output = factor * mask * (a - b);
+        }
+    })
 }
 
 /// `-log softmax(logits)[label]`, summed over the rows.

@@ -4,37 +4,30 @@
 //! its threads by spinning at a barrier after each, which several batches at a time do not
 //! survive. Here each is one pass, parallel over rows in rayon's pool, so that it nests in
 //! whatever parallelism there is around it. On other devices the [`composite`] forms are
-//! used; the gradients are made of candle's own operations everywhere.
+//! used, whose gradients are candle's own.
 
 mod composite;
 mod cross_entropy;
 mod elastic;
 mod gradient;
+mod heads;
 mod kernel;
+mod product;
 
 use candle_core::WithDType;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor,
+};
 
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use elastic::{lookup, part};
 pub(crate) use gradient::{Gradient, Part, Sum, Touched};
+pub(crate) use heads::Heads;
+pub(crate) use product::{batched_product, linear};
 
-/// `(x + bias) * scale`, `x` of `[rows, width]` and `bias` of `[width]`.
-pub(crate) fn add_bias(x: &Tensor, bias: &Tensor, scale: f64) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        x.contiguous()?.apply_op2(&bias.contiguous()?, AddBias { scale })
-    } else {
-        composite::add_bias(x, bias, scale)
-    }
-}
-
-/// `gelu(x + bias)` with the exact (Erf) GELU.
-pub(crate) fn bias_gelu(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        x.contiguous()?.apply_op2(&bias.contiguous()?, BiasGelu)
-    } else {
-        composite::bias_gelu(x, bias)
-    }
+/// The exact (Erf) GELU.
+pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
 }
 
 /// `x + y + z` for `x` and `y` of `[rows, width]`; `z` of `[period, width]` is repeated.
@@ -107,76 +100,25 @@ fn last_axis(layout: &Layout) -> usize {
     layout.dims().last().copied().unwrap_or(1)
 }
 
-/// Sum over all rows of a `[rows, width]` gradient.
-fn sum_rows(grad: &Tensor) -> Result<Tensor> {
-    grad.sum(0)
+/// A tensor of the shape of `like`.
+fn shaped(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
+    Tensor::from_vec(values, like.shape(), like.device())
 }
 
-struct AddBias {
-    scale: f64,
-}
+struct Gelu;
 
-impl CustomOp2 for AddBias {
+impl CustomOp1 for Gelu {
     fn name(&self) -> &'static str {
-        "add-bias"
+        "gelu"
     }
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let output =
-            kernel::add_bias(values(x, x_layout)?, values(bias, bias_layout)?, self.scale as f32);
-        Ok((CpuStorage::F32(output), x_layout.shape().clone()))
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(kernel::gelu(values(x, layout)?)), layout.shape().clone()))
     }
 
-    fn bwd(
-        &self,
-        _x: &Tensor,
-        _bias: &Tensor,
-        _result: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad = (grad * self.scale)?;
-        Ok((Some(grad.clone()), Some(sum_rows(&grad)?)))
-    }
-}
-
-struct BiasGelu;
-
-impl CustomOp2 for BiasGelu {
-    fn name(&self) -> &'static str {
-        "bias-gelu"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let output = kernel::bias_gelu(values(x, x_layout)?, values(bias, bias_layout)?);
-        Ok((CpuStorage::F32(output), x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        bias: &Tensor,
-        _result: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        // d/du u Φ(u) = Φ(u) + u φ(u)
-        let u = x.broadcast_add(bias)?;
-        let distribution = (((&u * std::f64::consts::FRAC_1_SQRT_2)?.erf()? + 1.0)? * 0.5)?;
-        let density = ((u.sqr()? * -0.5)?.exp()? * (1.0 / (2.0 * std::f64::consts::PI).sqrt()))?;
-        let grad = (grad * (distribution + (u * density)?)?)?;
-        let bias_grad = sum_rows(&grad)?;
-        Ok((Some(grad), Some(bias_grad)))
+    fn bwd(&self, x: &Tensor, _result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = with_values(x, |x| with_values(grad, |grad| kernel::gelu_gradient(x, grad)))??;
+        Ok(Some(shaped(grad, x)?))
     }
 }
 
@@ -207,16 +149,15 @@ impl CustomOp3 for Add3 {
 
     fn bwd(
         &self,
-        x: &Tensor,
+        _x: &Tensor,
         _y: &Tensor,
         z: &Tensor,
         _result: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (rows, width) = x.dims2()?;
-        let period = z.dim(0)?;
-        let repeated = grad.reshape((rows / period, period, width))?.sum(0)?;
-        Ok((Some(grad.clone()), Some(grad.clone()), Some(repeated.reshape(z.shape())?)))
+        let length = z.elem_count();
+        let repeated = with_values(grad, |grad| kernel::column_sums(grad, length, 1.0))?;
+        Ok((Some(grad.clone()), Some(grad.clone()), Some(shaped(repeated, z)?)))
     }
 }
 
@@ -251,21 +192,22 @@ impl CustomOp3 for LayerNorm {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _bias: &Tensor,
+        bias: &Tensor,
         _result: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (normal, deviation) = composite::normalise(x, self.eps)?;
-        let last = candle_core::D::Minus1;
-        let inner = grad.broadcast_mul(weight)?;
-        let mean = inner.mean_keepdim(last)?;
-        let along = (&inner * &normal)?.mean_keepdim(last)?;
-        let x_grad = inner
-            .broadcast_sub(&mean)?
-            .sub(&normal.broadcast_mul(&along)?)?
-            .broadcast_div(&deviation)?;
-        let weight_grad = sum_rows(&(grad * normal)?)?;
-        Ok((Some(x_grad), Some(weight_grad), Some(sum_rows(grad)?)))
+        let [x_grad, weight_grad, bias_grad] = with_values(x, |x| {
+            with_values(weight, |weight| {
+                with_values(grad, |grad| {
+                    kernel::layer_norm_gradient(x, weight, grad, self.eps as f32)
+                })
+            })
+        })???;
+        Ok((
+            Some(shaped(x_grad, x)?),
+            Some(shaped(weight_grad, weight)?),
+            Some(shaped(bias_grad, bias)?),
+        ))
     }
 }
 
@@ -300,9 +242,11 @@ impl CustomOp2 for MaskedSoftmax {
         result: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let weighted = (grad * result)?;
-        let sum = weighted.sum_keepdim(candle_core::D::Minus1)?;
-        Ok((Some((weighted - result.broadcast_mul(&sum)?)?), None))
+        let keys = result.dim(candle_core::D::Minus1)?;
+        let grad = with_values(result, |result| {
+            with_values(grad, |grad| kernel::softmax_gradient(result, grad, keys))
+        })??;
+        Ok((Some(shaped(grad, result)?), None))
     }
 }
 
@@ -339,10 +283,24 @@ impl CustomOp3 for MaskedSquaredError {
         _result: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let difference = composite::masked_difference(a, b, mask)?;
-        let a_grad = difference.broadcast_mul(&(grad * 2.0)?)?;
-        let b_grad = a_grad.neg()?;
-        Ok((Some(a_grad), Some(b_grad), None))
+        let scale = grad.to_scalar::<f32>()?;
+        let difference = with_values(a, |a_values| {
+            with_values(b, |b| {
+                with_values(mask, |mask| match *a.dims() {
+                    [_, heads, tokens, _] => {
+                        kernel::error_gradient_of_pairs(a_values, b, mask, [heads, tokens], scale)
+                    }
+                    [_, _, width] => {
+                        kernel::error_gradient_of_tokens(a_values, b, mask, width, scale)
+                    }
+                    _ => Vec::new(),
+                })
+            })
+        })???;
+        let a_grad = shaped(difference, a)?;
+        // A teacher needs none.
+        let b_grad = if b.track_op() { Some(a_grad.neg()?) } else { None };
+        Ok((Some(a_grad), b_grad, None))
     }
 }
 
@@ -364,13 +322,41 @@ mod tests {
         Var::from_vec(values, shape, &Device::Cpu).expect("a variable")
     }
 
-    /// Value and gradients of a fused form are those of its composite form.
+    /// Some values of a gradient are finite differences of `value`.
+    fn assert_differences(
+        what: &str,
+        variable: &Var,
+        gradient: &Tensor,
+        value: impl Fn() -> Result<f32>,
+    ) {
+        const STEP: f32 = 1e-2;
+        let list = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
+        let (original, gradient) = (list(variable), list(gradient));
+        let at = |index: usize, offset: f32| {
+            let mut values = original.clone();
+            values[index] += offset;
+            let values = Tensor::from_vec(values, variable.shape(), variable.device());
+            values.and_then(|values| variable.set(&values)).expect("sets");
+            f64::from(value().expect("a value"))
+        };
+        for index in (0..original.len()).step_by(original.len().div_ceil(7)) {
+            let difference = (at(index, STEP) - at(index, -STEP)) / f64::from(2.0 * STEP);
+            let found = f64::from(gradient[index]);
+            let close = (found - difference).abs() < 2e-2 * (1.0 + difference.abs());
+            assert!(close, "{what} at {index}: {found}, by differences {difference}");
+        }
+        at(0, 0.0);
+    }
+
+    /// Value and gradients of a fused form are those of its composite form, and the gradients
+    /// are finite differences of the value.
     pub(super) fn assert_alike(
         variables: &[&Var],
         fused: impl Fn() -> Result<Tensor>,
         composite: impl Fn() -> Result<Tensor>,
     ) {
-        let (fused, composite) = (fused().expect("fused"), composite().expect("composite"));
+        let of_fused = fused;
+        let (fused, composite) = (of_fused().expect("fused"), composite().expect("composite"));
         close("value", &fused, &composite);
         // Weights that differ from value to value, so that every gradient path counts.
         let weights = variable(99, fused.dims());
@@ -382,6 +368,11 @@ mod tests {
         };
         let (fused, composite) = (backward(&fused), backward(&composite));
         for (number, variable) in variables.iter().enumerate() {
+            let gradient = fused.get(variable.as_tensor()).expect("has a gradient");
+            assert_differences(&format!("gradient {number}"), variable, gradient, || {
+                let product = of_fused()?.mul(&weights)?;
+                product.sum_all()?.to_scalar::<f32>()
+            });
             let gradient = |store: &candle_core::backprop::GradStore| {
                 store.get(variable.as_tensor()).expect("has a gradient").clone()
             };
@@ -398,19 +389,9 @@ mod tests {
     }
 
     #[test]
-    fn add_bias_is_its_composite() {
-        let (x, bias) = (variable(1, &[5, 7]), variable(2, &[7]));
-        assert_alike(
-            &[&x, &bias],
-            || add_bias(&x, &bias, 0.3),
-            || composite::add_bias(&x, &bias, 0.3),
-        );
-    }
-
-    #[test]
-    fn bias_gelu_is_its_composite() {
-        let (x, bias) = (variable(3, &[40, 33]), variable(4, &[33]));
-        assert_alike(&[&x, &bias], || bias_gelu(&x, &bias), || composite::bias_gelu(&x, &bias));
+    fn gelu_is_its_composite() {
+        let x = variable(3, &[40, 33]);
+        assert_alike(&[&x], || gelu(&x), || x.gelu_erf());
     }
 
     #[test]
