@@ -35,11 +35,8 @@ const LINTS: [Check; 3] = [
     },
 ];
 
-const TESTS: [Check; 1] = [Check {
-    name: "tests",
-    arguments: &["test", "--release", "--workspace"],
-    environment: &[],
-}];
+const TESTS: [Check; 1] =
+    [Check { name: "tests", arguments: &["test", "--release", "--workspace"], environment: &[] }];
 
 const USAGE: &str = "usage: cargo xtask check|lint\n\
                      check: format, clippy, docs, tests\n\
