@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use atb_files::Staging;
 use atb_graph::{HfWeights, Network, Vocabulary};
 use atb_runtime::MODEL_FILE;
 use atb_space::{Cost, Workload};
@@ -52,15 +53,7 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
     let network = Network::new(&config.architecture, workload, vocabulary);
     let weights = HfWeights::new(|name: &str| -> Result<_, PlmError> { checkpoint.tensor(name) });
 
-    let parent = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(ExportError::io(parent))?;
-    let staging = tempfile::Builder::new()
-        .prefix(".exporting-")
-        .tempdir_in(parent)
-        .map_err(ExportError::io(parent))?;
+    let staging = Staging::beside(folder).map_err(ExportError::io(folder))?;
     let model_file = staging.path().join(MODEL_FILE);
     network.write(&weights, &model_file)?;
     for (name, content) in [
@@ -89,9 +82,7 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
     if replaced {
         fs::remove_dir_all(folder).map_err(ExportError::io(folder))?;
     }
-    fs::rename(staging.path(), folder).map_err(ExportError::io(folder))?;
-    // The folder has its final name: there is nothing left to clean up.
-    let _ = staging.keep();
+    staging.publish(folder).map_err(ExportError::io(folder))?;
     Ok(Bundle { folder: folder.to_owned(), ..written })
 }
 
@@ -156,10 +147,7 @@ impl Bundle {
         text.push('\n');
         for (name, content) in [(REPORT_FILE, text), (CARD_FILE, card(&self.report, source))] {
             let path = self.folder.join(name);
-            let file =
-                tempfile::NamedTempFile::new_in(&self.folder).map_err(ExportError::io(&path))?;
-            fs::write(file.path(), content).map_err(ExportError::io(&path))?;
-            file.persist(&path).map_err(|error| ExportError::io(&path)(error.error))?;
+            atb_files::write(&path, content.as_bytes()).map_err(ExportError::io(&path))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The network as a whole: graph and weight tensors, in memory or in a file.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use atb_space::{Architecture, Workload};
@@ -131,15 +131,8 @@ impl Network {
             graph.initializer.push(TensorProto { raw_data, ..spec.proto() });
         }
         let bytes = model(graph).encode_to_vec();
-        let io_error = |source| GraphError::Io { path: path.to_owned(), source };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error)?;
-        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io_error)?;
-        file.persist(path).map_err(|error| io_error(error.error))?;
-        Ok(())
+        atb_files::write(path, &bytes)
+            .map_err(|source| GraphError::Io { path: path.to_owned(), source })
     }
 
     /// The network as ONNX bytes without its weights: each is marked as external data at

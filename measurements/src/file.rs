@@ -5,7 +5,6 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{AgentContext, DeviceContext, Protocol, Record, SampleError, Statistics, median};
 
@@ -168,7 +167,7 @@ impl MeasurementFile {
             reference_ms: median(&references).unwrap_or(f64::NAN) / 1000.0,
             records,
             torn,
-            digest: hex(&Sha256::digest(&bytes[..complete])),
+            digest: atb_files::digest(&bytes[..complete]),
         })
     }
 
@@ -218,10 +217,6 @@ fn parse_header(path: &Path, line: &[u8]) -> Result<Header, FileError> {
         return Err(FileError::NewerSchema { path: path.to_owned(), found: version.schema });
     }
     serde_json::from_slice(line).map_err(problem)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Appends records to a measurement file, each one safe on disk before the next begins.

@@ -54,6 +54,8 @@ pub enum Flag {
     ColdStart,
     /// The ratio's confidence interval stayed wider than the protocol asks for.
     Noisy,
+    /// Other programs took the processor away for more than 5 % of the time.
+    Preempted,
     /// The device itself changed its speed by more than 10 % while this was measured.
     Drift,
 }
@@ -70,6 +72,10 @@ impl Flag {
                 "the ratio's confidence interval stayed wide; close other programs or raise \
                  max_pairs and max_seconds"
             }
+            Self::Preempted => {
+                "other programs took the processor away for more than 5 % of the time; the ratio \
+                 is of processor times and holds, but close them for numbers as an app has them"
+            }
             Self::Drift => {
                 "the device's speed moved by more than 10 % during the measurement; let it cool \
                  down, fix its clock, or stop other work on it"
@@ -82,7 +88,8 @@ impl Flag {
 ///
 /// `samples_us[i]` and `reference_us[i]` form a pair: both were timed within one burst.
 /// The `cold_*` samples are the runs just before, which brought the model back into the
-/// caches; the statistics do not use them. All times are wall-clock microseconds.
+/// caches; the statistics do not use them. All times are microseconds, by the wall clock
+/// where the name does not say `cpu`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// What was measured.
@@ -93,6 +100,13 @@ pub struct Record {
     pub samples_us: Vec<f64>,
     /// Timed runs of the reference model, one for each of `samples_us`.
     pub reference_us: Vec<f64>,
+    /// Processor time of each of `samples_us`; empty where it says nothing, with several
+    /// threads, or where the system does not tell.
+    #[serde(default)]
+    pub samples_cpu_us: Vec<f64>,
+    /// Processor time of each of `reference_us`, or empty as `samples_cpu_us` is.
+    #[serde(default)]
+    pub reference_cpu_us: Vec<f64>,
     /// Runs of the subject that only settled the caches.
     #[serde(default)]
     pub cold_samples_us: Vec<f64>,
@@ -122,6 +136,8 @@ impl Record {
             role,
             samples_us: Vec::new(),
             reference_us: Vec::new(),
+            samples_cpu_us: Vec::new(),
+            reference_cpu_us: Vec::new(),
             cold_samples_us: Vec::new(),
             cold_reference_us: Vec::new(),
             warm_up_us: Vec::new(),

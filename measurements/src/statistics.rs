@@ -7,13 +7,15 @@ use crate::Record;
 /// What the raw samples of one record say.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Median of the paired ratios, subject over reference.
+    /// Median of the paired ratios, subject over reference: of processor times where the
+    /// record has them, so that time given to other programs does not count, else of wall
+    /// times.
     pub ratio: f64,
     /// Half the width of the ratio's 95 % confidence interval, relative to the ratio.
     pub ratio_half_width: f64,
-    /// Median run time of the subject, in microseconds.
+    /// Median run time of the subject by the wall clock, in microseconds.
     pub median_us: f64,
-    /// Median run time of the reference, in microseconds.
+    /// Median run time of the reference by the wall clock, in microseconds.
     pub reference_median_us: f64,
     /// Relative spread of the ratios: 1.4826 times their median absolute deviation, over
     /// their median (a standard deviation's robust kin).
@@ -65,9 +67,12 @@ impl Statistics {
     /// positive finite number.
     pub fn of(record: &Record) -> Result<Self, SampleError> {
         let subject = || record.subject.to_string();
-        for (list, values) in
-            [("samples_us", &record.samples_us), ("reference_us", &record.reference_us)]
-        {
+        for (list, values) in [
+            ("samples_us", &record.samples_us),
+            ("reference_us", &record.reference_us),
+            ("samples_cpu_us", &record.samples_cpu_us),
+            ("reference_cpu_us", &record.reference_cpu_us),
+        ] {
             if let Some(index) =
                 values.iter().position(|value| !(value.is_finite() && *value > 0.0))
             {
@@ -82,12 +87,16 @@ impl Statistics {
                 reference: record.reference_us.len(),
             });
         }
-        let ratios: Vec<f64> = record
-            .samples_us
-            .iter()
-            .zip(&record.reference_us)
-            .map(|(sample, reference)| sample / reference)
-            .collect();
+        let pairs = record.samples_us.len();
+        let has_cpu_times =
+            record.samples_cpu_us.len() == pairs && record.reference_cpu_us.len() == pairs;
+        let (samples, references) = if has_cpu_times {
+            (&record.samples_cpu_us, &record.reference_cpu_us)
+        } else {
+            (&record.samples_us, &record.reference_us)
+        };
+        let ratios: Vec<f64> =
+            samples.iter().zip(references).map(|(sample, reference)| sample / reference).collect();
         let ratio = median(&ratios).ok_or_else(|| SampleError::Empty { subject: subject() })?;
         let deviations: Vec<f64> = ratios.iter().map(|value| (value - ratio).abs()).collect();
         let spread = 1.4826 * median(&deviations).unwrap_or(0.0) / ratio;
@@ -154,6 +163,22 @@ mod tests {
         let statistics = Statistics::of(&record(samples.collect(), reference)).expect("valid");
         assert!((statistics.ratio - 3.0).abs() < 1e-9);
         assert!(statistics.ratio_half_width < 1e-9);
+    }
+
+    #[test]
+    fn time_given_to_other_programs_does_not_count() {
+        // Every other run of the subject waited for the processor as long as it ran.
+        let wall = (0..20).map(|i| if i % 2 == 0 { 3000.0 } else { 6000.0 }).collect();
+        let on_the_wall = record(wall, vec![1000.0; 20]);
+        let by_cpu = Record {
+            samples_cpu_us: vec![3000.0; 20],
+            reference_cpu_us: vec![1000.0; 20],
+            ..on_the_wall.clone()
+        };
+        assert_eq!(Statistics::of(&by_cpu).expect("valid").ratio, 3.0);
+        assert_eq!(Statistics::of(&on_the_wall).expect("valid").ratio, 4.5);
+        let unpaired = Record { samples_cpu_us: vec![3000.0; 7], ..by_cpu };
+        assert_eq!(Statistics::of(&unpaired).expect("valid").ratio, 4.5);
     }
 
     #[test]

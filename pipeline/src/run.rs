@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
+use atb_files::{digest_of_file, digest_of_parts as digest};
 use atb_measurements::{MeasurementFile, Protocol};
 use atb_predictor::{Kind, Predictor};
 use atb_search::Outcome;
@@ -11,7 +12,7 @@ use atb_space::{Architecture, Space};
 use atb_superplm::{KdFitness, extract};
 use atb_targets::Target;
 
-use crate::state::{State, digest, file_digest, write_json};
+use crate::state::{State, write_json};
 use crate::steps::{self, Finalist};
 use crate::{
     Config, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport, Weights,
@@ -459,6 +460,10 @@ struct Found<'a> {
     finalists: &'a [Finalist],
     parity: atb_export::Parity,
     timed: steps::Timed,
+}
+
+fn file_digest(path: &Path) -> Result<String, PipelineError> {
+    digest_of_file(path).map_err(PipelineError::io(path))
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {

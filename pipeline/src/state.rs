@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::PipelineError;
 
@@ -61,44 +59,16 @@ impl State {
 
 /// Writes `value` to the file `path`, through a temporary file in the same folder.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PipelineError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| PipelineError::io(path)(error.into()))?;
     text.push('\n');
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(PipelineError::io(path))?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(PipelineError::io(path))?;
-    file.persist(path).map_err(|error| PipelineError::io(path)(error.error))?;
-    Ok(())
-}
-
-/// SHA-256 over the parts, in hexadecimal; the parts cannot run into each other.
-pub(crate) fn digest(parts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hex(&hasher.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// SHA-256 of a file, in hexadecimal.
-pub(crate) fn file_digest(path: &Path) -> Result<String, PipelineError> {
-    let bytes = fs::read(path).map_err(PipelineError::io(path))?;
-    Ok(hex(&Sha256::digest(bytes)))
+    atb_files::write(path, text.as_bytes()).map_err(PipelineError::io(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use atb_files::digest_of_parts as digest;
 
     #[test]
     fn finished_steps_are_remembered_with_their_inputs() {

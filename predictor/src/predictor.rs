@@ -1,7 +1,7 @@
 //! A fitted predictor with everything needed to trust it, and its file.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use atb_measurements::{AgentContext, DeviceContext};
@@ -292,17 +292,7 @@ impl Predictor {
     /// [`PredictorFileError::Io`]; an existing file is then as it was.
     pub fn save(&self, path: &Path) -> Result<(), PredictorFileError> {
         let io_error = |source| PredictorFileError::Io { path: path.to_owned(), source };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         let text = serde_json::to_string_pretty(self).map_err(|error| io_error(error.into()))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error)?;
-        file.write_all(text.as_bytes())
-            .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(io_error)?;
-        file.persist(path).map_err(|error| io_error(error.error))?;
-        Ok(())
+        atb_files::write(path, format!("{text}\n").as_bytes()).map_err(io_error)
     }
 }

@@ -17,6 +17,10 @@ pub trait Model {
 pub trait Clock {
     /// Microseconds since some fixed moment.
     fn now_us(&self) -> f64;
+
+    /// Microseconds that the calling thread has had the processor for; `None` where the
+    /// system does not tell.
+    fn cpu_us(&self) -> Option<f64>;
 }
 
 /// The device's own monotonic clock.
@@ -37,6 +41,17 @@ impl Clock for WallClock {
     fn now_us(&self) -> f64 {
         self.start.elapsed().as_secs_f64() * 1e6
     }
+
+    fn cpu_us(&self) -> Option<f64> {
+        #[cfg(unix)]
+        {
+            use nix::time::{ClockId, clock_gettime};
+            let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
+            Some(time.tv_sec() as f64 * 1e6 + time.tv_nsec() as f64 / 1e3)
+        }
+        #[cfg(not(unix))]
+        None
+    }
 }
 
 /// The run times of one warm-up.
@@ -56,10 +71,21 @@ const DRIFT_PARTS: usize = 3;
 /// Relative change of the reference between two of these parts that counts as drift.
 const DRIFT: f64 = 0.10;
 
-fn timed(model: &mut dyn Model, clock: &dyn Clock) -> Result<f64, String> {
-    let start = clock.now_us();
+/// Share of the wall time without the processor that is worth a flag.
+const PREEMPTION: f64 = 0.05;
+
+/// One timed run.
+struct Run {
+    wall_us: f64,
+    cpu_us: Option<f64>,
+}
+
+fn timed(model: &mut dyn Model, clock: &dyn Clock) -> Result<Run, String> {
+    let (start, start_cpu) = (clock.now_us(), clock.cpu_us());
     model.run()?;
-    Ok(clock.now_us() - start)
+    let (end_cpu, end) = (clock.cpu_us(), clock.now_us());
+    let cpu_us = end_cpu.zip(start_cpu).map(|(end, start)| end - start);
+    Ok(Run { wall_us: end - start, cpu_us })
 }
 
 /// Runs `model` until a fast and a slow moving average of its run times agree.
@@ -70,7 +96,7 @@ pub fn warm_up(model: &mut dyn Model, rule: &WarmUp, clock: &dyn Clock) -> Resul
     let mut runs_us = Vec::new();
     let (mut fast, mut slow) = (0.0, 0.0);
     while runs_us.len() < rule.max_runs.max(1) {
-        let run_us = timed(model, clock)?;
+        let run_us = timed(model, clock)?.wall_us;
         // The very first run pays for page faults and is no part of the averages.
         if runs_us.len() < 2 {
             (fast, slow) = (run_us, run_us);
@@ -109,13 +135,22 @@ pub fn measure(
     let begin = clock.now_us();
     let certain = loop {
         for _ in 0..protocol.settle_runs {
-            record.cold_samples_us.push(timed(model, clock)?);
+            record.cold_samples_us.push(timed(model, clock)?.wall_us);
         }
-        record.samples_us.push(timed(model, clock)?);
+        let sample = timed(model, clock)?;
         for _ in 0..protocol.settle_runs {
-            record.cold_reference_us.push(timed(reference, clock)?);
+            record.cold_reference_us.push(timed(reference, clock)?.wall_us);
         }
-        record.reference_us.push(timed(reference, clock)?);
+        let reference_run = timed(reference, clock)?;
+        record.samples_us.push(sample.wall_us);
+        record.reference_us.push(reference_run.wall_us);
+        // The thread's own time is the whole of it only where there is no other thread.
+        if protocol.threads == 1
+            && let (Some(sample), Some(reference)) = (sample.cpu_us, reference_run.cpu_us)
+        {
+            record.samples_cpu_us.push(sample);
+            record.reference_cpu_us.push(reference);
+        }
 
         let pairs = record.samples_us.len();
         if pairs < protocol.min_pairs.max(1) {
@@ -135,10 +170,25 @@ pub fn measure(
     if !certain {
         record.flags.push(Flag::Noisy);
     }
-    if drift(&record.reference_us) > DRIFT {
+    if preemption(&record) > PREEMPTION {
+        record.flags.push(Flag::Preempted);
+    }
+    let references = match record.reference_cpu_us.len() == record.reference_us.len() {
+        true => &record.reference_cpu_us,
+        false => &record.reference_us,
+    };
+    if drift(references) > DRIFT {
         record.flags.push(Flag::Drift);
     }
     Ok(record)
+}
+
+/// Share of the timed runs' wall time in which the processor was taken away.
+fn preemption(record: &Record) -> f64 {
+    let sum = |a: &[f64], b: &[f64]| a.iter().chain(b).sum::<f64>();
+    let cpu_us = sum(&record.samples_cpu_us, &record.reference_cpu_us);
+    let wall_us = sum(&record.samples_us, &record.reference_us);
+    if cpu_us > 0.0 { 1.0 - cpu_us / wall_us } else { 0.0 }
 }
 
 /// Relative difference between the slowest and the fastest third of the reference runs.
@@ -159,6 +209,9 @@ mod tests {
     /// A device whose speed is a function of the time since its start.
     struct Device {
         now_us: f64,
+        cpu_us: f64,
+        /// Whether another program runs half of the time, in slices of 4 ms.
+        shared: bool,
         slowdown: fn(f64) -> f64,
         noise: u64,
         last: Option<&'static str>,
@@ -166,7 +219,14 @@ mod tests {
 
     impl Device {
         fn start(slowdown: fn(f64) -> f64) -> Rc<RefCell<Self>> {
-            Rc::new(RefCell::new(Self { now_us: 0.0, slowdown, noise: 1, last: None }))
+            Rc::new(RefCell::new(Self {
+                now_us: 0.0,
+                cpu_us: 0.0,
+                shared: false,
+                slowdown,
+                noise: 1,
+                last: None,
+            }))
         }
     }
 
@@ -175,6 +235,10 @@ mod tests {
     impl Clock for SimulatedClock {
         fn now_us(&self) -> f64 {
             self.0.borrow().now_us
+        }
+
+        fn cpu_us(&self) -> Option<f64> {
+            Some(self.0.borrow().cpu_us)
         }
     }
 
@@ -195,14 +259,24 @@ mod tests {
             let cold = if device.last == Some(self.name) { 1.0 } else { 1.2 };
             device.last = Some(self.name);
             let slowdown = (device.slowdown)(device.now_us / 1e6);
-            device.now_us += self.cost_us * cold * jitter * slowdown;
+            let cost_us = self.cost_us * cold * jitter * slowdown;
+            device.cpu_us += cost_us;
+            device.now_us += cost_us;
+            if device.shared {
+                let slices =
+                    (device.cpu_us / 4000.0).floor() - ((device.cpu_us - cost_us) / 4000.0).floor();
+                device.now_us += 4000.0 * slices;
+            }
             Ok(())
         }
     }
 
     fn measured(slowdown: fn(f64) -> f64, protocol: &Protocol) -> Record {
-        let device = Device::start(slowdown);
-        let model = |name, cost_us| Simulated { device: Rc::clone(&device), name, cost_us };
+        measured_on(&Device::start(slowdown), protocol)
+    }
+
+    fn measured_on(device: &Rc<RefCell<Device>>, protocol: &Protocol) -> Record {
+        let model = |name, cost_us| Simulated { device: Rc::clone(device), name, cost_us };
         let arch = "2-128-512-2-128".parse().expect("parses");
         measure(
             Subject::architecture(arch),
@@ -210,7 +284,7 @@ mod tests {
             &mut model("subject", 9000.0),
             &mut model("reference", 3000.0),
             protocol,
-            &SimulatedClock(Rc::clone(&device)),
+            &SimulatedClock(Rc::clone(device)),
         )
         .expect("runs")
     }
@@ -225,6 +299,15 @@ mod tests {
         assert!((ratio(&record) / 3.0 - 1.0).abs() < 0.005, "ratio {}", ratio(&record));
         assert_eq!(record.flags, []);
         assert_eq!(record.cold_samples_us.len(), record.samples_us.len());
+    }
+
+    #[test]
+    fn the_ratio_survives_another_program_and_the_record_says_so() {
+        let device = Device::start(|_| 1.0);
+        device.borrow_mut().shared = true;
+        let record = measured_on(&device, &Protocol::default());
+        assert!((ratio(&record) / 3.0 - 1.0).abs() < 0.005, "ratio {}", ratio(&record));
+        assert_eq!(record.flags, [Flag::Preempted]);
     }
 
     #[test]
