@@ -355,8 +355,22 @@ mod tests {
         fused: impl Fn() -> Result<Tensor>,
         composite: impl Fn() -> Result<Tensor>,
     ) {
-        let of_fused = fused;
-        let (fused, composite) = (of_fused().expect("fused"), composite().expect("composite"));
+        let weights = variable(99, fused().expect("fused").dims());
+        let gradients = assert_same(variables, &fused, composite);
+        for (number, (variable, gradient)) in variables.iter().zip(gradients).enumerate() {
+            assert_differences(&format!("gradient {number}"), variable, &gradient, || {
+                fused()?.mul(&weights)?.sum_all()?.to_scalar::<f32>()
+            });
+        }
+    }
+
+    /// Value and gradients of a fused form are those of its composite form; the gradients.
+    pub(super) fn assert_same(
+        variables: &[&Var],
+        fused: impl Fn() -> Result<Tensor>,
+        composite: impl Fn() -> Result<Tensor>,
+    ) -> Vec<Tensor> {
+        let (fused, composite) = (fused().expect("fused"), composite().expect("composite"));
         close("value", &fused, &composite);
         // Weights that differ from value to value, so that every gradient path counts.
         let weights = variable(99, fused.dims());
@@ -367,17 +381,14 @@ mod tests {
                 .expect("gradients")
         };
         let (fused, composite) = (backward(&fused), backward(&composite));
+        let gradient = |store: &candle_core::backprop::GradStore, variable: &Var| {
+            store.get(variable.as_tensor()).expect("has a gradient").clone()
+        };
         for (number, variable) in variables.iter().enumerate() {
-            let gradient = fused.get(variable.as_tensor()).expect("has a gradient");
-            assert_differences(&format!("gradient {number}"), variable, gradient, || {
-                let product = of_fused()?.mul(&weights)?;
-                product.sum_all()?.to_scalar::<f32>()
-            });
-            let gradient = |store: &candle_core::backprop::GradStore| {
-                store.get(variable.as_tensor()).expect("has a gradient").clone()
-            };
-            close(&format!("gradient {number}"), &gradient(&fused), &gradient(&composite));
+            let (a, b) = (gradient(&fused, variable), gradient(&composite, variable));
+            close(&format!("gradient {number}"), &a, &b);
         }
+        variables.iter().map(|variable| gradient(&fused, variable)).collect()
     }
 
     fn close(what: &str, a: &Tensor, b: &Tensor) {

@@ -77,6 +77,17 @@ impl<'a> Matrix<'a> {
         Self { rows: columns, columns: rows, transposed: !self.transposed, ..self }
     }
 
+    /// `count` rows from the `first` on.
+    fn rows(self, first: usize, count: usize) -> Self {
+        // Where the rows lie, and how far their last value is from their first.
+        let (step, length) = if self.transposed {
+            (1, (self.columns - 1) * self.stride + count)
+        } else {
+            (self.stride, (count - 1) * self.stride + self.columns)
+        };
+        Self { values: &self.values[first * step..first * step + length], rows: count, ..self }
+    }
+
     /// Strides along columns and rows.
     fn strides(&self) -> (isize, isize) {
         let stride = self.stride as isize;
@@ -123,12 +134,23 @@ fn multiply(
     }
 }
 
-/// All threads, for one large product.
-fn all_threads() -> Parallelism {
-    match rayon::current_num_threads() {
-        1 => Parallelism::None,
-        threads => Parallelism::Rayon(threads),
+/// [`multiply`] with all threads.
+///
+/// By blocks of rows, which threads take as they are free: gemm's own threads wait for each
+/// other by spinning, and lose half of their speed if anything else runs on a core.
+fn multiply_in_parallel(output: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scale: f32, keep: bool) {
+    const BLOCK: usize = 128;
+    if a.rows < 2 * BLOCK || a.columns == 0 || b.columns == 0 {
+        let parallelism = match rayon::current_num_threads() {
+            1 => Parallelism::None,
+            threads => Parallelism::Rayon(threads),
+        };
+        return multiply(output, a, b, scale, keep, parallelism);
     }
+    output.par_chunks_mut(BLOCK * b.columns).enumerate().for_each(|(i, output)| {
+        let a = a.rows(i * BLOCK, output.len() / b.columns);
+        multiply(output, a, b, scale, keep, Parallelism::None);
+    });
 }
 
 struct LinearOp {
@@ -160,7 +182,7 @@ impl CustomOp3 for LinearOp {
             }
         });
         let x = Matrix::new(values(x, x_layout)?, rows, inputs);
-        multiply(&mut output, x, weight.transposed(), scale, true, all_threads());
+        multiply_in_parallel(&mut output, x, weight.transposed(), scale, true);
         Ok((CpuStorage::F32(output), Shape::from((rows, outputs))))
     }
 
@@ -179,11 +201,11 @@ impl CustomOp3 for LinearOp {
             let matrix = Matrix::new(grad, rows, outputs);
             with_values(weight, |weight| {
                 let weight = Matrix::new(weight, outputs, inputs);
-                multiply(&mut x_grad, matrix, weight, scale, false, all_threads());
+                multiply_in_parallel(&mut x_grad, matrix, weight, scale, false);
             })?;
             with_values(x, |x| {
                 let x = Matrix::new(x, rows, inputs);
-                multiply(&mut weight_grad, matrix.transposed(), x, scale, false, all_threads());
+                multiply_in_parallel(&mut weight_grad, matrix.transposed(), x, scale, false);
             })?;
             Ok::<_, candle_core::Error>(kernel::column_sums(grad, outputs, scale))
         })??;
@@ -273,7 +295,7 @@ impl CustomOp2 for BatchedProduct {
 #[cfg(test)]
 mod tests {
     use super::super::composite;
-    use super::super::tests::{assert_alike, variable};
+    use super::super::tests::{assert_alike, assert_same, variable};
     use super::*;
 
     #[test]
@@ -284,7 +306,14 @@ mod tests {
             || linear(&x, &weight, &bias, 0.3),
             || composite::linear(&x, &weight, &bias, 0.3),
         );
-        // Also of a part of wider weights.
+        // Also in blocks of rows, forward and backward.
+        let (x, weight) = (variable(27, &[300, 7]), variable(28, &[270, 7]));
+        let bias = variable(29, &[270]);
+        let (fused, composite) =
+            (|| linear(&x, &weight, &bias, 1.0), || composite::linear(&x, &weight, &bias, 1.0));
+        assert_same(&[&x, &weight, &bias], fused, composite);
+        // And of a part of wider weights.
+        let (x, bias) = (variable(21, &[9, 7]), variable(23, &[5]));
         let wide = variable(26, &[6, 9]);
         let part = || wide.narrow(0, 0, 5)?.narrow(1, 0, 7);
         assert_alike(

@@ -88,6 +88,10 @@ pub struct Outcome {
 /// the last checkpoint. A continued training makes bit for bit the steps that one without
 /// interruption makes, if the number of threads is the same.
 ///
+/// All operations here share rayon's threads. What is left to candle's own threads, the
+/// sums of gradients in its backward pass, waits by spinning: on a machine that does other
+/// work at the same time, set `CANDLE_NUM_THREADS=1` in the environment.
+///
 /// `observe` is called after every step and may end the training, which then leaves a
 /// checkpoint.
 ///
