@@ -152,19 +152,8 @@ impl Checkpoint {
     /// # Errors
     /// [`PlmError::Read`] if the file cannot be read any more.
     pub fn digest(&self) -> Result<String, PlmError> {
-        let read = |source| PlmError::Read { path: self.file.clone(), source };
-        let mut hasher = Sha256::new();
-        let mut file = BufReader::with_capacity(1 << 20, File::open(&self.file).map_err(read)?);
-        loop {
-            let chunk = file.fill_buf().map_err(read)?;
-            if chunk.is_empty() {
-                break;
-            }
-            hasher.update(chunk);
-            let length = chunk.len();
-            file.consume(length);
-        }
-        Ok(digest::finish(hasher))
+        atb_files::digest_of_file(&self.file)
+            .map_err(|source| PlmError::Read { path: self.file.clone(), source })
     }
 }
 

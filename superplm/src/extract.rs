@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use atb_files::Staging;
 use atb_space::Architecture;
 use candle_core::Tensor;
 
@@ -42,12 +43,7 @@ pub(crate) fn write_folder(
     if occupied || folder.is_file() {
         return Err(PlmError::Exists { folder: folder.to_owned() });
     }
-    let parent = match folder.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(|error| write_error(parent, &error))?;
-    let staging = staging_folder(parent).map_err(|error| write_error(parent, &error))?;
+    let staging = Staging::beside(folder).map_err(|error| write_error(folder, &error))?;
 
     let config = BertConfig {
         architecture: arch.clone(),
@@ -67,19 +63,7 @@ pub(crate) fn write_folder(
         .map_err(|message| write_error(&folder.join(WEIGHTS_FILE), &message))?;
     extra(staging.path())?;
 
-    fs::rename(staging.path(), folder).map_err(|error| write_error(folder, &error))?;
-    // The folder has its final name: there is nothing left to clean up.
-    let _ = staging.keep();
-    Ok(())
-}
-
-/// A folder beside the final one, readable as any other folder that is created.
-fn staging_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".extracting-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    builder.tempdir_in(parent)
+    staging.publish(folder).map_err(|error| write_error(folder, &error))
 }
 
 /// Writes tensors as safetensors.

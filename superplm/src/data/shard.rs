@@ -120,12 +120,8 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(
     serde_json::from_slice(json).map_err(corrupt)
 }
 
-/// Writes a file through a temporary one beside it.
+/// Writes a file whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    let failed = |source| DataError::Write { path: path.to_owned(), source };
-    let folder = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    atb_files::write(path, bytes)
+        .map_err(|source| DataError::Write { path: path.to_owned(), source })
 }

@@ -89,8 +89,7 @@ impl Metrics {
             serde_json::to_writer(&mut bytes, line).map_err(|error| failed(error.into()))?;
             bytes.push(b'\n');
         }
-        let staging = path.with_extension("jsonl.new");
-        fs::write(&staging, bytes).and_then(|()| fs::rename(&staging, path)).map_err(failed)?;
+        atb_files::write(path, &bytes).map_err(failed)?;
         let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
         Ok(Self { path: path.to_owned(), file, validated })
     }
