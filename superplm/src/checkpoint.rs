@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
-use sha2::{Digest, Sha256};
 
-use crate::{BertConfig, PlmError, digest};
+use crate::{BertConfig, PlmError};
 
 /// The weights file that is written, and preferred for reading.
 pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";

@@ -4,8 +4,7 @@
 //! then the token ids (u32), sequence after sequence; numbers are little-endian.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
