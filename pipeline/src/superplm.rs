@@ -32,20 +32,31 @@ const STAND_IN: &str = "6-384-1536-12-384";
 const STAND_IN_SEED: u64 = 0;
 
 impl Weights {
-    /// Loads the model folder `choice`, or, for `auto`, the teacher. Where the teacher
-    /// cannot be had, `auto` gives an untrained model of its size and warns: every latency
-    /// is then real, and the exported model is good for nothing else.
+    /// Loads the model folder `choice`, or, for `auto`, the teacher.
+    ///
+    /// # Errors
+    /// [`PipelineError`] if the folder or the teacher's files are damaged or not to be had.
+    pub fn load(choice: &str) -> Result<Self, PipelineError> {
+        if choice == "auto" {
+            let folder = atb_fetch::teacher()?;
+            return Self::folder(&folder, "all-MiniLM-L6-v2, the teacher itself".to_owned());
+        }
+        let folder = PathBuf::from(choice);
+        Self::folder(&folder, folder.display().to_string())
+    }
+
+    /// As [`Weights::load`], but where the teacher cannot be had `auto` gives an untrained
+    /// model of its size and warns: every latency is then real, and the exported model is
+    /// good for nothing else.
     ///
     /// # Errors
     /// [`PipelineError`] if the folder or the teacher's files are damaged.
-    pub fn load(choice: &str, reporter: &mut dyn Reporter) -> Result<Self, PipelineError> {
-        if choice != "auto" {
-            let folder = PathBuf::from(choice);
-            return Self::folder(&folder, folder.display().to_string());
-        }
-        match atb_fetch::teacher() {
-            Ok(folder) => Self::folder(&folder, "all-MiniLM-L6-v2, the teacher itself".to_owned()),
-            Err(error) => {
+    pub fn load_or_untrained(
+        choice: &str,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Self, PipelineError> {
+        match Self::load(choice) {
+            Err(PipelineError::Fetch(error)) => {
                 reporter.warn(&format!(
                     "{error}. The run goes on with untrained weights of the same size: the \
                      latencies are real, but the exported model knows nothing"
@@ -59,12 +70,15 @@ impl Weights {
                 let description = "untrained, random weights".to_owned();
                 Ok(Self { plm, origin: Origin { description, trained: false } })
             }
+            loaded => loaded,
         }
     }
 
     fn folder(folder: &Path, description: String) -> Result<Self, PipelineError> {
         let plm = SuperPlm::load(folder)?;
-        let trained = !plm.source().starts_with("random:");
+        // A folder cut out of an untrained model says so.
+        let cut_from = plm.config().source.as_deref().unwrap_or_default();
+        let trained = !cut_from.starts_with("random:");
         Ok(Self { plm, origin: Origin { description, trained } })
     }
 }

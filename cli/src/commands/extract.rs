@@ -7,7 +7,7 @@ use atb_space::Architecture;
 use atb_superplm::extract;
 use clap::Args;
 
-use crate::display::{self, Display};
+use crate::display;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
-    let weights = Weights::load(&arguments.superplm, &mut Display::new())?;
+    let weights = Weights::load(&arguments.superplm)?;
     extract(&weights.plm, &arguments.arch, &arguments.out)?;
     display::data(&arguments.out.display().to_string())?;
     Ok(())

@@ -95,7 +95,7 @@ impl From<StrategyName> for Strategy {
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let mut display = Display::new();
     let predictor = Predictor::load(&arguments.predictor)?;
-    let weights = Weights::load(&arguments.superplm, &mut display)?;
+    let weights = Weights::load(&arguments.superplm)?;
     let space = predictor.space.within(weights.plm.architecture())?;
     let budget = BudgetConfig {
         latency_ms: arguments.latency_ms,

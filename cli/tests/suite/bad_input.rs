@@ -42,6 +42,22 @@ fn an_architecture_outside_the_superplm_is_named() {
 }
 
 #[test]
+fn a_teacher_that_cannot_be_had_is_named_with_its_place() {
+    let job = Job::new();
+    let output = job
+        .command(&["extract", "--arch", "2-128-256-12-180", "--out", "x"])
+        .env("PATH", job.path("no-programs"))
+        .env("ATB_CACHE", job.path("cache"))
+        .output()
+        .expect("atb starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("hint: put its model.safetensors"), "{stderr}");
+    assert!(stderr.contains(&job.path("cache/teacher").display().to_string()), "{stderr}");
+    assert!(!job.path("x").exists());
+}
+
+#[test]
 fn a_budget_that_nothing_meets_gives_the_nearest_latency() {
     let job = Job::new();
     job.change("speedup = 500.0", "latency_ms = 1e9");

@@ -28,6 +28,7 @@ fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
             .unwrap_or_else(|| panic!("{pointer} is no number in {report:#}"))
     };
     assert!(number("/speedup") > 1.0);
+    assert_eq!(report["superplm"]["trained"], false, "its SuperPLM was made of random weights");
     assert!(number("/measured_ms") > 0.0 && number("/predicted_ms") > 0.0);
     assert_eq!(number("/predictor/measured"), 12.0);
     for key in ["mape", "within_10", "tau", "noise_floor"] {
@@ -157,4 +158,24 @@ fn without_python_the_job_completes_and_says_what_was_not_compared() {
     let warning = report["warnings"][0].as_str().expect("a warning");
     assert!(warning.contains("libonnxruntime"), "{warning}");
     assert!(warning.contains(&cache.join("onnxruntime").display().to_string()), "{warning}");
+}
+
+#[test]
+fn without_the_teacher_the_latencies_are_real_and_the_model_is_marked_untrained() {
+    let job = Job::new();
+    job.change("superplm = \"superplm\"", "superplm = \"auto\"");
+    let output = job
+        .command(&["run", "job.toml"])
+        .env("PATH", job.path("no-programs"))
+        .env("ATB_CACHE", job.path("empty-cache"))
+        .env_remove("ORT_DYLIB_PATH")
+        .output()
+        .expect("atb starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let report = job.report();
+    assert_eq!(report["superplm"]["trained"], false);
+    assert!(report["measured_ms"].as_f64().expect("measured") > 0.0);
+    let warning = report["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains("knows nothing"), "{warning}");
 }
