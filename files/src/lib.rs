@@ -1,6 +1,6 @@
 //! Files and folders that appear whole or not at all, and their digests.
 //!
-//! A crash, a full disk or Ctrl-C in the middle of [`write`] leaves the old file as it was;
+//! A crash, a full disk or Ctrl-C in the middle of [`write()`] leaves the old file as it was;
 //! a [`Staging`] folder is invisible until [`Staging::publish`] gives it its name.
 //!
 //! ```
