@@ -190,12 +190,20 @@ impl MeasurementFile {
     /// # Errors
     /// As [`MeasurementFile::reference_ms`], or if the record's samples are no times.
     pub fn latency_ms(&self, record: &Record) -> Result<f64, FileError> {
-        let statistics = Statistics::of(record).map_err(|source| FileError::Samples {
+        Ok(self.statistics(record)?.ratio * self.reference_ms()?)
+    }
+
+    /// The statistics of one of the file's records.
+    ///
+    /// # Errors
+    /// [`FileError::Samples`] naming the record's line if its samples are no times.
+    pub fn statistics(&self, record: &Record) -> Result<Statistics, FileError> {
+        Statistics::of(record).map_err(|source| FileError::Samples {
             path: self.path.clone(),
-            line: 0,
+            // The header is line 1.
+            line: self.records.iter().position(|known| known == record).map_or(1, |at| at + 2),
             source,
-        })?;
-        Ok(statistics.ratio * self.reference_ms()?)
+        })
     }
 }
 

@@ -218,8 +218,7 @@ pub fn measure_finalists(
         else {
             continue;
         };
-        let ratio = measured.latency_ms(record)? / measured.reference_ms()?;
-        let measured_ms = ratio * source.reference_ms;
+        let measured_ms = measured.statistics(record)?.ratio * source.reference_ms;
         let prediction = predictor.predict(&found.arch);
         finalists.push(Finalist {
             arch: found.arch.clone(),
@@ -313,7 +312,7 @@ pub fn bench(
         let mut ratios = Vec::new();
         let of_item = |record: &&Record| record.subject == item.subject && record.role == item.role;
         for record in measured.records.iter().filter(of_item) {
-            ratios.push(measured.latency_ms(record)? / measured.reference_ms()?);
+            ratios.push(measured.statistics(record)?.ratio);
         }
         Ok(median(&ratios).unwrap_or(f64::NAN))
     };

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use atb_measurements::{
-    AgentContext, DeviceContext, FileError, MeasurementFile, Protocol, Record, Role, Statistics,
-    median,
+    AgentContext, DeviceContext, FileError, MeasurementFile, Protocol, Record, Role, median,
 };
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
@@ -21,7 +20,7 @@ pub struct Observation {
     /// Latency by the first record alone, in milliseconds: what one measurement says.
     pub first_ms: f64,
     /// Relative spread of the raw paired ratios, mean over the records
-    /// ([`Statistics::spread`]).
+    /// ([`atb_measurements::Statistics::spread`]).
     pub spread: f64,
     /// Number of records that were averaged.
     pub records: usize,
@@ -153,7 +152,7 @@ impl Observations {
             sources.push(source(file, reference_ms));
             for record in &file.records {
                 let Some(arch) = record.arch() else { continue };
-                let statistics = statistics(file, record)?;
+                let statistics = file.statistics(record)?;
                 let latency_ms = statistics.ratio * reference_ms;
                 let spread = statistics.spread;
                 measured.push(Measured { record, arch, workload, latency_ms, spread });
@@ -195,14 +194,6 @@ impl Observations {
         }
         self
     }
-}
-
-fn statistics(file: &MeasurementFile, record: &Record) -> Result<Statistics, FileError> {
-    Statistics::of(record).map_err(|source| FileError::Samples {
-        path: file.path.clone(),
-        line: 0,
-        source,
-    })
 }
 
 fn file_name(file: &MeasurementFile) -> String {

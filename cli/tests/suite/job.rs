@@ -106,6 +106,18 @@ impl Job {
         stderr[begin..].trim_end().to_owned()
     }
 
+    /// The main job on a machine without Python and without fetched files; it must succeed.
+    pub(crate) fn runs_without_python(&self) {
+        let output = self
+            .command(&["run", "job.toml"])
+            .env("PATH", self.path("no-programs"))
+            .env("ATB_CACHE", self.path("empty-cache"))
+            .env_remove("ORT_DYLIB_PATH")
+            .output()
+            .expect("atb starts");
+        assert!(output.status.success(), "{}", texts(&output).1);
+    }
+
     pub(crate) fn report(&self) -> serde_json::Value {
         let text = std::fs::read_to_string(self.path("out/report.json")).expect("a report");
         serde_json::from_str(&text).expect("JSON")

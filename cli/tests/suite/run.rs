@@ -146,37 +146,23 @@ fn every_step_is_a_command_on_the_same_files() {
 #[test]
 fn without_python_the_job_completes_and_says_what_was_not_compared() {
     let job = Job::new();
-    let cache = job.path("empty-cache");
-    let output = job
-        .command(&["run", "job.toml"])
-        .env("PATH", job.path("no-programs"))
-        .env("ATB_CACHE", &cache)
-        .env_remove("ORT_DYLIB_PATH")
-        .output()
-        .expect("atb starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
+    job.runs_without_python();
     let report = job.report();
     assert!(report["parity"]["candle_ort"].is_null() && report["parity"]["tract_ort"].is_null());
     assert!(report["parity"]["candle_tract"].as_f64().expect("compared") < 1e-4);
     let warning = report["warnings"][0].as_str().expect("a warning");
     assert!(warning.contains("libonnxruntime"), "{warning}");
-    assert!(warning.contains(&cache.join("onnxruntime").display().to_string()), "{warning}");
+    assert!(
+        warning.contains(&job.path("empty-cache/onnxruntime").display().to_string()),
+        "{warning}"
+    );
 }
 
 #[test]
 fn without_the_teacher_the_latencies_are_real_and_the_model_is_marked_untrained() {
     let job = Job::new();
     job.change("superplm = \"superplm\"", "superplm = \"auto\"");
-    let output = job
-        .command(&["run", "job.toml"])
-        .env("PATH", job.path("no-programs"))
-        .env("ATB_CACHE", job.path("empty-cache"))
-        .env_remove("ORT_DYLIB_PATH")
-        .output()
-        .expect("atb starts");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
+    job.runs_without_python();
     let report = job.report();
     assert_eq!(report["superplm"]["trained"], false);
     assert!(report["measured_ms"].as_f64().expect("measured") > 0.0);
