@@ -200,12 +200,24 @@ pub struct ProfileConfig {
     pub retests: usize,
     /// Seed of which ones they are.
     pub seed: u64,
+    /// How they are chosen.
+    pub sampling: Sampling,
 }
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        Self { samples: 36, retests: 6, seed: 0 }
+        Self { samples: 36, retests: 6, seed: 0, sampling: Sampling::Designed }
     }
+}
+
+/// How the architectures to measure are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Those that tell a predictor most, the space's corners included.
+    Designed,
+    /// Each gene uniformly: to test a predictor on, as a search would draw them.
+    Uniform,
 }
 
 /// What the search minimises: the KD loss on held-out text.

@@ -8,14 +8,14 @@ use atb_predictor::design::choose;
 use atb_predictor::{FitSettings, Kind, Observations, Predictor};
 use atb_profiler::{Item, Observer, Plan, profile};
 use atb_search::{Budget, Candidates, Evaluated, Outcome, Settings, Store, search};
-use atb_space::{Architecture, Space, Workload};
+use atb_space::{Architecture, Sampler, Space, Workload};
 use atb_superplm::{KdFitness, SuperPlm};
 use atb_targets::Target;
 use atb_text::{Corpus, Encoded, HELD_OUT};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Aim;
-use crate::{BudgetConfig, FitnessConfig, PipelineError, ProfileConfig, Reporter};
+use crate::{BudgetConfig, FitnessConfig, PipelineError, ProfileConfig, Reporter, Sampling};
 
 /// Passes what the profiler does on to a reporter.
 struct Progress<'a>(&'a mut dyn Reporter);
@@ -52,8 +52,14 @@ pub fn profile_space(
     reporter: &mut dyn Reporter,
 ) -> Result<MeasurementFile, PipelineError> {
     space.validate()?;
-    let chosen = choose(space, protocol.workload, settings.samples, settings.seed, &[]);
-    let plan = Plan::new(chosen.into_iter(), settings.samples, settings.retests, settings.seed);
+    let &ProfileConfig { samples, retests, seed, sampling } = settings;
+    let plan = match sampling {
+        Sampling::Designed => {
+            let chosen = choose(space, protocol.workload, samples, seed, &[]);
+            Plan::new(chosen.into_iter(), samples, retests, seed)
+        }
+        Sampling::Uniform => Plan::new(Sampler::new(space, seed), samples, retests, seed),
+    };
     let measured = profile(target, protocol, &plan, file, &mut Progress(reporter))?;
     reporter.end();
     Ok(measured)

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use atb_measurements::Protocol;
-use atb_pipeline::{ProfileConfig, SpaceChoice, steps};
+use atb_pipeline::{ProfileConfig, Sampling, SpaceChoice, steps};
 use atb_space::Architecture;
 use atb_targets::Target;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::WorkloadArguments;
 use crate::display::{self, Display};
@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Seed of which ones
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// How they are chosen: those that tell a predictor most, or uniformly, to test one on
+    #[arg(long, value_enum, default_value_t)]
+    sampling: SamplingArgument,
     /// Threads of the runtime
     #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
     threads: usize,
@@ -39,6 +42,22 @@ pub(crate) struct Arguments {
     /// Measurement file; one that is there is continued
     #[arg(long, short, default_value = "measurements.jsonl")]
     out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum SamplingArgument {
+    #[default]
+    Designed,
+    Uniform,
+}
+
+impl From<SamplingArgument> for Sampling {
+    fn from(argument: SamplingArgument) -> Self {
+        match argument {
+            SamplingArgument::Designed => Self::Designed,
+            SamplingArgument::Uniform => Self::Uniform,
+        }
+    }
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
@@ -51,6 +70,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         samples: arguments.samples,
         retests: arguments.retests,
         seed: arguments.seed,
+        sampling: arguments.sampling.into(),
     };
     let protocol = Protocol {
         workload: arguments.workload.into(),
