@@ -5,12 +5,14 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, ensure};
 use atb_predictor::{
-    Kind, Machine, Metrics, MlpSettings, Observation, Observations, design, fit_one,
+    FitSettings, Kind, Machine, Metrics, MlpSettings, Observation, Observations, Predictor, design,
+    fit_one,
 };
 use atb_space::{Architecture, Space};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -44,8 +46,10 @@ pub struct Row {
     pub model: String,
     /// Number of samples.
     pub count: usize,
-    /// Mean errors over the draws.
+    /// Mean errors over the draws; the count is the number of predictions.
     pub metrics: Metrics,
+    /// Share of the measurements inside the interval of 90 %, where it was computed.
+    pub coverage: Option<f64>,
 }
 
 /// All rows, by model, then number of samples.
@@ -53,7 +57,7 @@ pub struct Row {
 pub struct Comparison {
     /// The rows.
     pub rows: Vec<Row>,
-    /// Number of architectures measured.
+    /// Number of architectures drawn uniformly.
     pub measured: usize,
     /// Error of one measurement, if known.
     pub noise: Option<f64>,
@@ -62,17 +66,36 @@ pub struct Comparison {
 /// How the samples of a fit are chosen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sampling {
+    /// At random.
     Random,
+    /// By design among those that are not tested on.
     Designed,
 }
 
+/// One fit and its test.
+#[derive(Clone, Copy)]
+struct Draw<'a> {
+    space: &'a Space,
+    machine: Machine,
+    kind: Kind,
+    sampling: Sampling,
+    count: usize,
+    seed: u64,
+}
+
 impl Comparison {
-    /// Fits and tests every model.
+    /// Fits and tests every model on architectures of `space` drawn `uniformly`, and the
+    /// structured model on those `designed` for the whole space, tested on all the others.
     ///
     /// # Errors
     /// If there are too few measurements or a model cannot be fitted.
-    pub fn run(observations: &Observations, settings: &Settings) -> Result<Self> {
-        let items = &observations.items;
+    pub fn run(
+        space: &Space,
+        uniform: &Observations,
+        designed: Option<&Observations>,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let items = &uniform.items;
         let counts: Vec<usize> = settings
             .counts
             .iter()
@@ -86,49 +109,57 @@ impl Comparison {
             items.len(),
             settings.test
         );
-        let source = observations.sources.first().context("no measurement file")?;
+        let source = uniform.sources.first().context("no measurement file")?;
         let machine = Machine::of(&source.device, &source.agent);
         let mut models: Vec<(String, Kind, Sampling, u64)> = vec![
-            (
-                "structured, designed".to_owned(),
-                Kind::Structured,
-                Sampling::Designed,
-                settings.draws,
-            ),
-            ("structured".to_owned(), Kind::Structured, Sampling::Random, settings.draws),
-            ("look-up table".to_owned(), Kind::Table, Sampling::Random, settings.draws),
-            ("boosted trees".to_owned(), Kind::Trees, Sampling::Random, settings.draws),
+            ("structured, designed".to_owned(), Kind::Structured, Sampling::Designed, 0),
+            ("structured".to_owned(), Kind::Structured, Sampling::Random, 0),
+            ("look-up table".to_owned(), Kind::Table, Sampling::Random, 0),
+            ("boosted trees".to_owned(), Kind::Trees, Sampling::Random, 0),
         ];
+        for model in &mut models {
+            model.3 = settings.draws;
+        }
         if let Some((perceptron, draws)) = settings.perceptron {
             let name = format!("perceptron of width {}", perceptron.width);
             models.push((name, Kind::Mlp(perceptron), Sampling::Random, draws));
         }
         let mut rows = Vec::new();
+        if let Some(designed) = designed {
+            rows.push(of_the_product(space, designed, uniform)?);
+        }
         for (model, kind, sampling, draws) in models {
             for &count in &counts {
-                let metrics: Vec<Metrics> = (0..draws)
+                let outcomes: Vec<(Metrics, Option<f64>)> = (0..draws)
+                    .into_par_iter()
                     .map(|seed| {
-                        one_draw(items, settings.test, count, (kind, sampling), machine, seed)
+                        let draw = Draw { space, machine, kind, sampling, count, seed };
+                        draw.test(uniform, settings.test)
                     })
                     .collect::<Result<_>>()?;
-                rows.push(Row { model: model.clone(), count, metrics: mean(&metrics) });
+                let metrics: Vec<Metrics> = outcomes.iter().map(|outcome| outcome.0).collect();
+                let covered: Option<Vec<f64>> = outcomes.iter().map(|outcome| outcome.1).collect();
+                let coverage = covered.map(|all| all.iter().sum::<f64>() / all.len() as f64);
+                rows.push(Row { model: model.clone(), count, metrics: mean(&metrics), coverage });
             }
         }
-        Ok(Self { rows, measured: items.len(), noise: observations.noise.value() })
+        Ok(Self { rows, measured: items.len(), noise: uniform.noise.value() })
     }
 
     /// The rows as a Markdown table.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = String::from(
-            "| model | samples | MAPE | within 5 % | within 10 % | Kendall tau | RMSE |\n\
-             |---|---|---|---|---|---|---|\n",
+            "| model | samples | MAPE | within 5 % | within 10 % | Kendall tau | RMSE | inside \
+             the 90 % interval |\n|---|---|---|---|---|---|---|---|\n",
         );
-        for Row { model, count, metrics } in &self.rows {
+        for Row { model, count, metrics, coverage } in &self.rows {
+            let covered =
+                coverage.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "| {model} | {count} | {:.2} % | {:.1} % | {:.1} % | {:.3} | {:.2} ms |",
+                "| {model} | {count} | {:.2} % | {:.1} % | {:.1} % | {:.3} | {:.2} ms | {covered} |",
                 100.0 * metrics.mape,
                 100.0 * metrics.within_5,
                 100.0 * metrics.within_10,
@@ -140,39 +171,53 @@ impl Comparison {
     }
 }
 
-fn one_draw(
-    items: &[Observation],
-    test: usize,
-    count: usize,
-    (kind, sampling): (Kind, Sampling),
-    machine: Machine,
-    seed: u64,
-) -> Result<Metrics> {
-    let mut order: Vec<&Observation> = items.iter().collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let (tested, pool) = order.split_at(test);
-    let fitted: Vec<Observation> = match sampling {
-        Sampling::Random => pool[..count].iter().map(|item| (*item).clone()).collect(),
-        Sampling::Designed => {
-            let archs: Vec<Architecture> = pool.iter().map(|item| item.arch.clone()).collect();
-            let chosen = design::choose_among(&archs, &spanned(pool), pool[0].workload, count, &[]);
-            pool.iter()
-                .filter(|item| chosen.contains(&item.arch))
-                .map(|item| (*item).clone())
-                .collect()
-        }
-    };
-    let model = fit_one(kind, &fitted, machine)?;
-    let predicted: Vec<f64> =
-        tested.iter().map(|item| model.as_model().latency_ms(&item.arch, item.workload)).collect();
-    let measured: Vec<f64> = tested.iter().map(|item| item.latency_ms).collect();
-    Metrics::of(&predicted, &measured).context("nothing to test on")
+/// What a user gets: the default model on a design over the whole space, tested on every
+/// architecture drawn uniformly.
+fn of_the_product(space: &Space, designed: &Observations, uniform: &Observations) -> Result<Row> {
+    let predictor = Predictor::fit(designed, space, &FitSettings::default())?;
+    let evaluation = predictor.evaluate(uniform)?;
+    Ok(Row {
+        model: "structured, design of the whole space".to_owned(),
+        count: designed.items.len(),
+        metrics: evaluation.metrics,
+        coverage: Some(evaluation.coverage),
+    })
 }
 
-/// The paper's space that the architectures come from; only its ranges matter here.
-fn spanned(pool: &[&Observation]) -> Space {
-    let kd = Space::paper_kd();
-    if pool.iter().all(|item| kd.check(&item.arch).is_ok()) { kd } else { Space::paper_mlm() }
+impl Draw<'_> {
+    /// Draws samples and `test` others, fits, and tests. Coverage is known where intervals
+    /// are cheap: cross-validating the other kinds would take long.
+    fn test(&self, uniform: &Observations, test: usize) -> Result<(Metrics, Option<f64>)> {
+        let mut order: Vec<&Observation> = uniform.items.iter().collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let (tested, pool) = order.split_at(test);
+        let fitted: Vec<Observation> = match self.sampling {
+            Sampling::Random => pool[..self.count].iter().map(|item| (*item).clone()).collect(),
+            Sampling::Designed => {
+                let archs: Vec<Architecture> = pool.iter().map(|item| item.arch.clone()).collect();
+                let workload = pool[0].workload;
+                let chosen = design::choose_among(&archs, self.space, workload, self.count, &[]);
+                pool.iter()
+                    .filter(|item| chosen.contains(&item.arch))
+                    .map(|item| (*item).clone())
+                    .collect()
+            }
+        };
+        let tested = tested.iter().map(|item| (*item).clone()).collect::<Vec<_>>();
+        if self.kind == Kind::Structured {
+            let of = |items| Observations { items, checks: Vec::new(), ..uniform.clone() };
+            let predictor = Predictor::fit(&of(fitted), self.space, &FitSettings::default())?;
+            let evaluation = predictor.evaluate(&of(tested))?;
+            return Ok((evaluation.metrics, Some(evaluation.coverage)));
+        }
+        let model = fit_one(self.kind, &fitted, self.machine)?;
+        let latency_ms =
+            |item: &Observation| model.as_model().latency_ms(&item.arch, item.workload);
+        let predicted: Vec<f64> = tested.iter().map(latency_ms).collect();
+        let measured: Vec<f64> = tested.iter().map(|item| item.first_ms).collect();
+        let metrics = Metrics::of(&predicted, &measured).context("nothing to test on")?;
+        Ok((metrics, None))
+    }
 }
 
 fn mean(all: &[Metrics]) -> Metrics {
@@ -232,19 +277,28 @@ mod tests {
             draws: 2,
             perceptron: Some((MlpSettings { steps: 20, ..MlpSettings::SMALL }, 1)),
         };
-        let comparison = Comparison::run(&observations(60), &settings).expect("compares");
-        // Five models at the two numbers of samples that leave twenty to test on.
+        let space = Space::paper_kd();
+        let designed = observations(25);
+        let comparison = Comparison::run(&space, &observations(60), Some(&designed), &settings)
+            .expect("compares");
+        // The product, then five models at the two numbers of samples that leave twenty to
+        // test on.
         let counts: Vec<usize> = comparison.rows.iter().map(|row| row.count).collect();
-        assert_eq!(counts, [12, 30].repeat(5));
+        assert_eq!(counts[0], 25);
+        assert_eq!(counts[1..], [12, 30].repeat(5));
         assert!(comparison.rows[0].metrics.mape < 0.01, "{:?}", comparison.rows[0]);
-        assert_eq!(comparison.table().lines().count(), 2 + 10);
+        assert_eq!(comparison.rows[0].metrics.count, 60);
+        let covered = comparison.rows.iter().filter(|row| row.coverage.is_some()).count();
+        assert_eq!(covered, 5);
+        assert_eq!(comparison.table().lines().count(), 2 + 11);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plot.svg");
         crate::plot::mape_by_samples(&comparison, &path).expect("plots");
         let svg = std::fs::read_to_string(&path).expect("reads");
         assert!(svg.contains("boosted trees") && svg.contains("<polyline"), "{svg}");
 
-        let error = Comparison::run(&observations(25), &settings).expect_err("too few");
+        let error =
+            Comparison::run(&space, &observations(25), None, &settings).expect_err("too few");
         assert!(error.to_string().starts_with("25 measured architectures are too few"), "{error}");
     }
 }

@@ -1,16 +1,18 @@
 //! Benchmarks against peers, and comparisons that write tables and plots.
 //!
 //! `cargo bench -p atb-benches` runs the criterion suites. The program
-//! `compare-predictors` reads measurement files and writes how the kinds of latency
-//! predictor compare at growing numbers of samples:
+//! `compare-predictors` reads the measurement files in `predictors/` and writes beside them
+//! how the kinds of latency predictor compare at growing numbers of samples:
 //!
 //! ```no_run
 //! use atb_benches::comparison::{Comparison, Settings};
 //! use atb_measurements::MeasurementFile;
 //! use atb_predictor::Observations;
+//! use atb_space::Space;
 //!
-//! let file = MeasurementFile::read("kd.jsonl".as_ref())?;
-//! let comparison = Comparison::run(&Observations::from_file(&file)?, &Settings::default())?;
+//! let file = MeasurementFile::read("uniform.jsonl".as_ref())?;
+//! let measured = Observations::from_file(&file)?;
+//! let comparison = Comparison::run(&Space::paper_kd(), &measured, None, &Settings::default())?;
 //! println!("{}", comparison.table());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

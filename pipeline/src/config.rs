@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use atb_measurements::Protocol;
 use atb_search::{Budget, Limits, Settings};
-use atb_space::Space;
+use atb_space::{Architecture, Space};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -118,13 +118,15 @@ fn config_error(path: &Path, error: &toml::de::Error) -> PipelineError {
 }
 
 /// The latency budget: milliseconds or a speed-up, one of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
     /// The latency aimed at, in milliseconds on the target.
     pub latency_ms: Option<f64>,
-    /// How many times faster than BERT-base on the target.
+    /// How many times faster than `against` on the target.
     pub speedup: Option<f64>,
+    /// The architecture that speed-ups are quoted against.
+    pub against: Architecture,
     /// Lower end of the band around the budget, as a multiple of it.
     pub low: f64,
     /// Upper end of the band around the budget, as a multiple of it.
@@ -142,7 +144,8 @@ const DEFAULT_SPEEDUP: f64 = 16.0;
 impl Default for BudgetConfig {
     fn default() -> Self {
         let Budget { low, high, level, limits, .. } = Budget::paper(1.0);
-        Self { latency_ms: None, speedup: None, low, high, level, limits }
+        let against = Architecture::bert_base();
+        Self { latency_ms: None, speedup: None, against, low, high, level, limits }
     }
 }
 
@@ -151,7 +154,7 @@ impl Default for BudgetConfig {
 pub(crate) enum Aim {
     /// A latency in milliseconds.
     Milliseconds(f64),
-    /// A speed-up against BERT-base.
+    /// A speed-up against [`BudgetConfig::against`].
     Speedup(f64),
 }
 
@@ -191,7 +194,7 @@ impl BudgetConfig {
 }
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfileConfig {
     /// Architectures measured to fit the predictor on.
@@ -202,11 +205,14 @@ pub struct ProfileConfig {
     pub seed: u64,
     /// How they are chosen.
     pub sampling: Sampling,
+    /// Measured besides, so that speed-ups can be quoted against them.
+    pub baselines: Vec<Architecture>,
 }
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        Self { samples: 36, retests: 6, seed: 0, sampling: Sampling::Designed }
+        let baselines = vec![Architecture::bert_base()];
+        Self { samples: 36, retests: 6, seed: 0, sampling: Sampling::Designed, baselines }
     }
 }
 
@@ -220,10 +226,12 @@ pub enum Sampling {
     Uniform,
 }
 
-/// What the search minimises: the KD loss on held-out text.
+/// What the search minimises: a loss on held-out text.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitnessConfig {
+    /// Which loss.
+    pub loss: Loss,
     /// Held-out text, one paragraph a line; a built-in one if absent.
     pub text: Option<PathBuf>,
     /// Tokens a paragraph is cut to.
@@ -234,8 +242,18 @@ pub struct FitnessConfig {
 
 impl Default for FitnessConfig {
     fn default() -> Self {
-        Self { text: None, sequence: 64, paragraphs: 32 }
+        Self { loss: Loss::Kd, text: None, sequence: 64, paragraphs: 32 }
     }
+}
+
+/// A loss of sub-models on held-out text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// The distance from the teacher's hidden states and attention scores.
+    Kd,
+    /// The cross-entropy of masked tokens, for a SuperPLM that was trained by it.
+    Mlm,
 }
 
 impl Config {

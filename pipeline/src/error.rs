@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use atb_export::ExportError;
 use atb_fetch::FetchError;
 use atb_measurements::FileError;
-use atb_predictor::{FitError, ObservationError, PredictorFileError};
+use atb_predictor::{EvaluationError, FitError, ObservationError, PredictorFileError};
 use atb_profiler::ProfileError;
 use atb_search::{SearchError, StoreError};
 use atb_space::SpaceError;
@@ -82,6 +82,9 @@ pub enum PipelineError {
     /// the predictor could not be fitted
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// the predictor could not be evaluated
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
     /// the predictor file is at fault
     #[error(transparent)]
     Predictor(#[from] PredictorFileError),

@@ -22,7 +22,7 @@ mod state;
 pub mod steps;
 mod superplm;
 
-pub use config::{BudgetConfig, Config, FitnessConfig, ProfileConfig, Sampling, SpaceChoice};
+pub use config::{BudgetConfig, Config, FitnessConfig, Loss, ProfileConfig, Sampling, SpaceChoice};
 pub use error::PipelineError;
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Quiet, Reporter};

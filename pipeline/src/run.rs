@@ -9,7 +9,7 @@ use atb_measurements::{MeasurementFile, Protocol};
 use atb_predictor::{Kind, Predictor};
 use atb_search::Outcome;
 use atb_space::{Architecture, Space};
-use atb_superplm::{KdFitness, extract};
+use atb_superplm::extract;
 use atb_targets::Target;
 
 use crate::state::{State, write_json};
@@ -176,15 +176,13 @@ impl Run<'_> {
             ),
         );
         let file = self.files.measurements.clone();
+        let mut settings = config.profile.clone();
+        if !settings.baselines.contains(&config.budget.against) {
+            settings.baselines.push(config.budget.against.clone());
+        }
         let mut reporter = self.collecting();
-        let measured = steps::profile_space(
-            target,
-            space,
-            &config.profile,
-            &config.protocol,
-            &file,
-            &mut reporter,
-        )?;
+        let measured =
+            steps::profile_space(target, space, &settings, &config.protocol, &file, &mut reporter)?;
         self.reporter.result(&format!(
             "{} measurements; the reference model {} takes {:.2} ms",
             measured.records.len(),
@@ -236,9 +234,8 @@ impl Run<'_> {
         let config = self.config;
         let budget = steps::budget(&config.budget, predictor)?;
         self.reporter
-            .step("search", &format!("for the lowest KD loss at about {:.2} ms", budget.target_ms));
-        let text = steps::held_out(&config.fitness, &weights.plm)?;
-        let fitness = KdFitness::new(&weights.plm, &weights.plm, &text)?;
+            .step("search", &format!("for the lowest loss at about {:.2} ms", budget.target_ms));
+        let fitness = steps::LossOnText::new(&config.fitness, &weights.plm)?;
         let inputs = digest(&[
             &file_digest(&self.files.predictor)?,
             &format!("{space:?} {budget:?} {:?}", config.search),
@@ -388,10 +385,11 @@ impl Run<'_> {
     }
 
     fn bench(&mut self, target: &Target, bundle: &Bundle) -> Result<steps::Timed, PipelineError> {
-        self.reporter.step("bench", "the exported file and BERT-base in turns");
+        let baseline = &self.config.budget.against;
+        self.reporter.step("bench", &format!("the exported file and {baseline} in turns"));
         let inputs = digest(&[
             &file_digest(&bundle.model_file())?,
-            &format!("{target:?} {:?}", self.config.protocol),
+            &format!("{target:?} {:?} {baseline}", self.config.protocol),
         ]);
         let file = self.files.check.clone();
         // Measurements of another model are of no use; those of this one are continued.
@@ -400,7 +398,9 @@ impl Run<'_> {
         }
         self.state.finish("bench", &inputs)?;
         let protocol: Protocol = self.config.protocol.clone();
-        steps::bench(target, &bundle.model_file(), &protocol, &file, &mut self.collecting())
+        let baseline = &self.config.budget.against;
+        let model = bundle.model_file();
+        steps::bench(target, &model, baseline, &protocol, &file, &mut self.collecting())
     }
 
     fn report(
@@ -427,7 +427,7 @@ impl Run<'_> {
             measured_ms,
             prediction_error: measured_ms / winner.predicted_ms - 1.0,
             in_band: budget.contains(measured_ms),
-            baseline: Architecture::bert_base(),
+            baseline: self.config.budget.against.clone(),
             baseline_ms: measured_ms * timed.speedup,
             speedup: timed.speedup,
             predictor: PredictorSummary::of(predictor),

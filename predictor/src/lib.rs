@@ -43,6 +43,7 @@
 
 pub mod calibrate;
 pub mod design;
+mod evaluation;
 mod features;
 mod fit;
 mod linear;
@@ -52,11 +53,13 @@ mod model;
 mod nnls;
 mod observation;
 mod predictor;
+mod refine;
 mod structured;
 mod table;
 mod trees;
 mod validation;
 
+pub use evaluation::{Evaluation, EvaluationError};
 pub use features::Machine;
 pub use fit::{Choice, FEWEST, FitError, FitSettings, Kind, fit_one};
 pub use metrics::Metrics;
@@ -66,6 +69,7 @@ pub use observation::{NoiseFloor, Observation, ObservationError, Observations, S
 pub use predictor::{
     Baseline, LEVEL, LeftOut, PredictError, Prediction, Predictor, PredictorFileError, SCHEMA,
 };
+pub use refine::{RefineError, RefineSettings, Refined, Round, refine};
 pub use structured::Structured;
 pub use table::Table;
 pub use trees::Trees;

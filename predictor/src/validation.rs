@@ -16,7 +16,7 @@ const LEAVE_ONE_OUT_UP_TO: usize = 40;
 /// Number of folds above that.
 const FOLDS: usize = 10;
 /// How many of the worst predictions are kept.
-const WORST: usize = 10;
+pub(crate) const WORST: usize = 10;
 
 /// A prediction far off its measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

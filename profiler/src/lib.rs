@@ -9,11 +9,11 @@
 //!
 //! use atb_measurements::Protocol;
 //! use atb_profiler::{Plan, Silent, profile};
-//! use atb_space::{Sampler, Space};
+//! use atb_space::{Architecture, Sampler, Space};
 //! use atb_targets::Target;
 //!
 //! let space = Space::paper_kd();
-//! let plan = Plan::new(Sampler::new(&space, 7), 30, 4, 7);
+//! let plan = Plan::new(Sampler::new(&space, 7), 30, 4, &[Architecture::bert_base()], 7);
 //! let target = Target::find("local")?;
 //! let file = Path::new("measurements.jsonl");
 //! let measured = profile(&target, &Protocol::default(), &plan, file, &mut Silent)?;

@@ -25,7 +25,8 @@ pub struct Plan {
 
 impl Plan {
     /// A plan to fit a predictor on: the first `samples` distinct architectures of
-    /// `candidates`, then `retests` of them once more, then BERT-base as the baseline.
+    /// `candidates`, then `retests` of them once more, then `baselines`, which speed-ups are
+    /// quoted against.
     /// The samples come in an order drawn from `seed`, so that a device that slows down
     /// over the run does not look like an effect of size.
     #[must_use]
@@ -33,6 +34,7 @@ impl Plan {
         candidates: impl Iterator<Item = Architecture>,
         samples: usize,
         retests: usize,
+        baselines: &[Architecture],
         seed: u64,
     ) -> Self {
         let mut seen = HashSet::new();
@@ -50,7 +52,7 @@ impl Plan {
             .into_iter()
             .map(item(Role::Sample))
             .chain(retested.into_iter().map(item(Role::Retest)))
-            .chain([item(Role::Baseline)(Architecture::bert_base())])
+            .chain(baselines.iter().cloned().map(item(Role::Baseline)))
             .collect();
         Self { items }
     }
@@ -97,8 +99,11 @@ mod tests {
     #[test]
     fn a_plan_has_distinct_samples_then_retests_of_them_then_the_baseline() {
         let space = Space::paper_kd();
-        let plan = Plan::new(Sampler::new(&space, 1), 12, 3, 5);
-        assert_eq!(plan, Plan::new(Sampler::new(&space, 1), 12, 3, 5));
+        let plan = Plan::new(Sampler::new(&space, 1), 12, 3, &[Architecture::bert_base()], 5);
+        assert_eq!(
+            plan,
+            Plan::new(Sampler::new(&space, 1), 12, 3, &[Architecture::bert_base()], 5)
+        );
         let roles: Vec<Role> = plan.items().iter().map(|item| item.role).collect();
         assert_eq!(roles[..12], [Role::Sample; 12]);
         assert_eq!(roles[12..], [Role::Retest, Role::Retest, Role::Retest, Role::Baseline]);
@@ -116,13 +121,13 @@ mod tests {
             ..Space::paper_mlm()
         };
         let space = Space { heads: Range::one(2), ..space };
-        assert_eq!(Plan::new(Sampler::new(&space, 1), 10, 9, 5).items().len(), 2 + 2 + 1);
+        assert_eq!(Plan::new(Sampler::new(&space, 1), 10, 9, &[], 5).items().len(), 2 + 2);
     }
 
     #[test]
     fn what_is_measured_is_not_measured_again() {
         let space = Space::paper_kd();
-        let plan = Plan::new(Sampler::new(&space, 1), 4, 4, 5);
+        let plan = Plan::new(Sampler::new(&space, 1), 4, 4, &[Architecture::bert_base()], 5);
         let record = |item: &Item| Record::new(item.subject.clone(), item.role);
         let records: Vec<Record> = plan.items()[1..3].iter().map(record).collect();
         let remaining = plan.remaining(&records);

@@ -139,6 +139,12 @@ pub enum PlmError {
     /// no token to score on
     #[error("nothing to score on: the batches hold no token")]
     NothingToScore,
+    /// a model that cannot predict masked tokens
+    #[error(
+        "the SuperPLM has no head for masked language modelling (tensors `cls.predictions.*`): \
+         train it by that objective, or score it by the KD loss"
+    )]
+    NoMlmHead,
     /// a loss that is not a number
     #[error("the loss of {arch} is {loss}: the weights hold values that are not finite")]
     NotFinite {

@@ -64,7 +64,7 @@ impl<'a> KdFitness<'a> {
                 Ok(Scored { tokens, mask, teacher: Output { pooled: None, ..output } })
             })
             .collect::<Result<_, PlmError>>()?;
-        let digest = digest(plm, teacher, text);
+        let digest = digest(&[plm, teacher], text);
         Ok(Self { plm, batches, digest })
     }
 
@@ -132,10 +132,10 @@ impl atb_search::Fitness for KdFitness<'_> {
     }
 }
 
-/// What the loss depends on besides the architecture.
-fn digest(plm: &SuperPlm, teacher: &SuperPlm, text: &Encoded) -> String {
+/// What a loss on `text` depends on besides the architecture.
+pub(crate) fn digest(models: &[&SuperPlm], text: &Encoded) -> String {
     let mut hasher = Sha256::new();
-    for model in [plm, teacher] {
+    for model in models {
         hasher.update(model.source());
         hasher.update(model.config().to_json());
     }

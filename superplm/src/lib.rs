@@ -37,6 +37,7 @@ mod error;
 mod extract;
 mod fitness;
 mod kd;
+mod masked_lm;
 mod model;
 mod ops;
 mod parameters;
@@ -51,6 +52,7 @@ pub use error::PlmError;
 pub use extract::extract;
 pub use fitness::KdFitness;
 pub use kd::KdLoss;
+pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
 pub use train::{
     MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainError,

@@ -1,22 +1,26 @@
-//! Writes how the kinds of latency predictor compare on measurement files: a table
-//! (`predictors.md`) and a plot (`predictors.svg`).
+//! Writes how the kinds of latency predictor compare on measurement files: for each space a
+//! table (`table.md`) and a plot (`plot.svg`) beside its measurements.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use atb_benches::comparison::{Comparison, Settings};
 use atb_benches::plot;
 use atb_measurements::MeasurementFile;
 use atb_predictor::{MlpSettings, Observations};
+use atb_space::Space;
 use clap::{Parser, ValueEnum};
 
-/// Compares the kinds of latency predictor on measurement files.
+/// Compares the kinds of latency predictor on the measurement files of spaces.
 #[derive(Parser)]
 struct Arguments {
-    /// Measurement files of one device, batch and sequence length.
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
+    /// Folder with one folder a space, each with `uniform.jsonl` (architectures drawn
+    /// uniformly) and `designed.jsonl` (those that `atb profile` chooses).
+    #[arg(long, default_value = "benches/predictors")]
+    folder: PathBuf,
+    /// Which spaces.
+    #[arg(long, value_delimiter = ',', default_values = ["kd", "mlm"])]
+    spaces: Vec<String>,
     /// Numbers of samples to fit on.
     #[arg(long, value_delimiter = ',', default_values_t = [30, 60, 120, 240])]
     samples: Vec<usize>,
@@ -26,12 +30,10 @@ struct Arguments {
     /// How often samples and test architectures are drawn anew.
     #[arg(long, default_value_t = 20)]
     draws: u64,
-    /// The perceptron to compare with; the paper's takes minutes for each number of samples.
-    #[arg(long, value_enum, default_value_t = Perceptron::Small)]
+    /// The perceptron to compare with; the paper's takes minutes for each number of samples
+    /// and is drawn once.
+    #[arg(long, value_enum, default_value_t = Perceptron::Paper)]
     perceptron: Perceptron,
-    /// Where to write the table and the plot.
-    #[arg(long, default_value = ".")]
-    out: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -43,11 +45,8 @@ enum Perceptron {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let files: Vec<MeasurementFile> =
-        arguments.files.iter().map(|path| MeasurementFile::read(path)).collect::<Result<_, _>>()?;
-    let observations = Observations::from_files(&files)?;
     let settings = Settings {
-        counts: arguments.samples,
+        counts: arguments.samples.clone(),
         test: arguments.test,
         draws: arguments.draws,
         perceptron: match arguments.perceptron {
@@ -56,27 +55,47 @@ fn main() -> Result<()> {
             Perceptron::Paper => Some((MlpSettings::PAPER, 1)),
         },
     };
-    let comparison = Comparison::run(&observations, &settings)?;
-    let names: Vec<&str> = observations.sources.iter().map(|source| source.file.as_str()).collect();
+    for name in &arguments.spaces {
+        let space = Space::by_name(name)
+            .with_context(|| format!("there is no space `{name}`; hint: kd or mlm"))?;
+        compare(&space, &arguments.folder.join(name), &settings)?;
+    }
+    Ok(())
+}
+
+fn compare(space: &Space, folder: &Path, settings: &Settings) -> Result<()> {
+    let read = |name: &str| -> Result<Observations> {
+        Ok(Observations::from_file(&MeasurementFile::read(&folder.join(name))?)?)
+    };
+    let (uniform, designed) = (read("uniform.jsonl")?, read("designed.jsonl")?);
+    let comparison = Comparison::run(space, &uniform, Some(&designed), settings)?;
+    let source = uniform.sources.first().context("no measurement file")?;
     let noise = comparison.noise.map_or_else(String::new, |noise| {
-        format!("One measurement is off by {:.2} % on average.\n", 100.0 * noise)
+        format!(" One measurement is off by {:.2} % on average (retests).", 100.0 * noise)
     });
+    let Settings { test, draws, .. } = settings;
     let text = format!(
-        "# Latency predictors compared\n\n{} architectures measured ({}), {} of them kept for \
-         testing. {noise}\n{}\n![mean relative error over the number of samples](predictors.svg)\n",
+        "# Latency predictors compared: the space `{}`\n\n{} architectures drawn uniformly \
+         (`uniform.jsonl`), {test} of them kept for testing in each of {draws} draws, and the {} \
+         that `atb profile` chooses (`designed.jsonl`), tested on all of the uniform ones. {}, \
+         {}, batch {}, sequence length {}, {} thread.{noise} The perceptron of width 2000 is the \
+         paper's and was drawn once.\n\nWritten by `cargo run --release -p atb-benches --bin \
+         compare-predictors`.\n\n{}\n![mean relative error over the number of \
+         samples](plot.svg)\n",
+        space.name,
         comparison.measured,
-        names.join(", "),
-        arguments.test,
+        designed.items.len(),
+        source.device.cpu.as_deref().unwrap_or("an unknown processor"),
+        source.agent.runtime,
+        source.protocol.workload.batch,
+        source.protocol.workload.sequence,
+        source.protocol.threads,
         comparison.table()
     );
-    let path = arguments.out.join("predictors.md");
-    let folder = &arguments.out;
-    let mut file = tempfile::NamedTempFile::new_in(folder)
-        .with_context(|| format!("cannot write to {}", folder.display()))?;
-    file.write_all(text.as_bytes()).context("cannot write the table")?;
-    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    plot::mape_by_samples(&comparison, &arguments.out.join("predictors.svg"))?;
-    print!("{}", comparison.table());
-    eprintln!("wrote {} and predictors.svg beside it", path.display());
+    let path = folder.join("table.md");
+    atb_files::write(&path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    plot::mape_by_samples(&comparison, &folder.join("plot.svg"))?;
+    println!("{}\n\n{}", space.name, comparison.table());
     Ok(())
 }

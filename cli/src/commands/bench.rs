@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use atb_measurements::Protocol;
 use atb_pipeline::steps;
+use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
 
@@ -17,6 +18,9 @@ pub(crate) struct Arguments {
     /// Device: a built-in name or a target file
     #[arg(long, default_value = "local")]
     target: String,
+    /// Architecture to time in turns with it
+    #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
+    against: Architecture,
     #[command(flatten)]
     workload: WorkloadArguments,
     /// File for the raw measurements; one that is there is continued. Without it they are
@@ -33,13 +37,20 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let protocol = Protocol { workload, ..Protocol::default() };
     let scratch = tempfile::tempdir()?;
     let file = arguments.out.clone().unwrap_or_else(|| scratch.path().join("bench.jsonl"));
-    let timed = steps::bench(&target, &arguments.model, &protocol, &file, &mut Display::new())?;
+    let timed = steps::bench(
+        &target,
+        &arguments.model,
+        &arguments.against,
+        &protocol,
+        &file,
+        &mut Display::new(),
+    )?;
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     display::data(&display::table(
         &[],
         vec![
             row("model", format!("{:.3} ms", timed.latency_ms)),
-            row("BERT-base", format!("{:.3} ms", timed.baseline_ms)),
+            row(&arguments.against.id(), format!("{:.3} ms", timed.baseline_ms)),
             row("speed-up", format!("{:.2}", timed.speedup)),
         ],
     ))?;

@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let predictor = Predictor::load(&arguments.predictor)?;
     let measured = MeasurementFile::read(&arguments.measurements)?;
+    for difference in predictor.context_differences(&measured.header.device, &measured.header.agent)
+    {
+        eprintln!("note: {difference}");
+    }
     let observations = Observations::from_file(&measured)?;
     let calibrated = predictor.calibrate(&observations, 0)?;
     calibrated.save(&arguments.out)?;

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use atb_measurements::MeasurementFile;
 use atb_pipeline::{PredictorSummary, SpaceChoice, steps};
-use atb_predictor::{Kind, Predictor};
+use atb_predictor::{Evaluation, Kind, Predictor, Worst};
 use atb_space::Architecture;
 use clap::Args;
 
@@ -25,6 +24,9 @@ pub(crate) struct Arguments {
     /// cross-validates best
     #[arg(long, default_value = "structured")]
     model: Kind,
+    /// Measurement file of other architectures to test the predictor on; several are possible
+    #[arg(long = "test", value_name = "MEASUREMENTS")]
+    tests: Vec<PathBuf>,
     /// Predictor file
     #[arg(long, short, default_value = "predictor.json")]
     out: PathBuf,
@@ -35,24 +37,63 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(largest) = &arguments.within {
         space = space.within(largest)?;
     }
-    let files: Vec<MeasurementFile> = arguments
-        .measurements
-        .iter()
-        .map(|path| MeasurementFile::read(path))
-        .collect::<Result<_, _>>()?;
-    let predictor =
-        steps::fit(&files, &space, arguments.model, &arguments.out, &mut Display::new())?;
+    let files = steps::read_measurements(&arguments.measurements)?;
+    let tests = steps::read_measurements(&arguments.tests)?;
+    let mut display = Display::new();
+    let predictor = steps::fit(&files, &space, arguments.model, &arguments.out, &mut display)?;
     if let Some(choice) = &predictor.choice {
         eprintln!("{}", choice.reason);
     }
     display::data(&summary(&predictor))?;
+    if !tests.is_empty() {
+        let evaluation = steps::evaluate(&predictor, &tests, &mut display)?;
+        display::data(&format!("\n{}", tested(&evaluation)))?;
+    }
     Ok(())
+}
+
+fn tested(evaluation: &Evaluation) -> String {
+    let Evaluation { metrics, coverage, worst: farthest } = evaluation;
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let table = display::table(
+        &[],
+        vec![
+            row("tested on others", metrics.count.to_string()),
+            row("MAPE", percent(metrics.mape)),
+            row("RMSE", format!("{:.3} ms", metrics.rmse_ms)),
+            row("within 5 %", percent(metrics.within_5)),
+            row("within 10 %", percent(metrics.within_10)),
+            row("Kendall tau", format!("{:.3}", metrics.tau)),
+            row("inside the 90 % interval", percent(*coverage)),
+        ],
+    );
+    format!("{table}\n\n{}", worst(farthest))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+fn worst(predictions: &[Worst]) -> String {
+    let rows = predictions
+        .iter()
+        .map(|worst| {
+            vec![
+                worst.arch.id(),
+                format!("{:.3}", worst.measured_ms),
+                format!("{:.3}", worst.predicted_ms),
+                format!("{:+.1} %", 100.0 * worst.error()),
+                percent(worst.spread),
+            ]
+        })
+        .collect();
+    let header = ["worst", "measured ms", "predicted ms", "error", "spread of samples"];
+    display::table(&header, rows)
 }
 
 pub(super) fn summary(predictor: &Predictor) -> String {
     let summary = PredictorSummary::of(predictor);
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let metrics = display::table(
         &[],
         vec![
@@ -69,20 +110,5 @@ pub(super) fn summary(predictor: &Predictor) -> String {
             ),
         ],
     );
-    let worst = predictor
-        .validation
-        .worst
-        .iter()
-        .map(|worst| {
-            vec![
-                worst.arch.id(),
-                format!("{:.3}", worst.measured_ms),
-                format!("{:.3}", worst.predicted_ms),
-                format!("{:+.1} %", 100.0 * worst.error()),
-                percent(worst.spread),
-            ]
-        })
-        .collect();
-    let header = ["worst", "measured ms", "predicted ms", "error", "spread of samples"];
-    format!("{metrics}\n\n{}", display::table(&header, worst))
+    format!("{metrics}\n\n{}", worst(&predictor.validation.worst))
 }

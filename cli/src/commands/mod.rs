@@ -8,6 +8,7 @@ mod extract;
 mod fit;
 mod predict;
 mod profile;
+mod refine;
 mod run;
 mod search;
 mod verify;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Profile(profile::Arguments),
     /// Fit a latency predictor to measurements
     Fit(fit::Arguments),
+    /// Measure in rounds until a predictor is good enough
+    Refine(refine::Arguments),
     /// Carry a predictor over to another device or sequence length with ten measurements
     Calibrate(calibrate::Arguments),
     /// Predict the latency of architectures
@@ -35,7 +38,7 @@ pub(crate) enum Command {
     Export(export::Arguments),
     /// Compare a bundle's outputs in candle, tract and ONNX Runtime
     Verify(verify::Arguments),
-    /// Time an exported model on a device, in turns with BERT-base
+    /// Time an exported model on a device, in turns with another architecture
     Bench(bench::Arguments),
     /// Serve measurement requests on standard input, as the agent on a device does
     #[command(hide = true)]
@@ -54,6 +57,7 @@ impl Command {
             Self::Run(arguments) => run::execute(&arguments),
             Self::Profile(arguments) => profile::execute(&arguments),
             Self::Fit(arguments) => fit::execute(&arguments),
+            Self::Refine(arguments) => refine::execute(&arguments),
             Self::Calibrate(arguments) => calibrate::execute(&arguments),
             Self::Predict(arguments) => predict::execute(&arguments),
             Self::Search(arguments) => search::execute(&arguments),

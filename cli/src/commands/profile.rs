@@ -28,6 +28,10 @@ pub(crate) struct Arguments {
     /// Of these, how many to measure twice
     #[arg(long, default_value_t = ProfileConfig::default().retests)]
     retests: usize,
+    /// Architecture to measure besides, so that speed-ups can be quoted against it; several
+    /// are possible
+    #[arg(long = "baseline", value_name = "ARCH", default_values_t = ProfileConfig::default().baselines)]
+    baselines: Vec<Architecture>,
     /// Seed of which ones
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -71,6 +75,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         retests: arguments.retests,
         seed: arguments.seed,
         sampling: arguments.sampling.into(),
+        baselines: arguments.baselines.clone(),
     };
     let protocol = Protocol {
         workload: arguments.workload.into(),

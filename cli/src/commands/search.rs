@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use atb_pipeline::{BudgetConfig, FitnessConfig, Weights, steps};
+use atb_pipeline::{BudgetConfig, FitnessConfig, Loss, Weights, steps};
 use atb_predictor::Predictor;
 use atb_search::{Limits, Settings, Strategy};
-use atb_superplm::KdFitness;
+use atb_space::Architecture;
+use atb_targets::Target;
 use clap::{Args, ValueEnum};
 
 use crate::display::{self, Display};
@@ -22,9 +23,12 @@ pub(crate) struct Arguments {
     /// Latency aimed at, in milliseconds
     #[arg(long, conflicts_with = "speedup")]
     latency_ms: Option<f64>,
-    /// How many times faster than BERT-base
+    /// How many times faster than the architecture of `--against`
     #[arg(long)]
     speedup: Option<f64>,
+    /// Architecture that speed-ups are quoted against; it must have been measured
+    #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
+    against: Architecture,
     /// Candidates lie above this multiple of the latency aimed at
     #[arg(long, default_value_t = BudgetConfig::default().low)]
     low: f64,
@@ -55,6 +59,9 @@ pub(crate) struct Arguments {
     /// Seed of every random choice
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Loss to minimise on held-out text
+    #[arg(long, value_enum, default_value_t = LossName::Kd)]
+    loss: LossName,
     /// Held-out text, one paragraph a line; a built-in one if absent
     #[arg(long)]
     text: Option<PathBuf>,
@@ -64,6 +71,32 @@ pub(crate) struct Arguments {
     /// How many of the best to print
     #[arg(long, default_value_t = 10)]
     top: usize,
+    /// Measure this many of the best before one is chosen
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    measure: usize,
+    /// Device to measure them on: a built-in name or a target file
+    #[arg(long, default_value = "local")]
+    target: String,
+    /// File for those measurements; one that is there is continued
+    #[arg(long, default_value = "finalists.jsonl")]
+    finalists: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LossName {
+    /// Distance from the teacher's hidden states and attention scores
+    Kd,
+    /// Cross-entropy of masked tokens, for a SuperPLM that was trained by it
+    Mlm,
+}
+
+impl From<LossName> for Loss {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::Kd => Self::Kd,
+            LossName::Mlm => Self::Mlm,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -93,6 +126,7 @@ impl From<StrategyName> for Strategy {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let target = Target::find(&arguments.target)?;
     let mut display = Display::new();
     let predictor = Predictor::load(&arguments.predictor)?;
     let weights = Weights::load(&arguments.superplm)?;
@@ -100,6 +134,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let budget = BudgetConfig {
         latency_ms: arguments.latency_ms,
         speedup: arguments.speedup,
+        against: arguments.against.clone(),
         low: arguments.low,
         high: arguments.high,
         level: arguments.level,
@@ -113,9 +148,12 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         },
     };
     let budget = steps::budget(&budget, &predictor)?;
-    let fitness = FitnessConfig { text: arguments.text.clone(), ..FitnessConfig::default() };
-    let text = steps::held_out(&fitness, &weights.plm)?;
-    let fitness = KdFitness::new(&weights.plm, &weights.plm, &text)?;
+    let fitness = FitnessConfig {
+        loss: arguments.loss.into(),
+        text: arguments.text.clone(),
+        ..FitnessConfig::default()
+    };
+    let fitness = steps::LossOnText::new(&fitness, &weights.plm)?;
     let settings = Settings {
         strategy: arguments.strategy.into(),
         seed: arguments.seed,
@@ -149,5 +187,40 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         })
         .collect();
     display::data(&display::table(&["architecture", "predicted ms", "loss"], rows))?;
+    if arguments.measure > 0 {
+        let finalists = steps::measure_finalists(
+            &target,
+            &outcome,
+            arguments.measure,
+            &predictor,
+            &budget,
+            &arguments.finalists,
+            &mut display,
+        )?;
+        display::data(&format!("\n{}", measured(&finalists)))?;
+        eprintln!(
+            "the first is the one to take; `atb fit` on the old measurements and {} together \
+             updates the predictor",
+            arguments.finalists.display()
+        );
+    }
     Ok(())
+}
+
+fn measured(finalists: &[steps::Finalist]) -> String {
+    let rows = finalists
+        .iter()
+        .map(|finalist| {
+            vec![
+                finalist.arch.id(),
+                format!("{:.3}", finalist.predicted_ms),
+                format!("{:.3}", finalist.measured_ms),
+                format!("{:+.1} %", 100.0 * (finalist.measured_ms / finalist.predicted_ms - 1.0)),
+                if finalist.in_band { "in" } else { "outside" }.to_owned(),
+                format!("{:.5}", finalist.loss),
+            ]
+        })
+        .collect();
+    let header = ["measured", "predicted ms", "measured ms", "difference", "band", "loss"];
+    display::table(&header, rows)
 }

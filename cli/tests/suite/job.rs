@@ -77,6 +77,13 @@ impl Job {
         self.configure(&CONFIG.replace(from, to));
     }
 
+    /// Writes the configuration's space to `space.toml`.
+    pub(crate) fn space(&self) {
+        let begin = CONFIG.find("name = \"small\"").expect("a space");
+        let end = CONFIG.find("[budget]").expect("a budget");
+        std::fs::write(self.path("space.toml"), &CONFIG[begin..end]).expect("writes");
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_atb"));
         command.args(arguments).current_dir(self.folder.path());

@@ -104,24 +104,33 @@ fn a_killed_run_continues_without_losing_or_repeating_a_measurement() {
 #[test]
 fn every_step_is_a_command_on_the_same_files() {
     let job = Job::new();
-    fs::write(
-        job.path("space.toml"),
-        "name = \"small\"\nlayers = { min = 1, max = 3 }\nhidden = { min = 32, max = 96, step = 8 }\n\
-         intermediate = { min = 64, max = 256, step = 16 }\nheads = 4\n\
-         qkv = { min = 32, max = 96, step = 8 }\n",
-    )
-    .expect("writes");
+    job.space();
     let workload = ["--sequence", "16"];
-    let profile = ["profile", "--space", "space.toml", "--samples", "12", "--retests", "1"];
-    job.succeeds(&[&profile[..], &workload].concat());
-    let metrics = job.succeeds(&["fit", "measurements.jsonl", "--space", "space.toml"]);
-    assert!(metrics.contains("Kendall tau") && metrics.contains("noise floor"), "{metrics}");
+    let space = ["--space", "space.toml"];
+    let profile = ["profile", "--samples", "12", "--retests", "1", "--baseline", "3-96-256-4-96"];
+    job.succeeds(&[&profile[..], &space, &workload].concat());
+    let uniform = ["profile", "--samples", "4", "--retests", "0", "--sampling", "uniform"];
+    job.succeeds(
+        &[&uniform[..], &["--seed", "9", "-o", "others.jsonl"], &space, &workload].concat(),
+    );
+    let fit = ["fit", "measurements.jsonl", "--test", "others.jsonl"];
+    let metrics = job.succeeds(&[&fit[..], &space].concat());
+    for part in ["Kendall tau", "noise floor", "tested on others", "inside the 90 % interval"] {
+        assert!(metrics.contains(part), "{metrics}");
+    }
+    let unknown = job.fails(&["search", "--superplm", "superplm", "--speedup", "2"]);
+    assert!(
+        unknown.contains("12-768-3072-12-768") && unknown.contains("3-96-256-4-96"),
+        "{unknown}"
+    );
     let found = job.succeeds(&[
         "search",
         "--superplm",
         "superplm",
         "--speedup",
-        "300",
+        "2",
+        "--against",
+        "3-96-256-4-96",
         "--low",
         "0.1",
         "--high",
@@ -132,7 +141,11 @@ fn every_step_is_a_command_on_the_same_files() {
         "2",
         "--top",
         "1",
+        "--measure",
+        "2",
     ]);
+    assert!(found.contains("difference"), "{found}");
+    assert_eq!(lines(&job, "finalists.jsonl").len(), 1 + 2);
     let winner = found.lines().nth(1).and_then(|line| line.split_whitespace().next());
     let winner = winner.expect("a winner");
     job.succeeds(&["extract", "--arch", winner, "--superplm", "superplm", "--out", "winner"]);
@@ -141,6 +154,40 @@ fn every_step_is_a_command_on_the_same_files() {
     assert!(parity.contains("tract - ONNX Runtime"), "{parity}");
     let timed = job.succeeds(&["bench", "bundle/model.onnx"]);
     assert!(timed.contains("speed-up"), "{timed}");
+}
+
+#[test]
+fn rounds_of_measurements_end_in_a_predictor() {
+    let job = Job::new();
+    job.space();
+    let arguments = [
+        "refine",
+        "--space",
+        "space.toml",
+        "--sequence",
+        "16",
+        "--first",
+        "12",
+        "--round",
+        "2",
+        "--most",
+        "14",
+        "--retests",
+        "1",
+        "--error",
+        "0.01",
+        "--baseline",
+        "3-96-256-4-96",
+    ];
+    let rounds = job.succeeds(&arguments);
+    assert!(rounds.contains("MAPE of the new ones") && rounds.contains("noise floor"), "{rounds}");
+    let measured = lines(&job, "measurements.jsonl");
+    assert_eq!(measured.len(), 1 + 14 + 1 + 1);
+    // Nothing is measured again, and the same rounds give the same predictor.
+    let predictor = fs::read(job.path("predictor.json")).expect("a predictor");
+    job.succeeds(&arguments);
+    assert_eq!(lines(&job, "measurements.jsonl"), measured);
+    assert_eq!(fs::read(job.path("predictor.json")).expect("a predictor"), predictor);
 }
 
 #[test]

@@ -4,3 +4,4 @@ mod calibrating;
 mod common;
 mod fitting;
 mod kinds;
+mod refining;

@@ -3,6 +3,7 @@
 use atb_space::Architecture;
 use atb_text::Encoded;
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::variables::Variables;
 use super::{TrainError, TrainSettings};
@@ -114,38 +115,57 @@ impl Objective {
                 panel.iter().map(|arch| fitness.loss(arch)).collect()
             }
             Self::MaskedLm => {
-                let mut rng = generator(0, Purpose::Validation, 0);
-                let batches: Vec<Masked> = held_out
-                    .split_trimmed(ROWS)
-                    .iter()
-                    .map(|batch| mask(batch, specials, plm.config().vocab_size, &mut rng))
-                    .collect();
+                let batches = mask_held_out(plm, specials, held_out);
                 panel.iter().map(|arch| masked_lm_loss(plm, arch, &batches)).collect()
             }
         }
     }
 }
 
-/// The mean cross-entropy of a sub-model over masked batches.
-fn masked_lm_loss(
+/// Held-out text with its masks, always the same ones.
+pub(crate) fn mask_held_out(plm: &SuperPlm, specials: &Specials, text: &Encoded) -> Vec<Masked> {
+    let mut rng = generator(0, Purpose::Validation, 0);
+    text.split_trimmed(ROWS)
+        .iter()
+        .map(|batch| mask(batch, specials, plm.config().vocab_size, &mut rng))
+        .collect()
+}
+
+/// The mean cross-entropy of a sub-model over masked batches, on all cores.
+pub(crate) fn masked_lm_loss(
     plm: &SuperPlm,
     arch: &Architecture,
     batches: &[Masked],
 ) -> Result<f64, PlmError> {
-    let (mut sum, mut count) = (0.0, 0);
-    let Some((head, decoder)) = plm.mlm_head(arch)? else {
+    let (head, decoder) = plm.mlm_head(arch)?.ok_or(PlmError::NoMlmHead)?;
+    let eps = plm.config().layer_norm_eps;
+    let parts: Vec<(f64, usize)> = batches
+        .par_iter()
+        .map(|masked| {
+            let (positions, labels) = targets(masked)?;
+            let hidden = plm.forward(arch, &masked.batch)?.hidden;
+            let logits = bert::predict_masked(&head, &decoder, eps, &hidden, &positions)?;
+            let sum = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
+            Ok((f64::from(sum), masked.labels.len()))
+        })
+        .collect::<Result<_, PlmError>>()?;
+    // In the order of the text, whichever thread was first.
+    let sum: f64 = parts.iter().map(|part| part.0).sum();
+    let count: usize = parts.iter().map(|part| part.1).sum();
+    if count == 0 {
         return Err(PlmError::NothingToScore);
-    };
-    for masked in batches {
-        let Goal::Tokens { positions, labels } = Task::masked(masked)?.goal else { continue };
-        let hidden = plm.forward(arch, &masked.batch)?.hidden;
-        let eps = plm.config().layer_norm_eps;
-        let logits = bert::predict_masked(&head, &decoder, eps, &hidden, &positions)?;
-        sum += f64::from(ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?);
-        count += masked.labels.len();
     }
     let loss = sum / count as f64;
     if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+}
+
+/// The masked positions, i64 into `[batch * sequence]`, and the true tokens there, i64.
+fn targets(masked: &Masked) -> candle_core::Result<(Tensor, Tensor)> {
+    let ids = |values: &[u32]| {
+        let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
+        Tensor::new(values, &Device::Cpu)
+    };
+    Ok((ids(&masked.positions)?, ids(&masked.labels)?))
 }
 
 /// A batch and what is to be made of it.
@@ -166,12 +186,8 @@ enum Goal {
 
 impl Task {
     fn masked(masked: &Masked) -> Result<Self, PlmError> {
-        let ids = |values: &[u32]| {
-            let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
-            Tensor::new(values, &Device::Cpu)
-        };
-        let goal =
-            Goal::Tokens { positions: ids(&masked.positions)?, labels: ids(&masked.labels)? };
+        let (positions, labels) = targets(masked)?;
+        let goal = Goal::Tokens { positions, labels };
         Ok(Self { batch: Batch::new(&masked.batch)?, goal })
     }
 

@@ -1,0 +1,123 @@
+//! `atb refine`: measure in rounds until a predictor is good enough.
+
+use std::path::PathBuf;
+
+use atb_measurements::Protocol;
+use atb_pipeline::{ProfileConfig, SpaceChoice, steps};
+use atb_predictor::{RefineSettings, Refined};
+use atb_space::Architecture;
+use atb_targets::Target;
+use clap::Args;
+
+use super::{WorkloadArguments, fit};
+use crate::display::{self, Display};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Device: a built-in name or a target file
+    #[arg(long, default_value = "local")]
+    target: String,
+    /// Space to measure in: `kd`, `mlm` or a TOML file
+    #[arg(long, default_value = "kd")]
+    space: String,
+    /// Only architectures that fit into this one, as those of a SuperPLM do
+    #[arg(long, value_name = "ARCH")]
+    within: Option<Architecture>,
+    /// Mean error to reach, in per cent: cross-validated, and of a round's architectures as
+    /// predicted before they were measured
+    #[arg(long, default_value_t = 100.0 * RefineSettings::default().error)]
+    error: f64,
+    /// Architectures of the first round
+    #[arg(long, default_value_t = RefineSettings::default().first)]
+    first: usize,
+    /// Architectures of every further round
+    #[arg(long, default_value_t = RefineSettings::default().round)]
+    round: usize,
+    /// Most architectures in all
+    #[arg(long, default_value_t = RefineSettings::default().most)]
+    most: usize,
+    /// Of the first round, how many to measure twice
+    #[arg(long, default_value_t = ProfileConfig::default().retests)]
+    retests: usize,
+    /// Measure where a search for this latency looks, in milliseconds, as long as there is
+    /// something to learn there
+    #[arg(long, value_name = "LATENCY_MS")]
+    around: Option<f64>,
+    /// Architecture to measure besides, so that speed-ups can be quoted against it; several
+    /// are possible
+    #[arg(long = "baseline", value_name = "ARCH", default_values_t = ProfileConfig::default().baselines)]
+    baselines: Vec<Architecture>,
+    /// Seed of every choice
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads of the runtime
+    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
+    threads: usize,
+    #[command(flatten)]
+    workload: WorkloadArguments,
+    /// Measurement file; one that is there is continued
+    #[arg(long, default_value = "measurements.jsonl")]
+    measurements: PathBuf,
+    /// Predictor file
+    #[arg(long, short, default_value = "predictor.json")]
+    out: PathBuf,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let target = Target::find(&arguments.target)?;
+    let mut space = SpaceChoice::find(&arguments.space)?;
+    if let Some(largest) = &arguments.within {
+        space = space.within(largest)?;
+    }
+    let settings = RefineSettings {
+        first: arguments.first,
+        round: arguments.round,
+        most: arguments.most,
+        error: arguments.error / 100.0,
+        focus_ms: arguments.around.map(steps::band_ms),
+        seed: arguments.seed,
+    };
+    let protocol = Protocol {
+        workload: arguments.workload.into(),
+        threads: arguments.threads,
+        ..Protocol::default()
+    };
+    let refined = steps::refine_space(
+        &target,
+        &space,
+        &settings,
+        arguments.retests,
+        &arguments.baselines,
+        &protocol,
+        &arguments.measurements,
+        &mut Display::new(),
+    )?;
+    refined.predictor.save(&arguments.out)?;
+    if !refined.reached {
+        eprintln!(
+            "warning: the error asked for was not reached with {} architectures; a larger --most \
+             or a quieter device may",
+            arguments.most
+        );
+    }
+    display::data(&format!("{}\n\n{}", rounds(&refined), fit::summary(&refined.predictor)))?;
+    Ok(())
+}
+
+fn rounds(refined: &Refined) -> String {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    let rows = refined
+        .rounds
+        .iter()
+        .map(|round| {
+            vec![
+                round.measured.to_string(),
+                percent(round.cross_validated.mape),
+                format!("{:.3}", round.cross_validated.tau),
+                round.fresh.map_or("-".to_owned(), |fresh| percent(fresh.mape)),
+            ]
+        })
+        .collect();
+    let header = ["measured", "MAPE cross-validated", "Kendall tau", "MAPE of the new ones"];
+    display::table(&header, rows)
+}

@@ -1,0 +1,83 @@
+//! What a predictor is worth on measurements that it was not fitted on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::observation::{Observation, Observations};
+use crate::predictor::{LEVEL, PredictError};
+use crate::validation::{WORST, Worst};
+use crate::{Metrics, Predictor};
+
+/// Predictions beside measurements that the predictor has not seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Errors and ranking.
+    pub metrics: Metrics,
+    /// Share of the measurements inside the interval of level [`LEVEL`].
+    pub coverage: f64,
+    /// The ten predictions that were farthest off, worst first.
+    pub worst: Vec<Worst>,
+}
+
+/// Why a predictor could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluationError {
+    /// no measurement of an unseen architecture
+    #[error(
+        "the measurements hold no architecture of the predictor's space `{space}`; hint: measure \
+         some with `atb profile --sampling uniform`"
+    )]
+    Nothing {
+        /// The space's name.
+        space: String,
+    },
+    /// measurements of another workload
+    #[error(transparent)]
+    Workload(#[from] PredictError),
+}
+
+impl Predictor {
+    /// Compares predictions with what was measured of architectures of the predictor's
+    /// space, on the scale of the predictor's own reference latency. Only single
+    /// measurements count, as the intervals are for one.
+    ///
+    /// # Errors
+    /// [`EvaluationError`] if there are none, or of a workload it was not fitted for.
+    pub fn evaluate(&self, measured: &Observations) -> Result<Evaluation, EvaluationError> {
+        let scale = self.scale_to(measured);
+        let inside_space = |item: &&Observation| self.space.check(&item.arch).is_ok();
+        let mut predicted = Vec::new();
+        let mut actual = Vec::new();
+        let mut covered = 0_usize;
+        let mut worst = Vec::new();
+        for item in measured.items.iter().chain(&measured.checks).filter(inside_space) {
+            let prediction = self.predict_for(&item.arch, item.workload, LEVEL)?;
+            let measured_ms = item.first_ms * scale;
+            covered += usize::from((prediction.low_ms..=prediction.high_ms).contains(&measured_ms));
+            predicted.push(prediction.latency_ms);
+            actual.push(measured_ms);
+            worst.push(Worst {
+                arch: item.arch.clone(),
+                measured_ms,
+                predicted_ms: prediction.latency_ms,
+                spread: item.spread,
+            });
+        }
+        let Some(metrics) = Metrics::of(&predicted, &actual) else {
+            return Err(EvaluationError::Nothing { space: self.space.name.clone() });
+        };
+        worst.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()));
+        worst.truncate(WORST);
+        let coverage = covered as f64 / metrics.count as f64;
+        Ok(Evaluation { metrics, coverage, worst })
+    }
+
+    /// What brings latencies of other measurements of the same device to this predictor's
+    /// scale: the ratio of the reference latencies of the two.
+    fn scale_to(&self, measured: &Observations) -> f64 {
+        let reference = |sources: &[crate::Source]| sources.first().map(|s| s.reference_ms);
+        match (reference(&self.sources), reference(&measured.sources)) {
+            (Some(own), Some(other)) if other > 0.0 => own / other,
+            _ => 1.0,
+        }
+    }
+}
