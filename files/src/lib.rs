@@ -11,9 +11,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use std::env;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -23,7 +24,19 @@ use sha2::{Digest, Sha256};
 /// # Errors
 /// If it cannot be written; the file is then as it was before.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = readable(tempfile::Builder::new().prefix(".writing-"), 0o666)
+    write_with_mode(path, bytes, 0o666)
+}
+
+/// [`write()`] for a program: the file can be run.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_program(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with_mode(path, bytes, 0o777)
+}
+
+fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = readable(tempfile::Builder::new().prefix(".writing-"), mode)
         .tempfile_in(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -38,6 +51,18 @@ pub fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Where files are kept that can be had again: `ATB_CACHE`, or `autotinybert` in the user's cache folder.
+#[must_use]
+pub fn cache_folder() -> PathBuf {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("ATB_CACHE").unwrap_or_else(|| {
+        variable("XDG_CACHE_HOME")
+            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+            .unwrap_or_else(env::temp_dir)
+            .join("autotinybert")
+    })
 }
 
 /// A folder under construction beside its final place; removed unless it is published.
@@ -170,5 +195,7 @@ mod tests {
         write(&ours, b"1").expect("writes");
         fs::write(&plain, "1").expect("writes");
         assert_eq!(mode(&ours), mode(&plain));
+        write_program(&ours, b"2").expect("writes");
+        assert_eq!(mode(&ours) & 0o500, 0o500);
     }
 }

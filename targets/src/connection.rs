@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -30,14 +30,36 @@ const ERROR_TAIL: usize = 4096;
 /// How long an agent may take to end once its input has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often the agent hears from the host, so that it can tell a silent host from one that
+/// is gone. An empty line is no request.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// What a remote shell prints right before our part of its output begins; whatever a login
+/// shell prints before it is no concern of ours.
+pub(crate) const MARKER: &str = "--- atb ---";
+
+/// Where the agent at the other end of a process runs.
+pub(crate) enum Manner {
+    /// It is the process.
+    Here,
+    /// On a device, behind a shell that says [`MARKER`] first.
+    Remote {
+        /// What keeps the way there open.
+        keep: Box<dyn Send>,
+    },
+}
+
+type Input = Arc<Mutex<Option<ChildStdin>>>;
+
 /// A connection to a child process over its standard streams.
-#[derive(Debug)]
 pub struct ProcessConnection {
     child: Child,
-    input: Option<ChildStdin>,
+    input: Input,
     output: BufReader<ChildStdout>,
+    /// Whether the marker is still to come.
+    expects_marker: bool,
     errors: Arc<Mutex<Vec<u8>>>,
     error_reader: Option<JoinHandle<()>>,
+    _keep: Option<Box<dyn Send>>,
 }
 
 impl ProcessConnection {
@@ -45,11 +67,15 @@ impl ProcessConnection {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn spawn(mut command: Command) -> io::Result<Self> {
+    pub fn spawn(command: Command) -> io::Result<Self> {
+        Self::start(command, Manner::Here)
+    }
+
+    pub(crate) fn start(mut command: Command, manner: Manner) -> io::Result<Self> {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let missing = || io::Error::other("the process has no standard streams");
-        let input = child.stdin.take();
+        let input = Arc::new(Mutex::new(child.stdin.take()));
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
         let mut stderr = child.stderr.take().ok_or_else(missing)?;
         let errors = Arc::new(Mutex::new(Vec::new()));
@@ -66,18 +92,68 @@ impl ProcessConnection {
                 tail.drain(..surplus);
             }
         });
-        Ok(Self { child, input, output, errors, error_reader: Some(error_reader) })
+        let (expects_marker, keep) = match manner {
+            Manner::Here => (false, None),
+            Manner::Remote { keep } => {
+                let input = Arc::downgrade(&input);
+                thread::spawn(move || beat(&input));
+                (true, Some(keep))
+            }
+        };
+        let error_reader = Some(error_reader);
+        Ok(Self { child, input, output, expects_marker, errors, error_reader, _keep: keep })
+    }
+}
+
+/// Sends an empty line now and then, until the connection has ended.
+fn beat(input: &Weak<Mutex<Option<ChildStdin>>>) {
+    loop {
+        thread::sleep(HEARTBEAT);
+        let Some(input) = input.upgrade() else { return };
+        let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stream) = input.as_mut() else { return };
+        if stream.write_all(b"\n").and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads up to and including the marker's line; gives the last line before it, and whether
+/// the marker came at all.
+pub(crate) fn skip_to_marker(output: &mut impl BufRead) -> io::Result<(String, bool)> {
+    let mut last = String::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if output.read_until(b'\n', &mut line)? == 0 {
+            return Ok((last, false));
+        }
+        let text = String::from_utf8_lossy(&line);
+        match text.trim() {
+            MARKER => return Ok((last, true)),
+            "" => {}
+            text => text.clone_into(&mut last),
+        }
     }
 }
 
 impl Connection for ProcessConnection {
     fn send(&mut self, line: &str) -> io::Result<()> {
-        let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         input.write_all(format!("{line}\n").as_bytes())?;
         input.flush()
     }
 
     fn receive(&mut self) -> io::Result<Option<String>> {
+        if self.expects_marker {
+            self.expects_marker = false;
+            if let (said, false) = skip_to_marker(&mut self.output)? {
+                let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+                errors.extend_from_slice(said.as_bytes());
+                return Ok(None);
+            }
+        }
         let mut line = String::new();
         let length = self.output.read_line(&mut line)?;
         // A line without its end was cut off when the agent died.
@@ -85,7 +161,7 @@ impl Connection for ProcessConnection {
     }
 
     fn end(&mut self) -> String {
-        drop(self.input.take());
+        drop(self.input.lock().unwrap_or_else(PoisonError::into_inner).take());
         let begin = Instant::now();
         let status = loop {
             match self.child.try_wait() {

@@ -1,0 +1,318 @@
+//! Building the agent for a device with what is installed.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::agents::{AGENT, agent_path};
+
+/// A way to build for another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// cargo itself with a C compiler for the device.
+    Cargo,
+    /// `cargo zigbuild`, whose C compiler is zig.
+    Zigbuild,
+    /// `cross`, which builds in a container.
+    Cross,
+}
+
+impl Tool {
+    const ALL: [Self; 3] = [Self::Cargo, Self::Zigbuild, Self::Cross];
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cargo => "cargo",
+            Self::Zigbuild => "cargo zigbuild",
+            Self::Cross => "cross",
+        })
+    }
+}
+
+/// Why the agent could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// not inside the source code
+    #[error(
+        "{} is not inside a checkout of autotinybert; hint: run this in one, or name it with --source", folder.display()
+    )]
+    NoSource {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// nothing that could build is installed
+    #[error("nothing that is installed can build for {triple}: {lacks}; hint: {hint}")]
+    NoTool {
+        /// What to build for.
+        triple: String,
+        /// What each tool lacks.
+        lacks: String,
+        /// The shortest way to have one.
+        hint: String,
+    },
+    /// a program could not be started
+    #[error("`{program}` could not be started: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// the build failed
+    #[error("`{command}` failed ({status}); its messages are above")]
+    Failed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+    },
+    /// the agent could not be put into its place
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// How to build the agent.
+#[derive(Clone, Debug)]
+pub struct AgentBuild {
+    /// The workspace's folder.
+    pub source: PathBuf,
+    /// What to build for.
+    pub triple: String,
+    /// Cargo's profile.
+    pub profile: String,
+    /// Folder of cargo's files.
+    pub target_folder: PathBuf,
+}
+
+/// What a C compiler for `triple` is called, and the Debian packages that have it.
+fn compiler(triple: &str) -> Option<(&'static str, &'static str)> {
+    let aarch64 = ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross");
+    let arm = ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross");
+    match triple {
+        "aarch64-unknown-linux-musl" | "aarch64-unknown-linux-gnu" => Some(aarch64),
+        "armv7-unknown-linux-musleabihf" | "armv7-unknown-linux-gnueabihf" => Some(arm),
+        "x86_64-unknown-linux-musl" => Some(("gcc", "gcc")),
+        "aarch64-linux-android" => {
+            Some(("aarch64-linux-android24-clang", "google-android-ndk-installer"))
+        }
+        _ => None,
+    }
+}
+
+impl AgentBuild {
+    /// Builds for `triple` from the checkout that `folder` lies in.
+    ///
+    /// # Errors
+    /// [`BuildError::NoSource`] if it lies in none.
+    pub fn find(folder: &Path, triple: &str) -> Result<Self, BuildError> {
+        let is_source = |folder: &&Path| folder.join("profiler/agent/Cargo.toml").is_file();
+        let source = folder
+            .ancestors()
+            .find(is_source)
+            .ok_or_else(|| BuildError::NoSource { folder: folder.to_owned() })?;
+        let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        Ok(Self {
+            source: source.to_owned(),
+            triple: triple.to_owned(),
+            profile: "release".to_owned(),
+            // Apart from the folder of the host's own builds, whose lock cargo holds while
+            // it compiles.
+            target_folder: target.unwrap_or_else(|| source.join("target")).join("agents"),
+        })
+    }
+
+    /// The first tool that can build, fastest first.
+    ///
+    /// # Errors
+    /// [`BuildError::NoTool`] saying what each of them lacks.
+    pub fn tool(&self) -> Result<Tool, BuildError> {
+        let mut lacks = Vec::new();
+        for tool in Tool::ALL {
+            let missing = self.missing(tool);
+            if missing.is_empty() {
+                return Ok(tool);
+            }
+            lacks.push(format!("{tool} lacks {}", missing.join(" and ")));
+        }
+        let packages = compiler(&self.triple).map(|(_, packages)| packages);
+        let triple = self.triple.clone();
+        let hint = match packages {
+            Some(packages) => {
+                format!("on Debian: apt install {packages} && rustup target add {triple}")
+            }
+            None => format!("pip install ziglang cargo-zigbuild && rustup target add {triple}"),
+        };
+        Err(BuildError::NoTool { triple, lacks: lacks.join("; "), hint })
+    }
+
+    /// What `tool` lacks to build for this triple.
+    #[must_use]
+    pub fn missing(&self, tool: Tool) -> Vec<String> {
+        let mut missing = Vec::new();
+        let mut needs = |there: bool, what: &str| {
+            if !there {
+                missing.push(what.to_owned());
+            }
+        };
+        match tool {
+            Tool::Cargo => {
+                match compiler(&self.triple) {
+                    Some((program, _)) => needs(is_on_path(program), program),
+                    None => needs(false, "a known C compiler for it"),
+                }
+                needs(self.has_standard_library(), "Rust's standard library for it");
+            }
+            Tool::Zigbuild => {
+                needs(is_on_path("cargo-zigbuild"), "cargo-zigbuild");
+                needs(self.has_standard_library(), "Rust's standard library for it");
+            }
+            Tool::Cross => {
+                needs(is_on_path("cross"), "the program cross");
+                let engine = ["docker", "podman"].iter().any(|engine| succeeds(engine, &["info"]));
+                needs(engine, "a running Docker or Podman");
+            }
+        }
+        missing
+    }
+
+    fn has_standard_library(&self) -> bool {
+        let output = Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", &self.triple])
+            .current_dir(&self.source)
+            .output();
+        output.is_ok_and(|output| {
+            output.status.success()
+                && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+        })
+    }
+
+    /// The command that builds with `tool`.
+    #[must_use]
+    pub fn command(&self, tool: Tool) -> Command {
+        let mut command = Command::new(if tool == Tool::Cross { "cross" } else { "cargo" });
+        command.current_dir(&self.source);
+        command.arg(if tool == Tool::Zigbuild { "zigbuild" } else { "build" });
+        command.args(["--profile", &self.profile, "--package", AGENT]);
+        let is_glibc = self.triple.contains("-gnu");
+        command.arg("--target").arg(match tool {
+            // The C library of Debian 10 and of every Raspberry Pi OS since.
+            Tool::Zigbuild if is_glibc => format!("{}.2.28", self.triple),
+            _ => self.triple.clone(),
+        });
+        command.arg("--target-dir").arg(&self.target_folder);
+        if tool == Tool::Cargo && self.triple.starts_with("armv7") && is_glibc {
+            // With its C library inside it runs on systems older than this one.
+            let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&self.triple));
+            command.env(flags, "-Ctarget-feature=+crt-static");
+        }
+        command
+    }
+
+    /// Builds with `tool`, whose messages go to standard error, and returns the agent's path
+    /// among cargo's files.
+    ///
+    /// # Errors
+    /// [`BuildError`] if it cannot be started or fails.
+    pub fn build(&self, tool: Tool) -> Result<PathBuf, BuildError> {
+        let mut command = self.command(tool);
+        let words: Vec<_> = [command.get_program()]
+            .into_iter()
+            .chain(command.get_args())
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let status = command
+            .stdin(Stdio::null())
+            .status()
+            .map_err(|source| BuildError::Start { program: words[0].clone(), source })?;
+        if !status.success() {
+            let (command, status) = (words.join(" "), status.to_string());
+            return Err(BuildError::Failed { command, status });
+        }
+        let profile = if self.profile == "dev" { "debug" } else { &self.profile };
+        Ok(self.target_folder.join(&self.triple).join(profile).join(AGENT))
+    }
+
+    /// Puts the built agent where the transports look for it.
+    ///
+    /// # Errors
+    /// [`BuildError::Io`] if it cannot be written.
+    pub fn install(&self, built: &Path) -> Result<PathBuf, BuildError> {
+        let path = agent_path(&self.triple);
+        let io = |source| BuildError::Io { path: path.clone(), source };
+        let bytes = fs::read(built).map_err(io)?;
+        fs::create_dir_all(atb_files::folder_of(&path)).map_err(io)?;
+        atb_files::write_program(&path, &bytes).map_err(io)?;
+        Ok(path)
+    }
+}
+
+fn shouted(triple: &str) -> String {
+    triple.to_uppercase().replace('-', "_")
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(triple: &str) -> AgentBuild {
+        AgentBuild::find(Path::new(env!("CARGO_MANIFEST_DIR")), triple).expect("in a checkout")
+    }
+
+    #[test]
+    fn the_source_is_found_from_any_folder_in_it() {
+        let found = build("aarch64-unknown-linux-musl");
+        assert!(found.source.join("targets/src/cross.rs").is_file());
+        let error = AgentBuild::find(Path::new("/"), "x").expect_err("nowhere").to_string();
+        assert!(error.contains("not inside a checkout"), "{error}");
+    }
+
+    #[test]
+    fn what_every_tool_lacks_is_said() {
+        let error = build("sparc64-unknown-moon").tool().expect_err("no such thing").to_string();
+        assert!(error.contains("cargo lacks a known C compiler for it"), "{error}");
+        assert!(error.contains("cargo zigbuild lacks") && error.contains("cross lacks"), "{error}");
+        assert!(error.contains("hint: pip install ziglang cargo-zigbuild"), "{error}");
+    }
+
+    #[test]
+    fn commands_are_what_a_person_would_type() {
+        let words = |triple: &str, tool| {
+            let command = AgentBuild { target_folder: "t".into(), ..build(triple) }.command(tool);
+            let words: Vec<_> = [command.get_program()]
+                .into_iter()
+                .chain(command.get_args())
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            words.join(" ")
+        };
+        assert_eq!(
+            words("aarch64-unknown-linux-musl", Tool::Cross),
+            "cross build --profile release --package atb-agent --target \
+             aarch64-unknown-linux-musl --target-dir t"
+        );
+        assert_eq!(
+            words("armv7-unknown-linux-gnueabihf", Tool::Zigbuild),
+            "cargo zigbuild --profile release --package atb-agent --target \
+             armv7-unknown-linux-gnueabihf.2.28 --target-dir t"
+        );
+    }
+}
