@@ -20,9 +20,6 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         None => Config::default(),
     };
     let report = run(&config, &mut Display::new())?;
-    for warning in &report.warnings {
-        eprintln!("warning: {warning}");
-    }
     display::data(&summary(&report, &Files::of(&config.output)))?;
     Ok(())
 }

@@ -50,12 +50,12 @@ pub(crate) struct Arguments {
     /// How candidates are chosen
     #[arg(long, value_enum, default_value_t = StrategyName::Evolved)]
     strategy: StrategyName,
-    /// Architectures a generation
-    #[arg(long, default_value_t = Settings::default().population)]
-    population: usize,
-    /// Generations
-    #[arg(long, default_value_t = Settings::default().generations)]
-    generations: usize,
+    /// Architectures a generation [default: the strategy's]
+    #[arg(long)]
+    population: Option<usize>,
+    /// Generations [default: the strategy's]
+    #[arg(long)]
+    generations: Option<usize>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -107,20 +107,24 @@ enum StrategyName {
     Fast,
     /// The paper's evolutionary search
     Evolved,
+    /// The same in more and smaller generations with crossover: finds good ones more often
+    Steady,
     /// Evolution on a model of the loss learnt on the way
     Guided,
     /// NSGA-II over loss and latency; prints the Pareto front
     Front,
 }
 
-impl From<StrategyName> for Strategy {
-    fn from(name: StrategyName) -> Self {
-        match name {
-            StrategyName::Random => Self::Random,
-            StrategyName::Fast => Self::Fast,
-            StrategyName::Evolved => Self::Evolved,
-            StrategyName::Guided => Self::Guided,
-            StrategyName::Front => Self::Front,
+impl StrategyName {
+    fn settings(self) -> Settings {
+        let of = |strategy| Settings { strategy, ..Settings::default() };
+        match self {
+            Self::Random => of(Strategy::Random),
+            Self::Fast => of(Strategy::Fast),
+            Self::Evolved => of(Strategy::Evolved),
+            Self::Steady => Settings::steady(),
+            Self::Guided => of(Strategy::Guided),
+            Self::Front => of(Strategy::Front),
         }
     }
 }
@@ -154,12 +158,12 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         ..FitnessConfig::default()
     };
     let fitness = steps::LossOnText::new(&fitness, &weights.plm)?;
+    let settings = arguments.strategy.settings();
     let settings = Settings {
-        strategy: arguments.strategy.into(),
         seed: arguments.seed,
-        population: arguments.population,
-        generations: arguments.generations,
-        ..Settings::default()
+        population: arguments.population.unwrap_or(settings.population),
+        generations: arguments.generations.unwrap_or(settings.generations),
+        ..settings
     };
     let outcome = steps::search_space(
         &space,
