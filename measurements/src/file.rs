@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentContext, DeviceContext, Protocol, Record, SampleError, Statistics, median};
+use crate::{
+    AgentContext, DeviceContext, Failure, Protocol, Record, SampleError, Statistics, median,
+};
 
 /// Version of the file's schema; a file of a newer one is refused.
 pub const SCHEMA: u32 = 1;
@@ -119,11 +121,21 @@ pub struct MeasurementFile {
     pub header: Header,
     /// Its records, in the order they were measured.
     pub records: Vec<Record>,
+    /// What could not be measured.
+    pub failures: Vec<Failure>,
     /// The incomplete last line, if there is one; it is not among the records.
     pub torn: Option<TornLine>,
     /// SHA-256 of the file's complete lines, in hexadecimal.
     pub digest: String,
     reference_ms: f64,
+    /// The line of each record, from 1.
+    lines: Vec<usize>,
+}
+
+/// A line that tells of a failure instead of a measurement.
+#[derive(Deserialize)]
+struct Kind {
+    failure: Option<serde::de::IgnoredAny>,
 }
 
 impl MeasurementFile {
@@ -138,23 +150,31 @@ impl MeasurementFile {
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut lines = bytes[..complete].split(|byte| *byte == b'\n').enumerate();
         let header = parse_header(path, lines.next().map_or(&[][..], |(_, line)| line))?;
-        let mut records = Vec::new();
+        let (mut records, mut record_lines) = (Vec::new(), Vec::new());
+        let mut failures: Vec<Failure> = Vec::new();
         for (index, line) in lines {
             if line.is_empty() {
                 continue;
             }
             let line_number = index + 1;
-            let record: Record = serde_json::from_slice(line).map_err(|error| FileError::Line {
+            let line_error = |error: serde_json::Error| FileError::Line {
                 path: path.to_owned(),
                 line: line_number,
                 problem: error.to_string(),
-            })?;
+            };
+            let kind: Kind = serde_json::from_slice(line).map_err(line_error)?;
+            if kind.failure.is_some() {
+                failures.push(serde_json::from_slice(line).map_err(line_error)?);
+                continue;
+            }
+            let record: Record = serde_json::from_slice(line).map_err(line_error)?;
             Statistics::of(&record).map_err(|source| FileError::Samples {
                 path: path.to_owned(),
                 line: line_number,
                 source,
             })?;
             records.push(record);
+            record_lines.push(line_number);
         }
         let line_count = bytes[..complete].iter().filter(|byte| **byte == b'\n').count();
         let torn = (complete < bytes.len())
@@ -166,6 +186,8 @@ impl MeasurementFile {
             header,
             reference_ms: median(&references).unwrap_or(f64::NAN) / 1000.0,
             records,
+            failures,
+            lines: record_lines,
             torn,
             digest: atb_files::digest(&bytes[..complete]),
         })
@@ -200,8 +222,12 @@ impl MeasurementFile {
     pub fn statistics(&self, record: &Record) -> Result<Statistics, FileError> {
         Statistics::of(record).map_err(|source| FileError::Samples {
             path: self.path.clone(),
-            // The header is line 1.
-            line: self.records.iter().position(|known| known == record).map_or(1, |at| at + 2),
+            line: self
+                .records
+                .iter()
+                .position(|known| known == record)
+                .and_then(|index| self.lines.get(index).copied())
+                .unwrap_or(1),
             source,
         })
     }
@@ -227,6 +253,15 @@ fn parse_header(path: &Path, line: &[u8]) -> Result<Header, FileError> {
     serde_json::from_slice(line).map_err(problem)
 }
 
+/// What a measurement file held when it was opened to append to it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// Its records.
+    pub records: Vec<Record>,
+    /// What could not be measured.
+    pub failures: Vec<Failure>,
+}
+
 /// Appends records to a measurement file, each one safe on disk before the next begins.
 #[derive(Debug)]
 pub struct MeasurementWriter {
@@ -235,13 +270,13 @@ pub struct MeasurementWriter {
 }
 
 impl MeasurementWriter {
-    /// Begins the file `path` with `header`, or opens an existing one to append to it: the
-    /// records already in it are returned, and an incomplete last line is cut off.
+    /// Begins the file `path` with `header`, or opens an existing one to append to it: what
+    /// is already in it is returned, and an incomplete last line is cut off.
     ///
     /// # Errors
     /// [`FileError`]; in particular [`FileError::OtherContext`] if the existing file was
     /// measured on another target, by another protocol or by another agent.
-    pub fn open(path: &Path, header: &Header) -> Result<(Self, Vec<Record>), FileError> {
+    pub fn open(path: &Path, header: &Header) -> Result<(Self, Contents), FileError> {
         let io_error = |source| FileError::Io { path: path.to_owned(), source };
         // A file whose header was never completed holds no measurement: it is begun anew.
         let begin = match fs::read(path) {
@@ -255,7 +290,7 @@ impl MeasurementWriter {
             let file = File::create(path).map_err(io_error)?;
             let mut writer = Self { path: path.to_owned(), file };
             writer.write_line(&serde_json::to_string(header).map_err(|e| io_error(e.into()))?)?;
-            return Ok((writer, Vec::new()));
+            return Ok((writer, Contents::default()));
         }
         let content = MeasurementFile::read(path)?;
         check_context(path, &content.header, header)?;
@@ -264,7 +299,8 @@ impl MeasurementWriter {
             file.set_len(torn.offset).map_err(io_error)?;
         }
         file.seek(SeekFrom::End(0)).map_err(io_error)?;
-        Ok((Self { path: path.to_owned(), file }, content.records))
+        let MeasurementFile { records, failures, .. } = content;
+        Ok((Self { path: path.to_owned(), file }, Contents { records, failures }))
     }
 
     /// Appends one record and waits until it is on disk. A record that could not be
@@ -275,6 +311,16 @@ impl MeasurementWriter {
     pub fn append(&mut self, record: &Record) -> Result<(), FileError> {
         let line = Line { record, statistics: Statistics::of(record).ok() };
         let text = serde_json::to_string(&line)
+            .map_err(|e| FileError::Io { path: self.path.clone(), source: e.into() })?;
+        self.write_line(&text)
+    }
+
+    /// Appends what could not be measured, as [`MeasurementWriter::append`] does a record.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn append_failure(&mut self, failure: &Failure) -> Result<(), FileError> {
+        let text = serde_json::to_string(failure)
             .map_err(|e| FileError::Io { path: self.path.clone(), source: e.into() })?;
         self.write_line(&text)
     }
@@ -306,10 +352,13 @@ fn check_context(path: &Path, there: &Header, here: &Header) -> Result<(), FileE
         let text = |protocol| serde_json::to_string(protocol).unwrap_or_default();
         return differs("protocol", text(&there.protocol), text(&here.protocol));
     }
-    if there.agent != here.agent {
-        let text = |agent: &AgentContext| {
-            format!("{} with {} and {}", agent.version, agent.runtime, agent.kernel)
-        };
+    // What changes the numbers; what is only told about the agent may differ.
+    let text = |agent: &AgentContext| {
+        let overrides: String =
+            agent.overrides.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+        format!("{} with {} and {}{overrides}", agent.version, agent.runtime, agent.kernel)
+    };
+    if text(&there.agent) != text(&here.agent) {
         return differs("agent", text(&there.agent), text(&here.agent));
     }
     Ok(())
@@ -341,7 +390,7 @@ mod tests {
     fn written(folder: &Path) -> PathBuf {
         let path = folder.join("m.jsonl");
         let (mut writer, none) = MeasurementWriter::open(&path, &header()).expect("begins");
-        assert!(none.is_empty());
+        assert_eq!(none, Contents::default());
         writer.append(&record("1-128-512-2-128", 500.0)).expect("appends");
         writer.append(&record("2-128-512-2-128", 900.0)).expect("appends");
         path
@@ -373,7 +422,7 @@ mod tests {
             assert_eq!(file.torn.is_some(), whole[cut - 1] != b'\n');
         }
         let (mut writer, kept) = MeasurementWriter::open(&path, &header()).expect("opens");
-        assert_eq!(kept.len(), 1);
+        assert_eq!(kept.records.len(), 1);
         writer.append(&record("2-128-512-2-128", 900.0)).expect("appends");
         assert_eq!(fs::read(&path).expect("reads"), whole);
     }

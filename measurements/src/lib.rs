@@ -23,14 +23,24 @@
 
 mod device;
 mod file;
+mod flag;
 mod protocol;
 mod record;
+mod simulation;
 mod statistics;
+mod telemetry;
+mod verdict;
 mod wire;
 
-pub use device::{AgentContext, DeviceContext};
-pub use file::{FileError, Header, MeasurementFile, MeasurementWriter, SCHEMA, TornLine};
-pub use protocol::{Protocol, WarmUp};
-pub use record::{Flag, Record, Role, Subject};
+pub use device::{AgentContext, Battery, CoreCluster, DeviceContext, ThermalZone};
+pub use file::{Contents, FileError, Header, MeasurementFile, MeasurementWriter, SCHEMA, TornLine};
+pub use flag::Flag;
+pub use protocol::{DriftRule, Protocol, WarmUp};
+pub use record::{Failure, GivenUp, Record, Role, Subject};
+pub use simulation::{
+    SimulatedCluster, SimulatedDrift, SimulatedMigration, SimulatedThrottling, Simulation,
+};
 pub use statistics::{SampleError, Statistics, median, percentile};
-pub use wire::{Request, Response};
+pub use telemetry::{CoreFrequency, Reading, RunsOnCore, Telemetry};
+pub use verdict::Verdict;
+pub use wire::{ModelOutput, Request, Response};

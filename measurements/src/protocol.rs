@@ -21,6 +21,28 @@ impl Default for WarmUp {
     }
 }
 
+/// What to do when the reference model runs slower than at the start of the session: let
+/// the device cool down and measure again, a few times, then keep the record with a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftRule {
+    /// Relative change of the reference's run time that counts.
+    pub tolerance: f64,
+    /// How often one model is measured again.
+    pub max_redos: usize,
+    /// Time to cool down before each, in seconds.
+    pub cool_down_seconds: f64,
+    /// Time that a whole session spends on cooling down, in seconds. A device that does not
+    /// recover is then measured as it is: the ratio to the reference is of use even so.
+    pub session_seconds: f64,
+}
+
+impl Default for DriftRule {
+    fn default() -> Self {
+        Self { tolerance: 0.10, max_redos: 2, cool_down_seconds: 3.0, session_seconds: 30.0 }
+    }
+}
+
 /// The measurement protocol; recorded in every file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +51,9 @@ pub struct Protocol {
     pub workload: Workload,
     /// Threads of the runtime.
     pub threads: usize,
+    /// Logical cores that the agent is pinned to; none leaves it to the system.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<usize>,
     /// The fixed model that every sample is paired with.
     pub reference: Architecture,
     /// Runs in a row of each model before it is timed within a pair, so that the other
@@ -45,6 +70,8 @@ pub struct Protocol {
     pub max_seconds: f64,
     /// The warm-up of each model.
     pub warm_up: WarmUp,
+    /// What to do when the device gets slower.
+    pub drift: DriftRule,
     /// Entries of the random word embeddings; small, because a look-up costs the same in a
     /// large table and a small board cannot hold one.
     pub vocabulary: usize,
@@ -58,6 +85,7 @@ impl Default for Protocol {
         Self {
             workload: Workload::default(),
             threads: 1,
+            cores: Vec::new(),
             #[expect(clippy::expect_used, reason = "constant sizes that form an architecture")]
             reference: Architecture::uniform(2, 256, layer).expect("valid sizes"),
             settle_runs: 1,
@@ -66,6 +94,7 @@ impl Default for Protocol {
             ratio_half_width: 0.004,
             max_seconds: 4.0,
             warm_up: WarmUp::default(),
+            drift: DriftRule::default(),
             vocabulary: 1024,
             seed: 0,
         }

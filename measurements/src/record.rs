@@ -5,6 +5,8 @@ use std::fmt;
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
+use crate::{Flag, Telemetry};
+
 /// What was measured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -13,6 +15,8 @@ pub enum Subject {
     Architecture(Architecture),
     /// An exported model file, by its path on the device.
     Model(String),
+    /// An exported model file, by its path on the device, run by ONNX Runtime.
+    OnnxRuntime(String),
 }
 
 impl Subject {
@@ -28,6 +32,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Architecture(arch) => arch.fmt(f),
             Self::Model(path) => f.pad(path),
+            Self::OnnxRuntime(path) => write!(f, "{path} in ONNX Runtime"),
         }
     }
 }
@@ -44,44 +49,6 @@ pub enum Role {
     Baseline,
     /// To compare with a prediction.
     Check,
-}
-
-/// Something about a record that a reader must know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flag {
-    /// The run times had not settled when the warm-up ended.
-    ColdStart,
-    /// The ratio's confidence interval stayed wider than the protocol asks for.
-    Noisy,
-    /// Other programs took the processor away for more than 5 % of the time.
-    Preempted,
-    /// The device itself changed its speed by more than 10 % while this was measured.
-    Drift,
-}
-
-impl Flag {
-    /// What the flag says and what to do about it.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::ColdStart => {
-                "run times had not settled when the warm-up ended; raise warm_up.max_runs"
-            }
-            Self::Noisy => {
-                "the ratio's confidence interval stayed wide; close other programs or raise \
-                 max_pairs and max_seconds"
-            }
-            Self::Preempted => {
-                "other programs took the processor away for more than 5 % of the time; the ratio \
-                 is of processor times and holds, but close them for numbers as an app has them"
-            }
-            Self::Drift => {
-                "the device's speed moved by more than 10 % during the measurement; let it cool \
-                 down, fix its clock, or stop other work on it"
-            }
-        }
-    }
 }
 
 /// One measured model with every raw sample.
@@ -119,9 +86,22 @@ pub struct Record {
     /// Time to build, optimise and load the model, in milliseconds.
     #[serde(default)]
     pub build_ms: f64,
-    /// Highest memory of the agent while this model was in it, in KiB, if known.
+    /// Highest memory of the agent while this model was in it, in KiB, if known; the
+    /// agent's own code and the reference model are part of it.
     #[serde(default)]
     pub peak_memory_kib: Option<u64>,
+    /// Memory of the agent just before this model was built, in KiB, if known.
+    #[serde(default)]
+    pub memory_before_kib: Option<u64>,
+    /// Time from the request to this record, in milliseconds; zero if unknown.
+    #[serde(default)]
+    pub elapsed_ms: f64,
+    /// Pairs that were given up because the device had changed its speed, oldest first.
+    #[serde(default)]
+    pub given_up: Vec<GivenUp>,
+    /// What the device did meanwhile.
+    #[serde(default)]
+    pub telemetry: Telemetry,
     /// What a reader must know.
     #[serde(default)]
     pub flags: Vec<Flag>,
@@ -143,6 +123,10 @@ impl Record {
             warm_up_us: Vec::new(),
             build_ms: 0.0,
             peak_memory_kib: None,
+            memory_before_kib: None,
+            elapsed_ms: 0.0,
+            given_up: Vec::new(),
+            telemetry: Telemetry::default(),
             flags: Vec::new(),
         }
     }
@@ -152,7 +136,56 @@ impl Record {
     pub fn arch(&self) -> Option<&Architecture> {
         match &self.subject {
             Subject::Architecture(arch) => Some(arch),
-            Subject::Model(_) => None,
+            Subject::Model(_) | Subject::OnnxRuntime(_) => None,
         }
     }
+
+    /// Time that the model and the reference ran, timed or to warm up, in milliseconds.
+    #[must_use]
+    pub fn inference_ms(&self) -> f64 {
+        let kept = [
+            &self.warm_up_us,
+            &self.cold_samples_us,
+            &self.samples_us,
+            &self.cold_reference_us,
+            &self.reference_us,
+        ];
+        let kept: f64 = kept.into_iter().flatten().sum();
+        let given_up: f64 = self
+            .given_up
+            .iter()
+            .flat_map(|pairs| [&pairs.samples_us, &pairs.reference_us, &pairs.cold_us])
+            .flatten()
+            .sum();
+        (kept + given_up) / 1e3
+    }
+
+    /// Memory that the model took at its peak, in KiB: the agent's peak over what it had
+    /// just before.
+    #[must_use]
+    pub fn model_memory_kib(&self) -> Option<u64> {
+        Some(self.peak_memory_kib?.saturating_sub(self.memory_before_kib?))
+    }
+}
+
+/// Pairs that were not kept, because the reference had left its baseline.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Runs of the subject.
+    pub samples_us: Vec<f64>,
+    /// Runs of the reference model.
+    pub reference_us: Vec<f64>,
+    /// Runs of both that only settled the caches.
+    pub cold_us: Vec<f64>,
+}
+
+/// A model that could not be measured: it ended the agent each time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was to be measured.
+    pub subject: Subject,
+    /// Why.
+    pub role: Role,
+    /// How the agent ended.
+    pub failure: String,
 }

@@ -1,5 +1,6 @@
 //! The lines that host and agent exchange: one JSON object a line, nothing else.
 
+use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
 use crate::{AgentContext, DeviceContext, Protocol, Record, Role, Subject};
@@ -13,6 +14,16 @@ pub enum Request {
     Start {
         /// The protocol of all measurements that follow.
         protocol: Box<Protocol>,
+        /// Shared library of ONNX Runtime on the device, for the models that it is to run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        onnx_runtime: Option<String>,
+    },
+    /// Say what device this is; may come before `start`.
+    Inspect,
+    /// Run one architecture once, with the protocol's random weights, and give its outputs.
+    Run {
+        /// The architecture.
+        arch: Architecture,
     },
     /// Measure one model by the protocol.
     Measure {
@@ -34,6 +45,18 @@ pub enum Response {
         /// The agent.
         agent: Box<AgentContext>,
     },
+    /// The device as it is now.
+    Inspected {
+        /// The device.
+        device: Box<DeviceContext>,
+        /// The agent; it names no matrix kernel, having no model.
+        agent: Box<AgentContext>,
+    },
+    /// An architecture was run.
+    Ran {
+        /// Its outputs.
+        outputs: Box<ModelOutput>,
+    },
     /// A model was measured.
     Measured {
         /// Its record.
@@ -46,4 +69,13 @@ pub enum Response {
         /// Why it failed.
         message: String,
     },
+}
+
+/// What a model says about one batch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelOutput {
+    /// `[batch, sequence, hidden]`, row by row.
+    pub last_hidden_state: Vec<f32>,
+    /// `[batch, hidden]`, row by row; empty for a model without a pooler.
+    pub pooler_output: Vec<f32>,
 }

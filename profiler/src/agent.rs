@@ -42,7 +42,7 @@ impl Agent {
             device: DeviceContext::default(),
             agent: AgentContext::default(),
         };
-        let request = Request::Start { protocol: Box::new(protocol.clone()) };
+        let request = Request::Start { protocol: Box::new(protocol.clone()), onnx_runtime: None };
         match agent.ask(&request, "start")? {
             Response::Ready { device, agent: context } => {
                 agent.device = *device;
@@ -50,7 +50,7 @@ impl Agent {
                 Ok(agent)
             }
             Response::Failed { subject, message } => Err(agent.refused(subject, message)),
-            other @ Response::Measured { .. } => Err(agent.unexpected(&other)),
+            other => Err(agent.unexpected(&other)),
         }
     }
 
@@ -64,7 +64,7 @@ impl Agent {
         match self.ask(&request, &task)? {
             Response::Measured { record } => Ok(*record),
             Response::Failed { subject, message } => Err(self.refused(subject, message)),
-            other @ Response::Ready { .. } => Err(self.unexpected(&other)),
+            other => Err(self.unexpected(&other)),
         }
     }
 

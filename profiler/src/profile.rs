@@ -58,8 +58,8 @@ pub fn profile(
         device: agent.device.clone(),
         agent: agent.agent.clone(),
     };
-    let (mut writer, records) = MeasurementWriter::open(path, &header)?;
-    let remaining = plan.remaining(&records);
+    let (mut writer, contents) = MeasurementWriter::open(path, &header)?;
+    let remaining = plan.remaining(&contents.records);
     let total = plan.items().len();
     observer.ready(&header, total - remaining.len(), total);
     for item in &remaining {

@@ -22,7 +22,7 @@ mod session;
 #[cfg(feature = "tokenizer")]
 mod text_model;
 
-pub use session::{ENGINE, Inputs, Kernel, Outputs, Session, SessionError};
+pub use session::{ENGINE, Inputs, Kernel, Outputs, Processor, Session, SessionError, processor};
 #[cfg(feature = "tokenizer")]
 pub use text_model::{ModelError, TextModel};
 

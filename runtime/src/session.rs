@@ -95,6 +95,26 @@ pub struct Kernel {
     pub tile: (usize, usize),
 }
 
+/// What the engine knows of the processor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Processor {
+    /// The kind that it tunes for, where it tells kinds apart (aarch64).
+    pub kind: Option<String>,
+    /// Instruction set extensions that its kernels may use, after the architecture itself.
+    pub extensions: Vec<String>,
+}
+
+/// The processor as the engine sees it, its overrides in the environment included.
+#[must_use]
+pub fn processor() -> Processor {
+    #[cfg(target_arch = "aarch64")]
+    let kind = Some(format!("{:?}", tract_linalg::arm64::Kind::choose()));
+    #[cfg(not(target_arch = "aarch64"))]
+    let kind = None;
+    let extensions = tract_linalg::isa::native().iter().map(|isa| isa.name().to_owned());
+    Processor { kind, extensions: extensions.collect() }
+}
+
 /// A loaded, optimised model for one fixed batch and sequence length.
 pub struct Session {
     state: TypedSimpleState,

@@ -1,8 +1,17 @@
 //! `atb agent`: the agent on the machine that atb itself runs on.
 
-use std::io;
+use clap::Args;
 
-pub(crate) fn execute() -> anyhow::Result<()> {
-    atb_agent::serve(io::stdin().lock(), io::stdout().lock())?;
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Settings of a simulated device, as JSON
+    #[arg(long, value_name = "SETTINGS")]
+    simulate: Option<String>,
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    let options = arguments.simulate.iter().flat_map(|json| ["--simulate", json]);
+    let mut machine = atb_agent::machine(options.map(str::to_owned))?;
+    atb_agent::serve_host(&mut *machine)?;
     Ok(())
 }

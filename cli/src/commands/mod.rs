@@ -42,12 +42,12 @@ pub(crate) enum Command {
     Bench(bench::Arguments),
     /// Serve measurement requests on standard input, as the agent on a device does
     #[command(hide = true)]
-    Agent,
+    Agent(agent::Arguments),
 }
 
 impl Command {
     pub(crate) fn execute(self) -> anyhow::Result<()> {
-        if !matches!(self, Self::Agent) {
+        if !matches!(self, Self::Agent(_)) {
             ctrlc::set_handler(|| {
                 eprintln!("\ninterrupted; the same command continues where this one stopped");
                 std::process::exit(130);
@@ -65,7 +65,7 @@ impl Command {
             Self::Export(arguments) => export::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),
             Self::Bench(arguments) => bench::execute(&arguments),
-            Self::Agent => agent::execute(),
+            Self::Agent(arguments) => agent::execute(&arguments),
         }
     }
 }

@@ -3,21 +3,36 @@
 //! [`serve`] reads one [`Request`](atb_measurements::Request) a line and answers each with
 //! one [`Response`](atb_measurements::Response) a line; nothing else ever goes to its
 //! output. It builds the very graph that the exporter writes, runs it in the very session
-//! that an app embeds, and needs no files beside it. [`measure`] is the protocol itself,
-//! behind a [`Clock`], so that it is tested without waiting.
+//! that an app embeds, and needs no files beside it. [`Session`] is the protocol itself; the
+//! clock and the sensors are behind [`Device`], so that it is tested, and shown to users, on
+//! a [`SimulatedMachine`] without waiting.
 //!
 //! ```
+//! use atb_agent::{SimulatedMachine, serve};
+//! use atb_measurements::Simulation;
+//!
 //! let requests = r#"{"request":"start","protocol":{"workload":{"batch":1,"sequence":16}}}"#;
 //! let mut responses = Vec::new();
-//! atb_agent::serve(requests.as_bytes(), &mut responses)?;
+//! let mut machine = SimulatedMachine::new(Simulation::default())?;
+//! serve(requests.as_bytes(), &mut responses, &mut machine)?;
 //! assert!(responses.starts_with(br#"{"response":"ready""#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod device;
+mod android;
+mod cores;
+mod machine;
 mod measure;
-mod model;
+mod options;
+mod parts;
+mod real;
 mod serve;
+mod simulated;
+mod system;
 
-pub use measure::{Clock, Model, Timings, WallClock, measure, warm_up};
-pub use serve::{ServeError, serve};
+pub use machine::{Counters, Device, LoadError, Loaded, Machine, Model};
+pub use measure::{Session, Timings, warm_up};
+pub use options::{OptionError, machine};
+pub use real::RealMachine;
+pub use serve::{ServeError, serve, serve_host};
+pub use simulated::SimulatedMachine;

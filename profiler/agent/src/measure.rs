@@ -1,58 +1,14 @@
-//! The measurement protocol: warm up until stable, then pairs until the ratio is certain.
+//! The measurement protocol: warm up until stable, then pairs until the ratio is certain,
+//! and once more if the device has slowed down meanwhile.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
 
-use atb_measurements::{Flag, Protocol, Record, Role, Statistics, Subject, WarmUp, median};
+use atb_measurements::{
+    CoreFrequency, Flag, GivenUp, Protocol, Reading, Record, Role, RunsOnCore, Statistics, Subject,
+    WarmUp, median,
+};
 
-/// Something that can be run and timed.
-pub trait Model {
-    /// Runs once.
-    ///
-    /// # Errors
-    /// Whatever the runtime says, as text for the host.
-    fn run(&mut self) -> Result<(), String>;
-}
-
-/// The time that runs are measured by.
-pub trait Clock {
-    /// Microseconds since some fixed moment.
-    fn now_us(&self) -> f64;
-
-    /// Microseconds that the calling thread has had the processor for; `None` where the
-    /// system does not tell.
-    fn cpu_us(&self) -> Option<f64>;
-}
-
-/// The device's own monotonic clock.
-#[derive(Clone, Copy, Debug)]
-pub struct WallClock {
-    start: Instant,
-}
-
-impl WallClock {
-    /// A clock that starts now.
-    #[must_use]
-    pub fn start() -> Self {
-        Self { start: Instant::now() }
-    }
-}
-
-impl Clock for WallClock {
-    fn now_us(&self) -> f64 {
-        self.start.elapsed().as_secs_f64() * 1e6
-    }
-
-    fn cpu_us(&self) -> Option<f64> {
-        #[cfg(unix)]
-        {
-            use nix::time::{ClockId, clock_gettime};
-            let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
-            Some(time.tv_sec() as f64 * 1e6 + time.tv_nsec() as f64 / 1e3)
-        }
-        #[cfg(not(unix))]
-        None
-    }
-}
+use crate::machine::{Device, Model};
 
 /// The run times of one warm-up.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,9 +24,6 @@ const FAST: f64 = 0.5;
 const SLOW: f64 = 0.2;
 /// Parts that a record is cut into to see whether the device changed its speed.
 const DRIFT_PARTS: usize = 3;
-/// Relative change of the reference between two of these parts that counts as drift.
-const DRIFT: f64 = 0.10;
-
 /// Share of the wall time without the processor that is worth a flag.
 const PREEMPTION: f64 = 0.05;
 
@@ -80,10 +33,10 @@ struct Run {
     cpu_us: Option<f64>,
 }
 
-fn timed(model: &mut dyn Model, clock: &dyn Clock) -> Result<Run, String> {
-    let (start, start_cpu) = (clock.now_us(), clock.cpu_us());
+fn timed(model: &mut dyn Model, device: &dyn Device) -> Result<Run, String> {
+    let (start, start_cpu) = (device.now_us(), device.cpu_us());
     model.run()?;
-    let (end_cpu, end) = (clock.cpu_us(), clock.now_us());
+    let (end_cpu, end) = (device.cpu_us(), device.now_us());
     let cpu_us = end_cpu.zip(start_cpu).map(|(end, start)| end - start);
     Ok(Run { wall_us: end - start, cpu_us })
 }
@@ -92,11 +45,15 @@ fn timed(model: &mut dyn Model, clock: &dyn Clock) -> Result<Run, String> {
 ///
 /// # Errors
 /// What the model says if it fails to run.
-pub fn warm_up(model: &mut dyn Model, rule: &WarmUp, clock: &dyn Clock) -> Result<Timings, String> {
+pub fn warm_up(
+    model: &mut dyn Model,
+    rule: &WarmUp,
+    device: &dyn Device,
+) -> Result<Timings, String> {
     let mut runs_us = Vec::new();
     let (mut fast, mut slow) = (0.0, 0.0);
     while runs_us.len() < rule.max_runs.max(1) {
-        let run_us = timed(model, clock)?.wall_us;
+        let run_us = timed(model, device)?.wall_us;
         // The very first run pays for page faults and is no part of the averages.
         if runs_us.len() < 2 {
             (fast, slow) = (run_us, run_us);
@@ -112,75 +69,246 @@ pub fn warm_up(model: &mut dyn Model, rule: &WarmUp, clock: &dyn Clock) -> Resul
     Ok(Timings { runs_us, settled: false })
 }
 
-/// Measures `model` against `reference` by `protocol`. The record's build time and memory
-/// are the caller's to fill in.
-///
-/// # Errors
-/// What a model says if it fails to run.
-pub fn measure(
-    subject: Subject,
-    role: Role,
-    model: &mut dyn Model,
-    reference: &mut dyn Model,
-    protocol: &Protocol,
-    clock: &dyn Clock,
-) -> Result<Record, String> {
-    let mut record = Record::new(subject, role);
-    let warm = warm_up(model, &protocol.warm_up, clock)?;
-    if !warm.settled {
-        record.flags.push(Flag::ColdStart);
-    }
-    record.warm_up_us = warm.runs_us;
+/// How the pairs of one measurement came to their end.
+enum Pairs {
+    /// The ratio is certain.
+    Certain,
+    /// Pairs or time were used up before.
+    UsedUp,
+    /// The reference has left its baseline.
+    Drifted,
+}
 
-    let begin = clock.now_us();
-    let certain = loop {
-        for _ in 0..protocol.settle_runs {
-            record.cold_samples_us.push(timed(model, clock)?.wall_us);
-        }
-        let sample = timed(model, clock)?;
-        for _ in 0..protocol.settle_runs {
-            record.cold_reference_us.push(timed(reference, clock)?.wall_us);
-        }
-        let reference_run = timed(reference, clock)?;
-        record.samples_us.push(sample.wall_us);
-        record.reference_us.push(reference_run.wall_us);
-        // The thread's own time is the whole of it only where there is no other thread.
-        if protocol.threads == 1
-            && let (Some(sample), Some(reference)) = (sample.cpu_us, reference_run.cpu_us)
-        {
-            record.samples_cpu_us.push(sample);
-            record.reference_cpu_us.push(reference);
-        }
+/// Where the runs of one measurement took place.
+#[derive(Default)]
+struct Places {
+    runs: BTreeMap<usize, u64>,
+    last: Option<usize>,
+    moves: u64,
+}
 
-        let pairs = record.samples_us.len();
-        if pairs < protocol.min_pairs.max(1) {
-            continue;
+impl Places {
+    fn note(&mut self, core: Option<usize>) {
+        let Some(core) = core else { return };
+        *self.runs.entry(core).or_default() += 1;
+        if self.last.is_some_and(|last| last != core) {
+            self.moves += 1;
         }
-        let statistics = Statistics::of(&record).map_err(|error| error.to_string())?;
-        if statistics.ratio_half_width <= protocol.ratio_half_width {
-            break true;
-        }
-        let spent_s = (clock.now_us() - begin) / 1e6;
-        if pairs >= protocol.max_pairs || spent_s >= protocol.max_seconds {
-            // Ending on time with an interval up to twice as wide is usual on a busy
-            // device; wider than that, the number itself is in doubt.
-            break statistics.ratio_half_width <= 2.0 * protocol.ratio_half_width;
-        }
-    };
-    if !certain {
-        record.flags.push(Flag::Noisy);
+        self.last = Some(core);
     }
-    if preemption(&record) > PREEMPTION {
-        record.flags.push(Flag::Preempted);
+
+    /// Whether they took place on cores of different kinds.
+    fn mixed(&self, clusters: &[Vec<usize>]) -> bool {
+        let kinds = clusters.iter().filter(|cores| cores.iter().any(|c| self.runs.contains_key(c)));
+        kinds.count() > 1
     }
-    let references = match record.reference_cpu_us.len() == record.reference_us.len() {
+}
+
+/// A session of measurements against one reference model.
+pub struct Session {
+    protocol: Protocol,
+    reference: Box<dyn Model>,
+    /// The reference's run time while the device was at its best.
+    baseline_us: f64,
+    /// The sensors at that time.
+    baseline_reading: Reading,
+    /// Time spent on cooling down so far, in seconds.
+    cooled_s: f64,
+}
+
+impl Session {
+    /// Begins a session: warms the reference model up and takes its baseline.
+    ///
+    /// # Errors
+    /// What the model says if it fails to run.
+    pub fn begin(
+        protocol: Protocol,
+        mut reference: Box<dyn Model>,
+        device: &dyn Device,
+    ) -> Result<Self, String> {
+        warm_up(&mut *reference, &protocol.warm_up, device)?;
+        let (mut wall_us, mut cpu_us) = (Vec::new(), Vec::new());
+        for _ in 0..protocol.min_pairs.max(1) {
+            let run = timed(&mut *reference, device)?;
+            wall_us.push(run.wall_us);
+            cpu_us.extend(run.cpu_us.filter(|_| protocol.threads == 1));
+        }
+        let runs_us = if cpu_us.len() == wall_us.len() { &cpu_us } else { &wall_us };
+        let baseline_us = median(runs_us).unwrap_or(f64::NAN);
+        let baseline_reading = device.reading();
+        Ok(Self { protocol, reference, baseline_us, baseline_reading, cooled_s: 0.0 })
+    }
+
+    /// The protocol of the session.
+    #[must_use]
+    pub fn protocol(&self) -> &Protocol {
+        &self.protocol
+    }
+
+    /// Measures `model` by the protocol. The record's build time and memory are the
+    /// caller's to fill in.
+    ///
+    /// # Errors
+    /// What a model says if it fails to run.
+    pub fn measure(
+        &mut self,
+        subject: Subject,
+        role: Role,
+        model: &mut dyn Model,
+        device: &dyn Device,
+    ) -> Result<Record, String> {
+        let mut record = Record::new(subject, role);
+        record.telemetry.before = device.reading();
+        let counters = device.counters();
+        let mut places = Places::default();
+        let mut settled = true;
+        let end = loop {
+            let warm = warm_up(model, &self.protocol.warm_up, device)?;
+            settled &= warm.settled;
+            record.warm_up_us.extend(warm.runs_us);
+            let end = self.pairs(&mut record, model, device, &mut places)?;
+            if !matches!(end, Pairs::Drifted) {
+                break end;
+            }
+            let cool_down_s = self.protocol.drift.cool_down_seconds;
+            give_up(&mut record);
+            device.wait(cool_down_s);
+            self.cooled_s += cool_down_s;
+            record.telemetry.cool_down_ms += cool_down_s * 1e3;
+        };
+        record.telemetry.after = device.reading();
+        let since = device.counters();
+        let difference = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
+        record.telemetry.voluntary_switches =
+            difference(since.voluntary_switches, counters.voluntary_switches);
+        record.telemetry.involuntary_switches =
+            difference(since.involuntary_switches, counters.involuntary_switches);
+        record.telemetry.steal_ms =
+            since.steal_ms.zip(counters.steal_ms).map(|(now, then)| now - then);
+        record.telemetry.migrations = places.last.map(|_| places.moves);
+        record.telemetry.runs_on_cores =
+            places.runs.iter().map(|(&core, &runs)| RunsOnCore { core, runs }).collect();
+        record.telemetry.baseline_us = Some(self.baseline_us);
+
+        let slowdown = self.slowdown(&record);
+        let drifted = slowdown > self.protocol.drift.tolerance
+            || drift(&record) > self.protocol.drift.tolerance;
+        let throttled = self.throttled(&record.telemetry.before, slowdown)
+            || self.throttled(&record.telemetry.after, slowdown);
+        let flags = [
+            (!settled, Flag::ColdStart),
+            (matches!(end, Pairs::UsedUp), Flag::Noisy),
+            (preemption(&record) > PREEMPTION, Flag::Preempted),
+            (throttled, Flag::Throttled),
+            (drifted && !throttled, Flag::Drift),
+            (places.mixed(device.clusters()), Flag::Migrated),
+        ];
+        record.flags.extend(flags.into_iter().filter_map(|(holds, flag)| holds.then_some(flag)));
+        // A device that got faster was not at its best when the baseline was taken.
+        if slowdown < -self.protocol.drift.tolerance {
+            self.baseline_us *= 1.0 + slowdown;
+            self.baseline_reading = record.telemetry.after.clone();
+        }
+        Ok(record)
+    }
+
+    /// Adds pairs to the record until its ratio is certain, the protocol's limits are
+    /// reached, or the reference has left its baseline and may be measured again.
+    fn pairs(
+        &mut self,
+        record: &mut Record,
+        model: &mut dyn Model,
+        device: &dyn Device,
+        places: &mut Places,
+    ) -> Result<Pairs, String> {
+        let begin = device.now_us();
+        loop {
+            for _ in 0..self.protocol.settle_runs {
+                record.cold_samples_us.push(timed(model, device)?.wall_us);
+            }
+            let sample = timed(model, device)?;
+            places.note(device.core());
+            for _ in 0..self.protocol.settle_runs {
+                record.cold_reference_us.push(timed(&mut *self.reference, device)?.wall_us);
+            }
+            let reference = timed(&mut *self.reference, device)?;
+            places.note(device.core());
+            record.samples_us.push(sample.wall_us);
+            record.reference_us.push(reference.wall_us);
+            // The thread's own time is the whole of it only where there is no other thread.
+            if self.protocol.threads == 1
+                && let (Some(sample), Some(reference)) = (sample.cpu_us, reference.cpu_us)
+            {
+                record.samples_cpu_us.push(sample);
+                record.reference_cpu_us.push(reference);
+            }
+
+            let pairs = record.samples_us.len();
+            if pairs < self.protocol.min_pairs.max(1) {
+                continue;
+            }
+            if self.may_cool_down(record) && self.slowdown(record) > self.protocol.drift.tolerance {
+                return Ok(Pairs::Drifted);
+            }
+            let statistics = Statistics::of(record).map_err(|error| error.to_string())?;
+            if statistics.ratio_half_width <= self.protocol.ratio_half_width {
+                return Ok(Pairs::Certain);
+            }
+            let spent_s = (device.now_us() - begin) / 1e6;
+            if pairs >= self.protocol.max_pairs || spent_s >= self.protocol.max_seconds {
+                // Ending on time with an interval up to twice as wide is usual on a busy
+                // device; wider than that, the number itself is in doubt.
+                let certain = statistics.ratio_half_width <= 2.0 * self.protocol.ratio_half_width;
+                return Ok(if certain { Pairs::Certain } else { Pairs::UsedUp });
+            }
+        }
+    }
+
+    /// Whether the record may still be measured again.
+    fn may_cool_down(&self, record: &Record) -> bool {
+        let rule = &self.protocol.drift;
+        record.given_up.len() < rule.max_redos
+            && self.cooled_s + rule.cool_down_seconds <= rule.session_seconds
+    }
+
+    /// How much slower than its baseline the reference ran, relative to it.
+    fn slowdown(&self, record: &Record) -> f64 {
+        median(references(record)).map_or(0.0, |us| us / self.baseline_us - 1.0)
+    }
+
+    /// Whether the system says that it slows the processor down, or the reference ran
+    /// slower on cores whose frequency has fallen by as much.
+    fn throttled(&self, reading: &Reading, slowdown: f64) -> bool {
+        let tolerance = self.protocol.drift.tolerance;
+        let fastest = |frequencies: &[CoreFrequency]| {
+            frequencies.iter().map(|frequency| frequency.mhz).reduce(f64::max)
+        };
+        let fallen = fastest(&reading.frequencies)
+            .zip(fastest(&self.baseline_reading.frequencies))
+            .is_some_and(|(now, then)| now < (1.0 - tolerance) * then);
+        !reading.throttled_by.is_empty() || (fallen && slowdown > tolerance)
+    }
+}
+
+/// Puts the record's pairs aside.
+fn give_up(record: &mut Record) {
+    let mut cold_us = std::mem::take(&mut record.cold_samples_us);
+    cold_us.append(&mut record.cold_reference_us);
+    record.samples_cpu_us.clear();
+    record.reference_cpu_us.clear();
+    record.given_up.push(GivenUp {
+        samples_us: std::mem::take(&mut record.samples_us),
+        reference_us: std::mem::take(&mut record.reference_us),
+        cold_us,
+    });
+}
+
+/// The reference's run times: of the processor where the record has them.
+fn references(record: &Record) -> &[f64] {
+    match record.reference_cpu_us.len() == record.reference_us.len() {
         true => &record.reference_cpu_us,
         false => &record.reference_us,
-    };
-    if drift(references) > DRIFT {
-        record.flags.push(Flag::Drift);
     }
-    Ok(record)
 }
 
 /// Share of the timed runs' wall time in which the processor was taken away.
@@ -192,160 +320,11 @@ fn preemption(record: &Record) -> f64 {
 }
 
 /// Relative difference between the slowest and the fastest third of the reference runs.
-fn drift(reference_us: &[f64]) -> f64 {
-    let part = reference_us.len().div_ceil(DRIFT_PARTS).max(1);
-    let medians: Vec<f64> = reference_us.chunks(part).filter_map(median).collect();
+fn drift(record: &Record) -> f64 {
+    let references = references(record);
+    let part = references.len().div_ceil(DRIFT_PARTS).max(1);
+    let medians: Vec<f64> = references.chunks(part).filter_map(median).collect();
     let fastest = medians.iter().copied().fold(f64::INFINITY, f64::min);
     let slowest = medians.iter().copied().fold(0.0, f64::max);
     if medians.is_empty() { 0.0 } else { slowest / fastest - 1.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    /// A device whose speed is a function of the time since its start.
-    struct Device {
-        now_us: f64,
-        cpu_us: f64,
-        /// Whether another program runs half of the time, in slices of 4 ms.
-        shared: bool,
-        slowdown: fn(f64) -> f64,
-        noise: u64,
-        last: Option<&'static str>,
-    }
-
-    impl Device {
-        fn start(slowdown: fn(f64) -> f64) -> Rc<RefCell<Self>> {
-            Rc::new(RefCell::new(Self {
-                now_us: 0.0,
-                cpu_us: 0.0,
-                shared: false,
-                slowdown,
-                noise: 1,
-                last: None,
-            }))
-        }
-    }
-
-    struct SimulatedClock(Rc<RefCell<Device>>);
-
-    impl Clock for SimulatedClock {
-        fn now_us(&self) -> f64 {
-            self.0.borrow().now_us
-        }
-
-        fn cpu_us(&self) -> Option<f64> {
-            Some(self.0.borrow().cpu_us)
-        }
-    }
-
-    /// A model of a known cost that runs 20 % slower right after another one, its caches
-    /// being cold, and is disturbed in one run of eight.
-    struct Simulated {
-        device: Rc<RefCell<Device>>,
-        name: &'static str,
-        cost_us: f64,
-    }
-
-    impl Model for Simulated {
-        fn run(&mut self) -> Result<(), String> {
-            let mut device = self.device.borrow_mut();
-            device.noise = device.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let unit = (device.noise >> 40) as f64 / (1u64 << 24) as f64;
-            let jitter = 1.0 + 0.02 * unit + if device.noise >> 61 == 0 { 0.5 } else { 0.0 };
-            let cold = if device.last == Some(self.name) { 1.0 } else { 1.2 };
-            device.last = Some(self.name);
-            let slowdown = (device.slowdown)(device.now_us / 1e6);
-            let cost_us = self.cost_us * cold * jitter * slowdown;
-            device.cpu_us += cost_us;
-            device.now_us += cost_us;
-            if device.shared {
-                let slices =
-                    (device.cpu_us / 4000.0).floor() - ((device.cpu_us - cost_us) / 4000.0).floor();
-                device.now_us += 4000.0 * slices;
-            }
-            Ok(())
-        }
-    }
-
-    fn measured(slowdown: fn(f64) -> f64, protocol: &Protocol) -> Record {
-        measured_on(&Device::start(slowdown), protocol)
-    }
-
-    fn measured_on(device: &Rc<RefCell<Device>>, protocol: &Protocol) -> Record {
-        let model = |name, cost_us| Simulated { device: Rc::clone(device), name, cost_us };
-        let arch = "2-128-512-2-128".parse().expect("parses");
-        measure(
-            Subject::architecture(arch),
-            Role::Sample,
-            &mut model("subject", 9000.0),
-            &mut model("reference", 3000.0),
-            protocol,
-            &SimulatedClock(Rc::clone(device)),
-        )
-        .expect("runs")
-    }
-
-    fn ratio(record: &Record) -> f64 {
-        Statistics::of(record).expect("valid").ratio
-    }
-
-    #[test]
-    fn the_ratio_is_found_on_a_steady_device() {
-        let record = measured(|_| 1.0, &Protocol::default());
-        assert!((ratio(&record) / 3.0 - 1.0).abs() < 0.005, "ratio {}", ratio(&record));
-        assert_eq!(record.flags, []);
-        assert_eq!(record.cold_samples_us.len(), record.samples_us.len());
-    }
-
-    #[test]
-    fn the_ratio_survives_another_program_and_the_record_says_so() {
-        let device = Device::start(|_| 1.0);
-        device.borrow_mut().shared = true;
-        let record = measured_on(&device, &Protocol::default());
-        assert!((ratio(&record) / 3.0 - 1.0).abs() < 0.005, "ratio {}", ratio(&record));
-        assert_eq!(record.flags, [Flag::Preempted]);
-    }
-
-    #[test]
-    fn the_ratio_survives_slow_drift_and_a_sudden_throttle() {
-        let drifting = measured(|s| 1.0 + 0.3 * (s * 2.0).sin(), &Protocol::default());
-        assert!((ratio(&drifting) / 3.0 - 1.0).abs() < 0.01, "ratio {}", ratio(&drifting));
-        let throttled = measured(|s| if s < 0.35 { 1.0 } else { 1.7 }, &Protocol::default());
-        assert!((ratio(&throttled) / 3.0 - 1.0).abs() < 0.01, "ratio {}", ratio(&throttled));
-        assert_eq!(throttled.flags, [Flag::Drift]);
-    }
-
-    #[test]
-    fn measuring_ends_at_its_limits_and_says_so() {
-        let jumpy = |s: f64| {
-            let bits = ((s * 1e6) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            1.0 + (bits >> 40) as f64 / (1u64 << 24) as f64
-        };
-        let few = Protocol { max_pairs: 20, ..Protocol::default() };
-        let record = measured(jumpy, &few);
-        assert_eq!(record.samples_us.len(), 20);
-        assert!(record.flags.contains(&Flag::Noisy), "{:?}", record.flags);
-        let short = Protocol { max_seconds: 0.1, ..Protocol::default() };
-        assert_eq!(measured(jumpy, &short).samples_us.len(), short.min_pairs);
-    }
-
-    #[test]
-    fn the_warm_up_lasts_until_the_device_is_warm() {
-        let device = Device::start(|s| 1.0 + 2.0 * (-s * 20.0).exp());
-        let mut model = Simulated { device: Rc::clone(&device), name: "subject", cost_us: 5000.0 };
-        let clock = SimulatedClock(Rc::clone(&device));
-        let warm = warm_up(&mut model, &WarmUp::default(), &clock).expect("runs");
-        assert!(warm.settled);
-        assert!(warm.runs_us.len() > WarmUp::default().min_runs);
-        let rule = WarmUp { max_runs: 5, ..WarmUp::default() };
-        let device = Device::start(|s| 1.0 + s * 30.0);
-        let mut model = Simulated { device: Rc::clone(&device), name: "subject", cost_us: 5000.0 };
-        let cold = warm_up(&mut model, &rule, &SimulatedClock(device)).expect("runs");
-        assert!(!cold.settled);
-        assert_eq!(cold.runs_us.len(), 5);
-    }
 }

@@ -1,13 +1,14 @@
 //! The request loop.
 
 use std::io::{self, BufRead, Write};
-use std::time::Instant;
+use std::sync::mpsc;
 
-use atb_measurements::{AgentContext, Protocol, Record, Request, Response, Role, Subject};
+use atb_measurements::{ModelOutput, Protocol, Request, Response, Role, Subject};
+use atb_space::Architecture;
 
-use crate::device;
-use crate::measure::{WallClock, measure, warm_up};
-use crate::model::SessionModel;
+use crate::machine::{LoadError, Machine};
+use crate::measure::Session;
+use crate::real::SessionModel;
 
 /// Why the agent ended early.
 #[derive(Debug, thiserror::Error)]
@@ -32,25 +33,52 @@ pub enum ServeError {
         /// The line, from 1.
         line: usize,
     },
+    /// the machine cannot go on
+    #[error("{0}")]
+    Fatal(String),
 }
 
-/// What a `start` request leaves behind.
-struct Started {
-    protocol: Protocol,
-    reference: SessionModel,
-    clock: WallClock,
-}
-
-/// Serves the requests of `input` until it ends, answering each on `output`.
-///
-/// A model that cannot be measured is answered with
-/// [`Response::Failed`]; the agent goes on.
+/// Serves the requests of standard input on `machine`, answering on standard output. When
+/// the input ends the whole process ends at once, even in the middle of a measurement: the
+/// host is gone, and nobody waits for the answer.
 ///
 /// # Errors
 /// [`ServeError`] if the host's end breaks or speaks something else.
-pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), ServeError> {
+pub fn serve_host(machine: &mut dyn Machine) -> Result<(), ServeError> {
+    let (sender, lines) = mpsc::channel();
+    // It sleeps in `read` for all of a measurement and takes no time from it.
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+        std::process::exit(0);
+    });
+    serve_lines(lines.into_iter(), io::stdout().lock(), machine)
+}
+
+/// Serves the requests of `input` on `machine` until it ends, answering each on `output`.
+///
+/// A model that cannot be measured is answered with [`Response::Failed`]; the agent goes on.
+///
+/// # Errors
+/// [`ServeError`] if the host's end breaks or speaks something else.
+pub fn serve(
+    input: impl BufRead,
+    output: impl Write,
+    machine: &mut dyn Machine,
+) -> Result<(), ServeError> {
+    serve_lines(input.lines(), output, machine)
+}
+
+fn serve_lines(
+    lines: impl Iterator<Item = io::Result<String>>,
+    mut output: impl Write,
+    machine: &mut dyn Machine,
+) -> Result<(), ServeError> {
     let mut started: Option<Started> = None;
-    for (index, line) in input.lines().enumerate() {
+    for (index, line) in lines.enumerate() {
         let line_number = index + 1;
         let line = line?;
         if line.trim().is_empty() {
@@ -58,25 +86,7 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), ServeErr
         }
         let request: Request = serde_json::from_str(&line)
             .map_err(|source| ServeError::Request { line: line_number, source })?;
-        let response = match request {
-            Request::Start { protocol } => match start(*protocol) {
-                Ok((ready, device_and_agent)) => {
-                    started = Some(ready);
-                    device_and_agent
-                }
-                Err(message) => Response::Failed { subject: "reference".to_owned(), message },
-            },
-            Request::Measure { subject, role } => {
-                let Some(started) = &mut started else {
-                    return Err(ServeError::NotStarted { line: line_number });
-                };
-                let name = subject.to_string();
-                match measured(subject, role, started) {
-                    Ok(record) => Response::Measured { record: Box::new(record) },
-                    Err(message) => Response::Failed { subject: name, message },
-                }
-            }
-        };
+        let response = answer(request, line_number, machine, &mut started)?;
         let text = serde_json::to_string(&response).map_err(ServeError::Response)?;
         writeln!(output, "{text}")?;
         output.flush()?;
@@ -84,34 +94,103 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<(), ServeErr
     Ok(())
 }
 
-fn start(protocol: Protocol) -> Result<(Started, Response), String> {
-    let clock = WallClock::start();
-    let subject = Subject::architecture(protocol.reference.clone());
-    let mut reference = SessionModel::load(&subject, &protocol)?;
-    warm_up(&mut reference, &protocol.warm_up, &clock)?;
-    let kernel = reference.kernel();
-    let agent = AgentContext {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        runtime: atb_runtime::ENGINE.to_owned(),
-        tile: kernel.as_ref().map_or((1, 1), |kernel| kernel.tile),
-        kernel: kernel.map_or_else(String::new, |kernel| kernel.name),
-    };
-    let response = Response::Ready { device: Box::new(device::context()), agent: Box::new(agent) };
-    Ok((Started { protocol, reference, clock }, response))
+/// What a `start` request leaves behind.
+struct Started {
+    session: Session,
+    /// Memory of the agent with only the reference model, in KiB.
+    memory_kib: Option<u64>,
 }
 
-fn measured(subject: Subject, role: Role, started: &mut Started) -> Result<Record, String> {
-    device::reset_peak_memory();
-    let begin = Instant::now();
-    let mut model = SessionModel::load(&subject, &started.protocol)?;
-    let build_ms = begin.elapsed().as_secs_f64() * 1e3;
-    let record = measure(
-        subject,
-        role,
-        &mut model,
-        &mut started.reference,
-        &started.protocol,
-        &started.clock,
-    )?;
-    Ok(Record { build_ms, peak_memory_kib: device::peak_memory_kib(), ..record })
+fn answer(
+    request: Request,
+    line: usize,
+    machine: &mut dyn Machine,
+    started: &mut Option<Started>,
+) -> Result<Response, ServeError> {
+    let (subject, answer) = match request {
+        Request::Inspect => {
+            let (device, agent) = (Box::new(machine.context()), Box::new(machine.agent()));
+            return Ok(Response::Inspected { device, agent });
+        }
+        Request::Start { protocol, onnx_runtime } => {
+            // The old reference model makes room for the new one.
+            *started = None;
+            let answer = start(*protocol, onnx_runtime.as_deref(), machine);
+            (
+                "reference".to_owned(),
+                answer.map(|(ready, response)| {
+                    *started = Some(ready);
+                    response
+                }),
+            )
+        }
+        Request::Run { arch } => {
+            let Some(started) = started else { return Err(ServeError::NotStarted { line }) };
+            (arch.to_string(), run(arch, started.session.protocol(), machine))
+        }
+        Request::Measure { subject, role } => {
+            let Some(started) = started else { return Err(ServeError::NotStarted { line }) };
+            (subject.to_string(), measured(subject, role, started, machine))
+        }
+    };
+    match answer {
+        Ok(response) => Ok(response),
+        Err(LoadError::Model(message)) => Ok(Response::Failed { subject, message }),
+        Err(LoadError::Fatal(message)) => Err(ServeError::Fatal(message)),
+    }
+}
+
+fn start(
+    protocol: Protocol,
+    onnx_runtime: Option<&str>,
+    machine: &mut dyn Machine,
+) -> Result<(Started, Response), LoadError> {
+    machine.prepare(&protocol, onnx_runtime)?;
+    let reference = Subject::architecture(protocol.reference.clone());
+    let loaded = machine.load(&reference, &protocol)?;
+    let session = Session::begin(protocol, loaded.model, machine)?;
+    let mut agent = machine.agent();
+    if let Some((kernel, tile)) = loaded.kernel {
+        (agent.kernel, agent.tile) = (kernel, tile);
+    }
+    let device = Box::new(machine.context());
+    let response = Response::Ready { device, agent: Box::new(agent) };
+    Ok((Started { session, memory_kib: machine.memory_kib() }, response))
+}
+
+fn measured(
+    subject: Subject,
+    role: Role,
+    started: &mut Started,
+    machine: &mut dyn Machine,
+) -> Result<Response, LoadError> {
+    machine.reset_peak_memory();
+    let begin = machine.now_us();
+    let mut model = machine.load(&subject, started.session.protocol())?.model;
+    let built = machine.now_us();
+    let mut record = started.session.measure(subject, role, &mut *model, machine)?;
+    record.build_ms = (built - begin) / 1e3;
+    record.memory_before_kib = started.memory_kib;
+    record.peak_memory_kib = machine.peak_memory_kib();
+    record.flags.extend(machine.context().flags());
+    drop(model);
+    record.elapsed_ms = (machine.now_us() - begin) / 1e3;
+    Ok(Response::Measured { record: Box::new(record) })
+}
+
+fn run(
+    arch: Architecture,
+    protocol: &Protocol,
+    machine: &dyn Machine,
+) -> Result<Response, LoadError> {
+    if machine.context().simulated {
+        let message = "a simulated device has no engine to run it";
+        return Err(LoadError::Model(message.to_owned()));
+    }
+    let outputs = SessionModel::load(&Subject::Architecture(arch), protocol)?.outputs()?;
+    let outputs = ModelOutput {
+        last_hidden_state: outputs.last_hidden_state,
+        pooler_output: outputs.pooler_output.unwrap_or_default(),
+    };
+    Ok(Response::Ran { outputs: Box::new(outputs) })
 }

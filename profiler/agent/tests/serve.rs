@@ -1,10 +1,11 @@
 //! The agent's program over its real standard streams.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use atb_graph::{Network, RandomWeights, Vocabulary};
-use atb_measurements::{Protocol, Request, Response, Role, Statistics, Subject};
+use atb_measurements::{Flag, Protocol, Request, Response, Role, Statistics, Subject};
 use atb_space::{Architecture, Workload};
 
 fn protocol() -> Protocol {
@@ -19,23 +20,41 @@ fn protocol() -> Protocol {
     }
 }
 
-/// Sends `lines` to the program; its answers, its error output and whether it succeeded.
+/// Sends `lines` to the program and waits for as many answers or its end; the answers, its
+/// error output and whether it succeeded.
 fn converse(lines: &[String]) -> (Vec<Response>, String, bool) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_atb-agent"))
+    converse_with(&[], lines)
+}
+
+fn converse_with(arguments: &[&str], lines: &[String]) -> (Vec<Response>, String, bool) {
+    let mut child = agent(arguments);
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all((lines.join("\n") + "\n").as_bytes()).expect("listens");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut responses = Vec::new();
+    for _ in lines {
+        let mut line = String::new();
+        if output.read_line(&mut line).expect("text") == 0 {
+            break;
+        }
+        responses.push(serde_json::from_str(&line).expect("every line is a response"));
+    }
+    drop(input);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest, "", "more than was asked for");
+    let output = child.wait_with_output().expect("ends");
+    (responses, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.success())
+}
+
+fn agent(arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_atb-agent"))
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("starts");
-    let input = lines.join("\n") + "\n";
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("listens");
-    let output = child.wait_with_output().expect("ends");
-    let responses = String::from_utf8(output.stdout)
-        .expect("text")
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("every line is a response"))
-        .collect();
-    (responses, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.success())
+        .expect("starts")
 }
 
 fn request(request: &Request) -> String {
@@ -43,7 +62,7 @@ fn request(request: &Request) -> String {
 }
 
 fn start() -> String {
-    request(&Request::Start { protocol: Box::new(protocol()) })
+    request(&Request::Start { protocol: Box::new(protocol()), onnx_runtime: None })
 }
 
 fn measure(subject: Subject) -> String {
@@ -76,6 +95,8 @@ fn measures_architectures_and_model_files() {
         assert!((4..=6).contains(&record.samples_us.len()));
         assert!(Statistics::of(record).expect("valid").ratio > 0.0);
         assert!(record.build_ms > 0.0 && !record.warm_up_us.is_empty());
+        assert!(record.elapsed_ms >= record.inference_ms() && record.inference_ms() > 0.0);
+        assert!(record.telemetry.baseline_us.is_some_and(|us| us > 0.0));
     }
 }
 
@@ -104,4 +125,88 @@ fn what_is_no_request_ends_the_agent_with_a_message() {
     let (responses, stderr, success) = converse(&[early]);
     assert!(responses.is_empty() && !success);
     assert!(stderr.contains("before `start` gave the protocol"), "{stderr}");
+}
+
+#[test]
+fn an_inspection_needs_no_protocol() {
+    let (responses, _, success) = converse(&[request(&Request::Inspect)]);
+    let [Response::Inspected { device, agent }] = &responses[..] else {
+        panic!("unexpected: {responses:?}");
+    };
+    assert!(success);
+    assert_eq!(device.isa, std::env::consts::ARCH);
+    assert!(!device.clusters.is_empty() && !device.simulated);
+    assert!(!agent.version.is_empty() && !agent.extensions.is_empty());
+}
+
+#[test]
+fn an_architecture_runs_to_its_outputs() {
+    let arch: Architecture = "1-32-64-2-32".parse().expect("parses");
+    let run = request(&Request::Run { arch });
+    let (responses, _, _) = converse(&[start(), run.clone(), run]);
+    let [_, Response::Ran { outputs }, Response::Ran { outputs: again }] = &responses[..] else {
+        panic!("unexpected: {responses:?}");
+    };
+    assert_eq!(outputs.last_hidden_state.len(), 16 * 32);
+    assert_eq!(outputs.pooler_output.len(), 32);
+    assert!(outputs.last_hidden_state.iter().all(|value| value.is_finite()));
+    assert_eq!(outputs, again);
+}
+
+#[test]
+fn a_simulated_device_says_so_everywhere() {
+    let arch: Architecture = "1-32-64-2-32".parse().expect("parses");
+    let lines = [start(), measure(Subject::architecture(arch))];
+    let (responses, _, success) = converse_with(&["--simulate", "{}"], &lines);
+    let [Response::Ready { device, .. }, Response::Measured { record }] = &responses[..] else {
+        panic!("unexpected: {responses:?}");
+    };
+    assert!(success && device.simulated);
+    assert!(record.flags.contains(&Flag::Simulated));
+    assert!(record.model_memory_kib() > Some(0));
+}
+
+#[test]
+fn a_model_that_does_not_fit_ends_the_simulated_agent() {
+    let lines = [start(), measure(Subject::architecture(Architecture::bert_base()))];
+    let (responses, stderr, success) =
+        converse_with(&["--simulate", "{\"memory_mib\":64}"], &lines);
+    assert_eq!(responses.len(), 1);
+    assert!(!success && stderr.contains("out of memory: 12-768-3072-12-768"), "{stderr}");
+}
+
+#[test]
+fn a_core_that_is_not_there_is_a_clear_refusal() {
+    let protocol = Protocol { cores: vec![1000], ..protocol() };
+    let start = request(&Request::Start { protocol: Box::new(protocol), onnx_runtime: None });
+    let (responses, _, _) = converse(&[start]);
+    let [Response::Failed { message, .. }] = &responses[..] else {
+        panic!("unexpected: {responses:?}");
+    };
+    assert!(message.starts_with("core 1000 is not available"), "{message}");
+}
+
+/// A host that vanishes while a long measurement is on its way.
+fn vanish(arguments: &[&str], measured: Architecture) {
+    let mut child = agent(arguments);
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    writeln!(input, "{}", start()).expect("listens");
+    output.read_line(&mut String::new()).expect("answers");
+    writeln!(input, "{}", measure(Subject::architecture(measured))).expect("listens");
+    drop(input);
+    let begin = Instant::now();
+    while child.try_wait().expect("known").is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the agent goes on without its host");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("text");
+    assert_eq!(rest, "", "the measurement was finished first");
+}
+
+#[test]
+fn the_agent_ends_with_its_host_in_the_middle_of_a_measurement() {
+    // A thousand real seconds for each simulated one.
+    vanish(&["--simulate", "{\"pace\":1000.0}"], Architecture::bert_base());
 }

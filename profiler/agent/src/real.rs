@@ -1,0 +1,212 @@
+//! The machine that the agent really runs on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use atb_graph::{Network, RandomWeights, Vocabulary};
+use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
+use atb_runtime::{Inputs, Outputs, Session};
+
+use crate::cores::Affinity;
+use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model};
+use crate::system::System;
+
+/// The device, read through its operating system.
+pub struct RealMachine {
+    start: Instant,
+    system: System,
+    affinity: Affinity,
+    clusters: Vec<Vec<usize>>,
+}
+
+impl RealMachine {
+    /// The machine as it is when the agent starts.
+    #[must_use]
+    pub fn new() -> Self {
+        let system = System::new();
+        let clusters = system.clusters().into_iter().map(|cluster| cluster.cores).collect();
+        Self { start: Instant::now(), system, affinity: Affinity::current(), clusters }
+    }
+}
+
+impl Default for RealMachine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Device for RealMachine {
+    fn now_us(&self) -> f64 {
+        self.start.elapsed().as_secs_f64() * 1e6
+    }
+
+    fn cpu_us(&self) -> Option<f64> {
+        #[cfg(unix)]
+        {
+            use nix::time::{ClockId, clock_gettime};
+            let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok()?;
+            Some(time.tv_sec() as f64 * 1e6 + time.tv_nsec() as f64 / 1e3)
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
+    fn core(&self) -> Option<usize> {
+        crate::cores::current()
+    }
+
+    fn wait(&self, seconds: f64) {
+        std::thread::sleep(Duration::from_secs_f64(seconds.max(0.0)));
+    }
+
+    fn reading(&self) -> Reading {
+        self.system.reading(self.affinity.cores())
+    }
+
+    fn counters(&self) -> Counters {
+        let steal_ms = self.system.steal_ms(self.affinity.cores());
+        #[cfg(unix)]
+        {
+            use nix::sys::resource::{UsageWho, getrusage};
+            let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+            let count = |count: i64| u64::try_from(count).ok();
+            Counters {
+                voluntary_switches: usage
+                    .and_then(|usage| count(usage.voluntary_context_switches().into())),
+                involuntary_switches: usage
+                    .and_then(|usage| count(usage.involuntary_context_switches().into())),
+                steal_ms,
+            }
+        }
+        #[cfg(not(unix))]
+        Counters { steal_ms, ..Counters::default() }
+    }
+
+    fn clusters(&self) -> &[Vec<usize>] {
+        &self.clusters
+    }
+}
+
+impl Machine for RealMachine {
+    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), String> {
+        if let Some(library) = onnx_runtime {
+            return Err(format!(
+                "this agent has no ONNX Runtime and cannot take the library {library}; hint: \
+                 build it with the feature `ort`"
+            ));
+        }
+        self.affinity.pin(&protocol.cores, protocol.threads)
+    }
+
+    fn load(&mut self, subject: &Subject, protocol: &Protocol) -> Result<Loaded, LoadError> {
+        let model = SessionModel::load(subject, protocol)?;
+        let kernel = model.session.kernel().map(|kernel| (kernel.name, kernel.tile));
+        Ok(Loaded { model: Box::new(model), kernel })
+    }
+
+    fn context(&self) -> DeviceContext {
+        let cores = self.affinity.cores().len();
+        DeviceContext { cores: (cores > 0).then_some(cores), ..self.system.context() }
+    }
+
+    fn agent(&self) -> AgentContext {
+        let processor = atb_runtime::processor();
+        AgentContext {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            runtime: atb_runtime::ENGINE.to_owned(),
+            kernel: String::new(),
+            tile: (1, 1),
+            cpu_kind: processor.kind,
+            extensions: processor.extensions,
+            overrides: std::env::vars().filter(|(name, _)| name.starts_with("TRACT_")).collect(),
+        }
+    }
+
+    fn memory_kib(&self) -> Option<u64> {
+        self.system.status_kib("VmRSS")
+    }
+
+    fn reset_peak_memory(&mut self) {
+        self.system.reset_peak_memory();
+    }
+
+    fn peak_memory_kib(&self) -> Option<u64> {
+        self.system.status_kib("VmHWM")
+    }
+}
+
+/// A session with the inputs that it is timed on.
+pub(crate) struct SessionModel {
+    session: Session,
+    inputs: Inputs,
+}
+
+impl SessionModel {
+    /// Builds or loads what `subject` names.
+    ///
+    /// # Errors
+    /// What the runtime says, or how a model file's shape differs from the protocol's.
+    pub(crate) fn load(subject: &Subject, protocol: &Protocol) -> Result<Self, String> {
+        let session = match subject {
+            Subject::Architecture(arch) => {
+                let vocabulary = Vocabulary::small(protocol.vocabulary);
+                let network = Network::new(arch, protocol.workload, vocabulary);
+                let weights = RandomWeights::new(protocol.seed);
+                let skeleton = network.skeleton();
+                Session::with_external_data(
+                    &arch.id(),
+                    &skeleton,
+                    protocol.threads,
+                    move |offset, length| {
+                        network
+                            .fill_range(&weights, offset, length)
+                            .map_err(|error| error.to_string())
+                    },
+                )
+            }
+            Subject::Model(path) => Session::open_threaded(Path::new(path), protocol.threads),
+            Subject::OnnxRuntime(_) => {
+                return Err(format!(
+                    "{subject}: no library of ONNX Runtime was given; hint: name one that lies \
+                     on the device"
+                ));
+            }
+        }
+        .map_err(|error| error.to_string())?;
+        let (batch, sequence) = (session.batch(), session.sequence());
+        let workload = protocol.workload;
+        if (batch, sequence) != (workload.batch, workload.sequence) {
+            return Err(format!(
+                "{subject} takes {batch} sequences of {sequence} tokens, the protocol measures \
+                 {} of {}; hint: export it for that shape",
+                workload.batch, workload.sequence
+            ));
+        }
+        let words = session.words().unwrap_or(protocol.vocabulary);
+        Ok(Self { inputs: inputs(protocol, words), session })
+    }
+
+    /// Runs once and gives the outputs.
+    ///
+    /// # Errors
+    /// What the runtime says.
+    pub(crate) fn outputs(&mut self) -> Result<Outputs, String> {
+        self.session.run(&self.inputs).map_err(|error| error.to_string())
+    }
+}
+
+/// The tokens that a model of `words` words is timed on. Any do: the time does not depend
+/// on which.
+fn inputs(protocol: &Protocol, words: usize) -> Inputs {
+    let count = (protocol.workload.batch * protocol.workload.sequence) as u64;
+    let words = words.max(1) as u64;
+    let id = |i: u64| (i.wrapping_mul(0x9e37_79b9).wrapping_add(protocol.seed) % words) as i64;
+    Inputs::of_ids((0..count).map(id).collect())
+}
+
+impl Model for SessionModel {
+    fn run(&mut self) -> Result<(), String> {
+        std::hint::black_box(&self.outputs()?);
+        Ok(())
+    }
+}
