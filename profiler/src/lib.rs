@@ -23,10 +23,12 @@
 
 mod agent;
 mod error;
+mod link;
 mod plan;
 mod profile;
 
 pub use agent::Agent;
 pub use error::ProfileError;
+pub use link::Link;
 pub use plan::{Item, Plan};
-pub use profile::{Observer, Silent, profile};
+pub use profile::{Job, Observer, Silent, profile, profile_all, profile_over};

@@ -1,12 +1,14 @@
 //! Measuring a plan into a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use atb_measurements::{
-    Header, MeasurementFile, MeasurementWriter, Protocol, Record, SCHEMA, Statistics,
+    Failure, Header, MeasurementFile, MeasurementWriter, Protocol, Record, SCHEMA, Statistics,
 };
 use atb_targets::Target;
 
+use crate::link::Link;
 use crate::{Agent, Item, Plan, ProfileError};
 
 /// Watches a profile go by.
@@ -17,6 +19,11 @@ pub trait Observer {
     fn begin(&mut self, item: &Item);
     /// A measurement is in the file.
     fn measured(&mut self, record: &Record, statistics: &Statistics);
+    /// The agent is gone and will be started again.
+    fn lost(&mut self, error: &ProfileError);
+    /// An item was given up, which is in the file, or left out because another item of the
+    /// same subject was.
+    fn gave_up(&mut self, failure: &Failure);
 }
 
 /// An observer that looks away.
@@ -27,10 +34,19 @@ impl Observer for Silent {
     fn ready(&mut self, _: &Header, _: usize, _: usize) {}
     fn begin(&mut self, _: &Item) {}
     fn measured(&mut self, _: &Record, _: &Statistics) {}
+    fn lost(&mut self, _: &ProfileError) {}
+    fn gave_up(&mut self, _: &Failure) {}
 }
+
+/// How often an item may end the agent before it is given up.
+const DEATHS: usize = 2;
 
 /// Measures what of `plan` the file at `path` lacks, appending each record as soon as it
 /// is there, and returns the whole file. If nothing is missing no agent is started.
+///
+/// An agent that ends or a connection that breaks is started again, a few times; what was
+/// being measured is measured anew. A model that ends the agent twice is recorded as failed,
+/// and the rest goes on.
 ///
 /// # Errors
 /// [`ProfileError`]; what was measured before it is in the file.
@@ -41,38 +57,138 @@ pub fn profile(
     path: &Path,
     observer: &mut dyn Observer,
 ) -> Result<MeasurementFile, ProfileError> {
+    profile_over(&Link::to(target), protocol, plan, path, observer)
+}
+
+/// As [`profile`], over any link.
+///
+/// # Errors
+/// As [`profile`].
+pub fn profile_over(
+    link: &Link<'_>,
+    protocol: &Protocol,
+    plan: &Plan,
+    path: &Path,
+    observer: &mut dyn Observer,
+) -> Result<MeasurementFile, ProfileError> {
     if path.exists()
         && let Ok(file) = MeasurementFile::read(path)
         && file.torn.is_none()
-        && file.header.target == target.name
+        && file.header.target == link.target
         && file.header.protocol == *protocol
-        && plan.remaining(&file.records).is_empty()
+        && remaining(plan, &file.records, &file.failures).is_empty()
     {
         return Ok(file);
     }
-    let mut agent = Agent::start(target, protocol)?;
+    let mut agent = link.start(protocol)?;
     let header = Header {
         schema: SCHEMA,
-        target: target.name.clone(),
+        target: link.target.clone(),
         protocol: protocol.clone(),
         device: agent.device.clone(),
         agent: agent.agent.clone(),
     };
-    let (mut writer, contents) = MeasurementWriter::open(path, &header)?;
-    let remaining = plan.remaining(&contents.records);
+    let (mut writer, mut contents) = MeasurementWriter::open(path, &header)?;
+    let items = remaining(plan, &contents.records, &contents.failures);
     let total = plan.items().len();
-    observer.ready(&header, total - remaining.len(), total);
-    for item in &remaining {
+    observer.ready(&header, total - items.len(), total);
+    for item in &items {
+        if let Some(failure) = contents.failures.iter().find(|f| f.subject == item.subject) {
+            observer.gave_up(failure);
+            continue;
+        }
         observer.begin(item);
-        let record = agent.measure(item)?;
-        // Checked before it is written: a file never holds a record that it cannot read.
-        let statistics = Statistics::of(&record).map_err(|error| ProfileError::Refused {
-            target: target.name.clone(),
-            subject: item.subject.to_string(),
-            message: error.to_string(),
-        })?;
-        writer.append(&record)?;
-        observer.measured(&record, &statistics);
+        match measured(&mut agent, item, link, protocol, observer)? {
+            Ok(record) => {
+                // Checked before it is written: a file never holds a record that it cannot
+                // read.
+                let statistics =
+                    Statistics::of(&record).map_err(|error| ProfileError::Refused {
+                        target: link.target.clone(),
+                        subject: item.subject.to_string(),
+                        message: error.to_string(),
+                    })?;
+                writer.append(&record)?;
+                observer.measured(&record, &statistics);
+            }
+            Err(failure) => {
+                writer.append_failure(&failure)?;
+                observer.gave_up(&failure);
+                contents.failures.push(failure);
+            }
+        }
     }
     Ok(MeasurementFile::read(path)?)
+}
+
+/// What of the plan is neither measured nor known to fail.
+fn remaining(plan: &Plan, records: &[Record], failures: &[Failure]) -> Vec<Item> {
+    let mut items = plan.remaining(records);
+    items.retain(|item| !failures.iter().any(|failure| failure.subject == item.subject));
+    items
+}
+
+/// Measures one item, on a new agent if this one ends.
+fn measured(
+    agent: &mut Agent,
+    item: &Item,
+    link: &Link<'_>,
+    protocol: &Protocol,
+    observer: &mut dyn Observer,
+) -> Result<Result<Record, Failure>, ProfileError> {
+    let mut deaths = 0;
+    loop {
+        let error = match agent.measure(item) {
+            Ok(record) => return Ok(Ok(record)),
+            Err(error @ ProfileError::AgentEnded { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        deaths += 1;
+        observer.lost(&error);
+        *agent = link.start_again(protocol, error, observer)?;
+        if deaths == DEATHS {
+            return Ok(Err(Failure {
+                subject: item.subject.clone(),
+                role: item.role,
+                failure: format!("the agent ended each of {DEATHS} times"),
+            }));
+        }
+    }
+}
+
+/// One device's part of a profile.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The device.
+    pub target: Target,
+    /// How to measure.
+    pub protocol: Protocol,
+    /// What to measure.
+    pub plan: Plan,
+    /// Its measurement file.
+    pub path: PathBuf,
+}
+
+/// Profiles several devices at the same time, each by a thread and into a file of its own.
+/// The results come in the jobs' order; one device's failure does not end the others.
+pub fn profile_all<O: Observer + Send>(
+    jobs: &[Job],
+    observers: &mut [O],
+) -> Vec<Result<MeasurementFile, ProfileError>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = jobs
+            .iter()
+            .zip(observers)
+            .map(|(job, observer)| {
+                scope.spawn(|| profile(&job.target, &job.protocol, &job.plan, &job.path, observer))
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
 }
