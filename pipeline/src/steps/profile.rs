@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use atb_measurements::{MeasurementFile, Protocol, Record, Role, Statistics, Subject};
+use atb_measurements::{Failure, MeasurementFile, Protocol, Record, Role, Statistics, Subject};
 use atb_predictor::design::choose;
 use atb_predictor::{Observations, RefineError, RefineSettings, Refined, Round, refine};
-use atb_profiler::{Item, Observer, Plan, profile};
+use atb_profiler::{Item, Observer, Plan, ProfileError, profile};
 use atb_space::{Architecture, Sampler, Space};
 use atb_targets::Target;
 
@@ -22,14 +22,25 @@ impl Observer for Progress<'_> {
     fn begin(&mut self, _: &Item) {}
 
     fn measured(&mut self, record: &Record, statistics: &Statistics) {
-        let flags: Vec<String> = record.flags.iter().map(|flag| format!("{flag:?}")).collect();
+        let temperature = record.telemetry.after.hottest.as_ref();
+        let temperature = temperature
+            .map_or_else(String::new, |zone| format!(" {:.0} \u{b0}C", zone.temperature_c));
+        let flags: String = record.flags.iter().map(|flag| format!(" {flag}")).collect();
         self.0.advance(&format!(
-            "{} {:.2} ms \u{b1}{:.1} % {}",
+            "{} {:.2} ms \u{b1}{:.1} %{temperature}{flags}",
             record.subject,
             statistics.median_us / 1e3,
             100.0 * statistics.ratio_half_width,
-            flags.join(" ").to_lowercase()
         ));
+    }
+
+    fn lost(&mut self, error: &ProfileError) {
+        self.0.warn(&format!("{error}; the agent is started again"));
+    }
+
+    fn gave_up(&mut self, failure: &Failure) {
+        self.0.warn(&format!("{} was not measured: {}", failure.subject, failure.failure));
+        self.0.advance("");
     }
 }
 
