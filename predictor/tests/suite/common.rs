@@ -46,6 +46,7 @@ pub(crate) fn header(workload: Workload) -> Header {
             runtime: "tract".to_owned(),
             kernel: "made_up_16x6".to_owned(),
             tile: (16, 6),
+            ..AgentContext::default()
         },
     }
 }
