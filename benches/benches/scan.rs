@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use atb_predictor::{
-    FitSettings, Kind, LatencyModel, Machine, MlpSettings, NoiseFloor, Observation, Observations,
+    FitSettings, Kind, LatencyModel, Machines, MlpSettings, NoiseFloor, Observation, Observations,
     Predictor, Rows, fit_one,
 };
 use atb_search::{Budget, Candidates};
@@ -70,7 +70,7 @@ fn single_predictions(criterion: &mut Criterion) {
     // The speed of a perceptron does not depend on how long it was trained.
     let untrained = Kind::Mlp(MlpSettings { steps: 1, ..MlpSettings::PAPER });
     for (name, kind) in [("structured", Kind::Structured), ("the paper's perceptron", untrained)] {
-        let model = fit_one(kind, &items, Machine::default()).expect("fits");
+        let model = fit_one(kind, &items, &Machines::default()).expect("fits");
         let model: &dyn LatencyModel = model.as_model();
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10);

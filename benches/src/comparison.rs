@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, ensure};
 use atb_predictor::{
-    FitSettings, Kind, Machine, Metrics, MlpSettings, Observation, Observations, Predictor, design,
-    fit_one,
+    FitSettings, Kind, Machines, Metrics, MlpSettings, Observation, Observations, Predictor,
+    design, fit_one,
 };
 use atb_space::{Architecture, Space};
 use rand::SeedableRng;
@@ -76,7 +76,7 @@ enum Sampling {
 #[derive(Clone, Copy)]
 struct Draw<'a> {
     space: &'a Space,
-    machine: Machine,
+    machines: &'a Machines,
     kind: Kind,
     sampling: Sampling,
     count: usize,
@@ -109,8 +109,8 @@ impl Comparison {
             items.len(),
             settings.test
         );
-        let source = uniform.sources.first().context("no measurement file")?;
-        let machine = Machine::of(&source.device, &source.agent);
+        let machines = Machines::of(&uniform.sources);
+        let machines = &machines;
         let mut models: Vec<(String, Kind, Sampling, u64)> = vec![
             ("structured, designed".to_owned(), Kind::Structured, Sampling::Designed, 0),
             ("structured".to_owned(), Kind::Structured, Sampling::Random, 0),
@@ -133,7 +133,7 @@ impl Comparison {
                 let outcomes: Vec<(Metrics, Option<f64>)> = (0..draws)
                     .into_par_iter()
                     .map(|seed| {
-                        let draw = Draw { space, machine, kind, sampling, count, seed };
+                        let draw = Draw { space, machines, kind, sampling, count, seed };
                         draw.test(uniform, settings.test)
                     })
                     .collect::<Result<_>>()?;
@@ -210,7 +210,7 @@ impl Draw<'_> {
             let evaluation = predictor.evaluate(&of(tested))?;
             return Ok((evaluation.metrics, Some(evaluation.coverage)));
         }
-        let model = fit_one(self.kind, &fitted, self.machine)?;
+        let model = fit_one(self.kind, &fitted, self.machines)?;
         let latency_ms =
             |item: &Observation| model.as_model().latency_ms(&item.arch, item.workload);
         let predicted: Vec<f64> = tested.iter().map(latency_ms).collect();

@@ -12,7 +12,7 @@ use crate::model::Model;
 use crate::nnls::nnls;
 use crate::predictor::SCHEMA;
 use crate::validation::{cross_validate, folds_for};
-use crate::{Machine, Observation, Observations, Predictor, Structured, linear};
+use crate::{Machines, Observation, Observations, Predictor, Structured, linear};
 
 /// Fewest measured architectures to calibrate with.
 pub const FEWEST: usize = 5;
@@ -42,11 +42,11 @@ impl Predictor {
             let (first, other) = (describe(workload), describe(other.workload));
             return Err(FitError::MixedWorkloads { kind, first, other });
         }
-        let machine = observations
-            .sources
-            .first()
-            .map_or_else(|| self.machine(), |source| Machine::of(&source.device, &source.agent));
-        let fit = |items: &[Observation]| scaled(model, items, machine).map(Model::Structured);
+        let machines = match observations.sources.is_empty() {
+            true => self.machines(),
+            false => Machines::of(&observations.sources),
+        };
+        let fit = |items: &[Observation]| scaled(model, items, &machines).map(Model::Structured);
         Ok(Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,10 +68,10 @@ impl Predictor {
 fn scaled(
     model: &Structured,
     observations: &[Observation],
-    machine: Machine,
+    machines: &Machines,
 ) -> Result<Structured, FitError> {
     let kinds = [Work::Calls, Work::Elements, Work::Products];
-    let moved = model.clone().on(machine);
+    let moved = model.clone().on(machines.clone());
     // The share of each kind of work in each measured latency, as predicted so far.
     let mut shares: Vec<Vec<f64>> = kinds
         .iter()

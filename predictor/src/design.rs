@@ -81,7 +81,7 @@ pub fn choose_next(
 ) -> Vec<Architecture> {
     let model = predictor.as_model();
     let workload = predictor.workload();
-    let setting = Setting { machine: predictor.machine(), workload };
+    let setting = Setting { machine: predictor.machines().at(workload), workload };
     let features = |arch: &Architecture| {
         let latency_ms = model.latency_ms(arch, workload);
         setting.of(arch).map(|value| value / latency_ms)

@@ -1,11 +1,12 @@
 //! What a predictor is worth on measurements that it was not fitted on.
 
+use atb_space::Workload;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::{Observation, Observations};
 use crate::predictor::{LEVEL, PredictError};
 use crate::validation::{WORST, Worst};
-use crate::{Metrics, Predictor};
+use crate::{Metrics, Predictor, Source};
 
 /// Predictions beside measurements that the predictor has not seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +44,6 @@ impl Predictor {
     /// # Errors
     /// [`EvaluationError`] if there are none, or of a workload it was not fitted for.
     pub fn evaluate(&self, measured: &Observations) -> Result<Evaluation, EvaluationError> {
-        let scale = self.scale_to(measured);
         let inside_space = |item: &&Observation| self.space.check(&item.arch).is_ok();
         let mut predicted = Vec::new();
         let mut actual = Vec::new();
@@ -51,7 +51,7 @@ impl Predictor {
         let mut worst = Vec::new();
         for item in measured.items.iter().chain(&measured.checks).filter(inside_space) {
             let prediction = self.predict_for(&item.arch, item.workload, LEVEL)?;
-            let measured_ms = item.first_ms * scale;
+            let measured_ms = item.first_ms * self.scale_to(measured, item.workload);
             covered += usize::from((prediction.low_ms..=prediction.high_ms).contains(&measured_ms));
             predicted.push(prediction.latency_ms);
             actual.push(measured_ms);
@@ -72,9 +72,13 @@ impl Predictor {
     }
 
     /// What brings latencies of other measurements of the same device to this predictor's
-    /// scale: the ratio of the reference latencies of the two.
-    fn scale_to(&self, measured: &Observations) -> f64 {
-        let reference = |sources: &[crate::Source]| sources.first().map(|s| s.reference_ms);
+    /// scale: the ratio of the reference latencies of the two. A workload that the predictor
+    /// was not fitted on has no scale but the other's own.
+    fn scale_to(&self, measured: &Observations, workload: Workload) -> f64 {
+        let reference = |sources: &[Source]| {
+            let same = |source: &&Source| source.protocol.workload == workload;
+            sources.iter().find(same).map(|source| source.reference_ms)
+        };
         match (reference(&self.sources), reference(&measured.sources)) {
             (Some(own), Some(other)) if other > 0.0 => own / other,
             _ => 1.0,

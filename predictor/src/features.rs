@@ -10,6 +10,8 @@ use atb_measurements::{AgentContext, DeviceContext};
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
+use crate::Source;
+
 /// What the features know of the device and its runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,38 @@ impl Machine {
     }
 }
 
+/// What the features know of a device for each shape of input: a runtime may choose
+/// another matrix kernel for another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Machines(Vec<(Workload, Machine)>);
+
+impl Machines {
+    /// What is known from the headers of measurement files; the first file of a workload
+    /// speaks for it.
+    #[must_use]
+    pub fn of(sources: &[Source]) -> Self {
+        let mut known: Vec<(Workload, Machine)> = Vec::new();
+        for source in sources {
+            let workload = source.protocol.workload;
+            if known.iter().all(|(other, _)| *other != workload) {
+                known.push((workload, Machine::of(&source.device, &source.agent)));
+            }
+        }
+        Self(known)
+    }
+
+    /// The machine for `workload`: as it was measured, or that of the measured workload
+    /// with the nearest number of tokens.
+    pub(crate) fn at(&self, workload: Workload) -> Machine {
+        let tokens = |workload: Workload| workload.batch * workload.sequence;
+        let distance =
+            |known: Workload| (known != workload, tokens(known).abs_diff(tokens(workload)));
+        let nearest = self.0.iter().min_by_key(|(known, _)| distance(*known));
+        nearest.map_or_else(Machine::default, |(_, machine)| *machine)
+    }
+}
+
 impl Default for Machine {
     /// Nothing is rounded.
     fn default() -> Self {
@@ -46,7 +80,7 @@ impl Default for Machine {
 }
 
 /// Number of features.
-pub(crate) const COUNT: usize = 13;
+pub(crate) const COUNT: usize = 14;
 
 /// Names of the features: the keys of the coefficients in a predictor file.
 pub(crate) const NAMES: [&str; COUNT] = [
@@ -63,6 +97,7 @@ pub(crate) const NAMES: [&str; COUNT] = [
     "reloads_over_768_kib",
     "reloads_over_1536_kib",
     "weights",
+    "batched_softmax_elements",
 ];
 
 /// Index of the first feature of each part; they are laid out as [`NAMES`] is.
@@ -72,6 +107,7 @@ const PRODUCTS: usize = 5;
 const ATTENTION: usize = 6;
 const FEED_FORWARD: usize = 8;
 const WEIGHTS: usize = 12;
+const BATCHED: usize = 13;
 
 /// Bytes of intermediate activations beyond which the product that reads them has to load
 /// them anew for every row of tiles: three quarters of common second-level caches.
@@ -146,6 +182,10 @@ impl Setting {
         features[PRODUCTS] = 3.0 * self.product(hidden, qkv) + self.product(qkv, hidden);
         features[ATTENTION] = 2.0 * pairs * qkv as f64;
         features[ATTENTION + 1] = pairs * heads as f64;
+        // Several sequences at a time cost the runtime copies of the scores.
+        if self.workload.batch > 1 {
+            features[BATCHED] = pairs * heads as f64;
+        }
         features[WEIGHTS] = 4.0 * (hidden * qkv) as f64;
         features
     }
@@ -186,7 +226,7 @@ impl Setting {
 /// Whether a feature can be told from the others only by measuring several batches or
 /// sequence lengths.
 pub(crate) fn needs_several_workloads(index: usize) -> bool {
-    index == WEIGHTS
+    index == WEIGHTS || index == BATCHED
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::model::Model;
 use crate::predictor::{LeftOut, SCHEMA};
 use crate::validation::{Validation, cross_validate, folds_for};
 use crate::{
-    Machine, Metrics, Mlp, Observation, Observations, Predictor, Structured, Table, Trees, mlp,
+    Machines, Metrics, Mlp, Observation, Observations, Predictor, Structured, Table, Trees, mlp,
     structured, table, trees,
 };
 
@@ -226,12 +226,9 @@ impl Predictor {
     ) -> Result<Self, FitError> {
         let (items, left_out) = usable(observations, space)?;
         check_varied(&items.iter().map(|item| &item.arch).collect::<Vec<_>>(), space)?;
-        let machine = observations
-            .sources
-            .first()
-            .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent));
+        let machines = Machines::of(&observations.sources);
         let validated = |kind, folds| -> Result<Validation, FitError> {
-            cross_validate(&items, folds, settings.seed, &|items| fit_one(kind, items, machine))
+            cross_validate(&items, folds, settings.seed, &|items| fit_one(kind, items, &machines))
         };
         let (kind, choice) = match settings.kind {
             Kind::Auto => {
@@ -262,7 +259,7 @@ impl Predictor {
             left_out,
             validation,
             choice,
-            model: fit_one(kind, &items, machine)?,
+            model: fit_one(kind, &items, &machines)?,
         })
     }
 }
@@ -274,11 +271,11 @@ impl Predictor {
 pub fn fit_one(
     kind: Kind,
     observations: &[Observation],
-    machine: Machine,
+    machines: &Machines,
 ) -> Result<Model, FitError> {
     match kind {
         Kind::Structured | Kind::Auto => {
-            Structured::fit(observations, machine).map(Model::Structured)
+            Structured::fit(observations, machines).map(Model::Structured)
         }
         Kind::Table => Table::fit(observations).map(Model::Table),
         Kind::Trees => Trees::fit(observations).map(Model::Trees),

@@ -60,7 +60,7 @@ mod trees;
 mod validation;
 
 pub use evaluation::{Evaluation, EvaluationError};
-pub use features::Machine;
+pub use features::{Machine, Machines};
 pub use fit::{Choice, FEWEST, FitError, FitSettings, Kind, fit_one};
 pub use metrics::Metrics;
 pub use mlp::{Mlp, MlpSettings};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::fit::{Choice, describe};
 use crate::model::{Breakdown, LatencyModel, Model};
 use crate::validation::Validation;
-use crate::{Machine, NoiseFloor, Observation, Source};
+use crate::{Machines, NoiseFloor, Observation, Source};
 
 /// Version of the predictor file's schema; a file of a newer one is refused.
 pub const SCHEMA: u32 = 1;
@@ -219,10 +219,8 @@ impl Predictor {
 
     /// What the features know of the device it was fitted for.
     #[must_use]
-    pub fn machine(&self) -> Machine {
-        self.sources
-            .first()
-            .map_or_else(Machine::default, |source| Machine::of(&source.device, &source.agent))
+    pub fn machines(&self) -> Machines {
+        Machines::of(&self.sources)
     }
 
     /// What differs between the device and agent it was fitted for and the given ones, in

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::features::{COUNT, Features, Machine, NAMES, Setting, needs_several_workloads};
+use crate::features::{COUNT, Features, Machines, NAMES, Setting, needs_several_workloads};
 use crate::fit::FitError;
 use crate::model::{Breakdown, LatencyModel, Rows};
 use crate::nnls::nnls;
@@ -27,7 +27,7 @@ const HUBER: f64 = 2.5;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Structured {
-    machine: Machine,
+    machines: Machines,
     /// Milliseconds for each unit of a feature, none negative.
     coefficients: Features,
     /// Inverse of the Gram matrix of the features with a coefficient, each divided by the
@@ -39,7 +39,7 @@ pub struct Structured {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
-    machine: Machine,
+    machines: Machines,
     /// Milliseconds for each unit of a feature; features without one cost nothing.
     coefficients: BTreeMap<String, f64>,
     covariance: Vec<Vec<f64>>,
@@ -50,7 +50,7 @@ impl From<Structured> for Form {
         let active = model.active();
         let coefficients =
             active.iter().map(|&i| (NAMES[i].to_owned(), model.coefficients[i])).collect();
-        Self { machine: model.machine, coefficients, covariance: model.covariance }
+        Self { machines: model.machines, coefficients, covariance: model.covariance }
     }
 }
 
@@ -76,7 +76,7 @@ impl TryFrom<Form> for Structured {
                 "the covariance is not {size} by {size}, the number of coefficients"
             ));
         }
-        Ok(Self { machine: form.machine, coefficients, covariance: form.covariance })
+        Ok(Self { machines: form.machines, coefficients, covariance: form.covariance })
     }
 }
 
@@ -86,12 +86,12 @@ impl Structured {
     ///
     /// # Errors
     /// [`FitError::NothingFits`] if no feature explains the latencies.
-    pub fn fit(observations: &[Observation], machine: Machine) -> Result<Self, FitError> {
+    pub fn fit(observations: &[Observation], machines: &Machines) -> Result<Self, FitError> {
         let several = observations.iter().any(|item| item.workload != observations[0].workload);
         let rows: Vec<Features> = observations
             .iter()
             .map(|item| {
-                let mut row = Setting { machine, workload: item.workload }.of(&item.arch);
+                let mut row = setting(machines, item.workload).of(&item.arch);
                 for (index, value) in row.iter_mut().enumerate() {
                     *value /= item.latency_ms;
                     if needs_several_workloads(index) && !several {
@@ -112,7 +112,8 @@ impl Structured {
             }
             coefficients = weighted_fit(&rows, &weights);
         }
-        let mut model = Self { machine, coefficients, covariance: Vec::new() };
+        let machines = machines.clone();
+        let mut model = Self { machines, coefficients, covariance: Vec::new() };
         let active = model.active();
         if active.is_empty() {
             return Err(FitError::NothingFits { count: observations.len() });
@@ -139,9 +140,9 @@ impl Structured {
         active
     }
 
-    /// The same costs for each unit of a feature, with the features of another machine.
-    pub(crate) fn on(self, machine: Machine) -> Self {
-        Self { machine, ..self }
+    /// The same costs for each unit of a feature, with the features of another device.
+    pub(crate) fn on(self, machines: Machines) -> Self {
+        Self { machines, ..self }
     }
 
     /// What each feature contributes to an architecture's latency, in milliseconds.
@@ -164,7 +165,11 @@ impl Structured {
             })
             .collect();
         let coefficients = std::array::from_fn(|i| self.coefficients[i] * scales[i]);
-        (!kept.is_empty()).then_some(Self { machine: self.machine, coefficients, covariance })
+        (!kept.is_empty()).then_some(Self {
+            machines: self.machines.clone(),
+            coefficients,
+            covariance,
+        })
     }
 
     fn cost(&self, features: &Features) -> f64 {
@@ -172,8 +177,12 @@ impl Structured {
     }
 
     fn setting(&self, workload: Workload) -> Setting {
-        Setting { machine: self.machine, workload }
+        setting(&self.machines, workload)
     }
+}
+
+fn setting(machines: &Machines, workload: Workload) -> Setting {
+    Setting { machine: machines.at(workload), workload }
 }
 
 /// The one expression for architectures whose layers are alike, so that a scan and a

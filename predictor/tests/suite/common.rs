@@ -10,7 +10,12 @@ use atb_space::{Architecture, Sampler, Space, Workload};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Microseconds that the made-up device takes, with a matrix kernel of 16 by 6.
+/// Rows of the made-up device's matrix kernel: its runtime has another one for long inputs.
+fn tile_rows(workload: Workload) -> usize {
+    if workload.sequence > 128 { 32 } else { 16 }
+}
+
+/// Microseconds that the made-up device takes.
 ///
 /// Its costs are not a sum of the model's features: products of few columns run at a lower
 /// speed, and weights beyond a cache cost extra.
@@ -18,7 +23,7 @@ pub(crate) fn device_us(arch: &Architecture, workload: Workload) -> f64 {
     let (batch, sequence) = (workload.batch as f64, workload.sequence as f64);
     let tokens = batch * sequence;
     let product = |k: usize, n: usize| {
-        let flops = 2.0 * tokens * k as f64 * n.next_multiple_of(16) as f64;
+        let flops = 2.0 * tokens * k as f64 * n.next_multiple_of(tile_rows(workload)) as f64;
         let speed = 40e3 * (1.0 - 4.0 / n as f64);
         flops / speed + if k * n > 700_000 { (k * n) as f64 / 60e3 } else { 0.0 }
     };
@@ -29,7 +34,8 @@ pub(crate) fn device_us(arch: &Architecture, workload: Workload) -> f64 {
         us += product(dm, layer.intermediate) + product(layer.intermediate, dm);
         let head = layer.head_size().next_multiple_of(6) as f64;
         us += 4.0 * tokens * sequence * layer.heads as f64 * head / 30e3;
-        us += layer.heads as f64 * tokens * sequence / 1500.0;
+        let scores = layer.heads as f64 * tokens * sequence;
+        us += scores / 1500.0 + if workload.batch > 1 { scores / 400.0 } else { 0.0 };
         us += tokens * (layer.intermediate as f64 / 800.0 + dm as f64 / 500.0) + 12.0;
     }
     us
@@ -44,8 +50,8 @@ pub(crate) fn header(workload: Workload) -> Header {
         agent: AgentContext {
             version: "1".to_owned(),
             runtime: "tract".to_owned(),
-            kernel: "made_up_16x6".to_owned(),
-            tile: (16, 6),
+            kernel: format!("made_up_{}x6", tile_rows(workload)),
+            tile: (tile_rows(workload), 6),
             ..AgentContext::default()
         },
     }

@@ -187,25 +187,30 @@ fn parts_add_up_and_scans_agree_to_the_last_bit() {
 }
 
 #[test]
-fn several_sequence_lengths_in_one_predictor() {
+fn several_sequence_lengths_and_batches_in_one_predictor() {
     let space = Space::paper_kd();
     let folder = tempfile::tempdir().expect("a folder");
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let files: Vec<MeasurementFile> = [64, 256]
-        .into_iter()
-        .map(|sequence| {
-            let workload = Workload { batch: 1, sequence };
-            let records: Vec<_> = Sampler::new(&space, sequence as u64)
-                .take(40)
-                .map(|arch| record(&arch, Role::Sample, workload, 0.005, &mut rng))
-                .collect();
-            let path = write(folder.path(), &format!("{sequence}.jsonl"), workload, &records);
-            MeasurementFile::read(&path).expect("reads")
-        })
-        .collect();
+    let workloads = [(1, 64), (1, 256), (2, 128)];
+    let mut measure = |(batch, sequence): (usize, usize), count: usize, seed: u64| {
+        let workload = Workload { batch, sequence };
+        let records: Vec<_> = Sampler::new(&space, seed + sequence as u64)
+            .take(count)
+            .map(|arch| record(&arch, Role::Sample, workload, 0.005, &mut rng))
+            .collect();
+        let name = format!("{batch}-{sequence}-{seed}.jsonl");
+        let path = write(folder.path(), &name, workload, &records);
+        MeasurementFile::read(&path).expect("reads")
+    };
+    let files = workloads.map(|workload| measure(workload, 30, 0));
     let measured = Observations::from_files(&files).expect("go together");
     let predictor = Predictor::fit(&measured, &space, &FitSettings::default()).expect("fits");
     assert!(predictor.validation.metrics.mape < 0.03, "{:?}", predictor.validation.metrics);
+    for workload in workloads {
+        let others = Observations::from_file(&measure(workload, 40, 1000)).expect("usable");
+        let evaluation = predictor.evaluate(&others).expect("was fitted for it");
+        assert!(evaluation.metrics.mape < 0.03, "{workload:?}: {:?}", evaluation.metrics);
+    }
     // Between the two it predicts, beyond them it says that it cannot.
     let arch: Architecture = "5-564-1024-12-528".parse().expect("parses");
     let between = Workload { batch: 1, sequence: 128 };
@@ -216,9 +221,9 @@ fn several_sequence_lengths_in_one_predictor() {
     let error = predictor.predict_for(&arch, beyond, 0.9).expect_err("lies beyond");
     assert_eq!(
         error.to_string(),
-        "this predictor was fitted for batch 1, sequence length 64; batch 1, sequence length 256 \
-         and says nothing about batch 1, sequence length 512; hint: measure that with \
-         `atb profile` and fit again"
+        "this predictor was fitted for batch 1, sequence length 64; batch 1, sequence length 256; \
+         batch 2, sequence length 128 and says nothing about batch 1, sequence length 512; \
+         hint: measure that with `atb profile` and fit again"
     );
 }
 

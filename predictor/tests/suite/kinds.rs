@@ -37,8 +37,8 @@ fn every_kind_learns_and_reads_back_from_its_file() {
         (Kind::Mlp(small), 0.15),
     ];
     for (kind, limit) in kinds {
-        let machine = atb_predictor::Machine::default();
-        let model = fit_one(kind, &measured.items, machine).expect("fits");
+        let machines = atb_predictor::Machines::default();
+        let model = fit_one(kind, &measured.items, &machines).expect("fits");
         let error = error_on_others(&model).mape;
         assert!(error < limit, "{kind}: {error}");
 
@@ -66,7 +66,7 @@ fn scans_of_every_kind_agree_with_single_predictions() {
         intermediates: &[128, 700, 2048],
     };
     for kind in [Kind::Table, Kind::Trees, Kind::Mlp(MlpSettings::SMALL)] {
-        let model = fit_one(kind, &measured.items, Default::default()).expect("fits");
+        let model = fit_one(kind, &measured.items, &Default::default()).expect("fits");
         let mut seen = 0;
         model.as_model().scan(&rows, &mut |layers, attention, latencies| {
             for (intermediate, latency) in rows.intermediates.iter().zip(latencies) {
@@ -85,7 +85,7 @@ fn scans_of_every_kind_agree_with_single_predictions() {
 
 #[test]
 fn trees_never_shrink_with_a_size() {
-    let model = fit_one(Kind::Trees, &observed(60, 4).items, Default::default()).expect("fits");
+    let model = fit_one(Kind::Trees, &observed(60, 4).items, &Default::default()).expect("fits");
     let latency =
         |id: String| model.as_model().latency_ms(&id.parse().expect("parses"), Workload::default());
     for step in 0..20 {
@@ -164,5 +164,5 @@ fn kinds_have_names() {
         "there is no model `forest`; hint: choose structured, table, trees, mlp, mlp-paper or auto"
     );
     let observations: &[Observation] = &[];
-    assert!(fit_one(Kind::Structured, observations, Default::default()).is_err());
+    assert!(fit_one(Kind::Structured, observations, &Default::default()).is_err());
 }
