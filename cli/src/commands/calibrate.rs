@@ -7,7 +7,7 @@ use atb_predictor::{Observations, Predictor};
 use clap::Args;
 
 use super::fit;
-use crate::display;
+use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Predictor to carry over
     #[arg(long, default_value = "predictor.json")]
     predictor: PathBuf,
+    /// Measurement file of other architectures to test the result on; several are possible
+    #[arg(long = "test", value_name = "MEASUREMENTS")]
+    tests: Vec<PathBuf>,
     /// Predictor file to write
     #[arg(long, short, default_value = "predictor-calibrated.json")]
     out: PathBuf,
@@ -32,5 +35,6 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let calibrated = predictor.calibrate(&observations, 0)?;
     calibrated.save(&arguments.out)?;
     display::data(&fit::summary(&calibrated))?;
+    fit::test(&calibrated, &arguments.tests, &mut Display::new())?;
     Ok(())
 }

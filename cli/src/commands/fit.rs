@@ -38,17 +38,26 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         space = space.within(largest)?;
     }
     let files = steps::read_measurements(&arguments.measurements)?;
-    let tests = steps::read_measurements(&arguments.tests)?;
     let mut display = Display::new();
     let predictor = steps::fit(&files, &space, arguments.model, &arguments.out, &mut display)?;
     if let Some(choice) = &predictor.choice {
         eprintln!("{}", choice.reason);
     }
     display::data(&summary(&predictor))?;
-    if !tests.is_empty() {
-        let evaluation = steps::evaluate(&predictor, &tests, &mut display)?;
-        display::data(&format!("\n{}", tested(&evaluation)))?;
+    test(&predictor, &arguments.tests, &mut display)
+}
+
+/// Prints what a predictor is worth on measurement files, if there are any.
+pub(super) fn test(
+    predictor: &Predictor,
+    files: &[PathBuf],
+    display: &mut Display,
+) -> anyhow::Result<()> {
+    if files.is_empty() {
+        return Ok(());
     }
+    let evaluation = steps::evaluate(predictor, &steps::read_measurements(files)?, display)?;
+    display::data(&format!("\n{}", tested(&evaluation)))?;
     Ok(())
 }
 
