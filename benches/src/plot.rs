@@ -7,8 +7,8 @@ use plotters::prelude::*;
 
 use crate::comparison::Comparison;
 
-/// Draws the mean relative error over the number of samples, a line for each model, both
-/// axes logarithmic, as an SVG file.
+/// Draws the mean relative error over the number of samples, a line for each model, as an
+/// SVG file.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -19,14 +19,12 @@ pub fn mape_by_samples(comparison: &Comparison, path: &Path) -> Result<()> {
 
 fn draw(comparison: &Comparison, path: &Path) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let percent: Vec<f64> = comparison.rows.iter().map(|row| 100.0 * row.metrics.mape).collect();
-    let counts: Vec<f64> = comparison.rows.iter().map(|row| row.count as f64).collect();
-    let span = |values: &[f64]| {
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(0.0, f64::max);
-        (low.max(1e-3) * 0.8, high.max(2e-3) * 1.25)
-    };
-    let (x, y) = (span(&counts), span(&percent));
+    let highest = comparison.rows.iter().map(|row| row.metrics.mape).fold(0.01, f64::max);
+    let mut counts: Vec<f64> = comparison.rows.iter().map(|row| row.count as f64).collect();
+    counts.sort_by(f64::total_cmp);
+    counts.dedup();
+    let span =
+        counts.first().map_or(1.0, |low| low * 0.8)..counts.last().map_or(2.0, |high| high * 1.25);
     let root = SVGBackend::new(path, (800, 500)).into_drawing_area();
     root.fill(&WHITE).map_err(|error| text(&error))?;
     let title = format!("Error on unseen architectures, {} measured", comparison.measured);
@@ -35,12 +33,15 @@ fn draw(comparison: &Comparison, path: &Path) -> Result<(), String> {
         .caption(title, ("sans-serif", 20))
         .x_label_area_size(44)
         .y_label_area_size(60)
-        .build_cartesian_2d((x.0..x.1).log_scale(), (y.0..y.1).log_scale())
+        .build_cartesian_2d(span.log_scale().with_key_points(counts), 0.0..(100.0 * highest * 1.1))
         .map_err(|error| text(&error))?;
     chart
         .configure_mesh()
+        .light_line_style(WHITE)
         .x_desc("architectures measured to fit on")
+        .x_label_formatter(&|count| format!("{count:.0}"))
         .y_desc("mean relative error, %")
+        .y_label_formatter(&|percent| format!("{percent:.0}"))
         .draw()
         .map_err(|error| text(&error))?;
     let mut models: Vec<&str> = comparison.rows.iter().map(|row| row.model.as_str()).collect();
@@ -60,7 +61,7 @@ fn draw(comparison: &Comparison, path: &Path) -> Result<(), String> {
             .label(model)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         chart
-            .draw_series(points().map(|point| Circle::new(point, 3, colour.filled())))
+            .draw_series(points().map(|point| Circle::new(point, 4, colour.filled())))
             .map_err(|error| text(&error))?;
     }
     chart
