@@ -215,6 +215,16 @@ impl MeasurementFile {
         Ok(self.statistics(record)?.ratio * self.reference_ms()?)
     }
 
+    /// The share of the agent's time in which no model ran: building models, cooling down,
+    /// reading sensors; `None` if the agent did not note its time.
+    #[must_use]
+    pub fn overhead(&self) -> Option<f64> {
+        let elapsed_ms: f64 = self.records.iter().map(|record| record.elapsed_ms).sum();
+        let known = self.records.iter().filter(|record| record.elapsed_ms > 0.0);
+        let inference_ms: f64 = known.map(Record::inference_ms).sum();
+        (elapsed_ms > 0.0).then(|| 1.0 - inference_ms / elapsed_ms)
+    }
+
     /// The statistics of one of the file's records.
     ///
     /// # Errors
@@ -451,6 +461,39 @@ mod tests {
         );
         assert!(error("hello\n".to_owned()).starts_with("m.jsonl: line 1 is not a measurement"));
         assert!(error(String::new()).contains("line 1"));
+    }
+
+    #[test]
+    fn failures_are_kept_beside_the_records_and_lines_are_counted_right() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = written(folder.path());
+        let (mut writer, _) = MeasurementWriter::open(&path, &header()).expect("opens");
+        let failure = Failure {
+            subject: Subject::architecture("8-768-3072-12-768".parse().expect("parses")),
+            role: Role::Sample,
+            failure: "it ended the agent".to_owned(),
+        };
+        writer.append_failure(&failure).expect("appends");
+        writer.append(&record("3-128-512-2-128", 1300.0)).expect("appends");
+        let file = MeasurementFile::read(&path).expect("reads");
+        assert_eq!((file.records.len(), &file.failures[..]), (3, &[failure][..]));
+        let (_, contents) = MeasurementWriter::open(&path, &header()).expect("opens");
+        assert_eq!(contents.failures, file.failures);
+        let mut broken = file.clone();
+        broken.records[2].samples_us.clear();
+        broken.records[2].reference_us.clear();
+        let error = broken.statistics(&broken.records[2]).expect_err("no samples").to_string();
+        assert!(error.contains("line 5"), "{error}");
+    }
+
+    #[test]
+    fn the_overhead_is_what_is_not_inference() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut file = MeasurementFile::read(&written(folder.path())).expect("reads");
+        assert_eq!(file.overhead(), None, "files of before do not say");
+        // Three runs of 0.5 ms and three of 1 ms: 4.5 ms of inference.
+        file.records[0].elapsed_ms = 9.0;
+        assert_eq!(file.overhead(), Some(0.5));
     }
 
     #[test]

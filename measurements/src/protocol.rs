@@ -39,7 +39,7 @@ pub struct DriftRule {
 
 impl Default for DriftRule {
     fn default() -> Self {
-        Self { tolerance: 0.10, max_redos: 2, cool_down_seconds: 3.0, session_seconds: 30.0 }
+        Self { tolerance: 0.10, max_redos: 2, cool_down_seconds: 2.0, session_seconds: 16.0 }
     }
 }
 

@@ -86,11 +86,14 @@ pub struct Record {
     /// Time to build, optimise and load the model, in milliseconds.
     #[serde(default)]
     pub build_ms: f64,
+    /// The part of `build_ms` in which random weights were made up, in milliseconds.
+    #[serde(default)]
+    pub weights_ms: f64,
     /// Highest memory of the agent while this model was in it, in KiB, if known; the
     /// agent's own code and the reference model are part of it.
     #[serde(default)]
     pub peak_memory_kib: Option<u64>,
-    /// Memory of the agent just before this model was built, in KiB, if known.
+    /// Memory of the agent with only the reference model in it, in KiB, if known.
     #[serde(default)]
     pub memory_before_kib: Option<u64>,
     /// Time from the request to this record, in milliseconds; zero if unknown.
@@ -122,6 +125,7 @@ impl Record {
             cold_reference_us: Vec::new(),
             warm_up_us: Vec::new(),
             build_ms: 0.0,
+            weights_ms: 0.0,
             peak_memory_kib: None,
             memory_before_kib: None,
             elapsed_ms: 0.0,
@@ -160,8 +164,14 @@ impl Record {
         (kept + given_up) / 1e3
     }
 
-    /// Memory that the model took at its peak, in KiB: the agent's peak over what it had
-    /// just before.
+    /// Time to optimise and load the model, in milliseconds; `None` if it was not noted.
+    #[must_use]
+    pub fn load_ms(&self) -> Option<f64> {
+        (self.build_ms > 0.0).then_some(self.build_ms - self.weights_ms)
+    }
+
+    /// Memory that the model took at its peak, in KiB: the agent's peak over what it has
+    /// without the model.
     #[must_use]
     pub fn model_memory_kib(&self) -> Option<u64> {
         Some(self.peak_memory_kib?.saturating_sub(self.memory_before_kib?))

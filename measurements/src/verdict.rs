@@ -158,3 +158,108 @@ impl fmt::Display for Verdict {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Battery, DeviceContext, Header, MeasurementWriter, Protocol, SCHEMA, Subject};
+
+    /// A verdict on ten samples and, of the first ones, retests that differ by `retests`.
+    fn verdict(
+        device: DeviceContext,
+        retests: &[f64],
+        change: impl Fn(usize, &mut Record),
+    ) -> Verdict {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("m.jsonl");
+        let header = Header {
+            schema: SCHEMA,
+            target: "made up".to_owned(),
+            protocol: Protocol::default(),
+            device,
+            agent: crate::AgentContext::default(),
+        };
+        let (mut writer, _) = MeasurementWriter::open(&path, &header).expect("begins");
+        let record = |index: usize, role, factor: f64| {
+            let arch = format!("{}-128-512-2-128", index + 1).parse().expect("parses");
+            let mut record = Record {
+                samples_us: vec![1000.0 * factor; 5],
+                reference_us: vec![500.0; 5],
+                ..Record::new(Subject::architecture(arch), role)
+            };
+            change(index, &mut record);
+            record
+        };
+        for index in 0..10 {
+            writer.append(&record(index, Role::Sample, 1.0)).expect("appends");
+        }
+        for (index, difference) in retests.iter().enumerate() {
+            writer.append(&record(index, Role::Retest, 1.0 + difference)).expect("appends");
+        }
+        Verdict::of(&MeasurementFile::read(&path).expect("reads")).expect("has samples")
+    }
+
+    fn flagged(flag: Flag, records: usize) -> impl Fn(usize, &mut Record) {
+        move |index, record| record.flags.extend((index < records).then_some(flag))
+    }
+
+    #[test]
+    fn numbers_that_repeat_are_trusted_on_a_device_that_shows_no_clock() {
+        let server = DeviceContext { virtualised: true, ..DeviceContext::default() };
+        assert_eq!(verdict(server, &[0.01, -0.02], |_, _| {}).to_string(), "trustworthy");
+    }
+
+    #[test]
+    fn numbers_that_do_not_repeat_are_not() {
+        assert_eq!(
+            verdict(DeviceContext::default(), &[0.05, -0.05], |_, _| {}).to_string(),
+            "not trustworthy\n  2 architectures measured twice differ by 5.0 % on average, more \
+             than 3 %; let the device rest, stop other work on it, and profile again"
+        );
+    }
+
+    #[test]
+    fn throttling_is_held_against_numbers_only_where_nothing_shows_that_they_repeat() {
+        let throttled = || flagged(Flag::Throttled, 5);
+        let device = DeviceContext::default;
+        assert!(!verdict(device(), &[], throttled()).trustworthy());
+        let repeated = verdict(device(), &[0.01], throttled());
+        assert!(repeated.trustworthy());
+        assert!(repeated.notes[0].starts_with("6 of 11 records are throttled: "), "{repeated}");
+        assert!(verdict(device(), &[], flagged(Flag::Preempted, 10)).trustworthy());
+        assert!(!verdict(device(), &[0.01], flagged(Flag::Noisy, 5)).trustworthy());
+        assert!(verdict(device(), &[0.01], flagged(Flag::Noisy, 1)).trustworthy());
+    }
+
+    #[test]
+    fn no_device_no_trust() {
+        for (device, word) in [
+            (DeviceContext { simulated: true, ..DeviceContext::default() }, "cost model"),
+            (DeviceContext { emulated: true, ..DeviceContext::default() }, "emulated"),
+        ] {
+            let verdict = verdict(device, &[0.0], |_, _| {}).to_string();
+            assert!(verdict.starts_with("not trustworthy") && verdict.contains(word), "{verdict}");
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_phone_is_noted() {
+        let phone = DeviceContext {
+            clocks_locked: Some(false),
+            battery: Some(Battery { percent: 5, charging: false }),
+            ..DeviceContext::default()
+        };
+        let verdict = verdict(phone, &[0.0], |index, record| {
+            // The device runs at half its speed from the sixth record on.
+            if index > 4 {
+                record.samples_us.iter_mut().for_each(|us| *us *= 2.0);
+                record.reference_us.iter_mut().for_each(|us| *us *= 2.0);
+            }
+        });
+        assert!(verdict.trustworthy());
+        let notes = verdict.notes.join("\n");
+        for word in ["governor", "charger", "changed by 100 %"] {
+            assert!(notes.contains(word), "no {word} in {notes}");
+        }
+    }
+}

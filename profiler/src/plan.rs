@@ -25,10 +25,12 @@ pub struct Plan {
 
 impl Plan {
     /// A plan to fit a predictor on: the first `samples` distinct architectures of
-    /// `candidates`, then `retests` of them once more, then `baselines`, which speed-ups are
-    /// quoted against.
-    /// The samples come in an order drawn from `seed`, so that a device that slows down
-    /// over the run does not look like an effect of size.
+    /// `candidates`, of which `retests` are measured once more, and `baselines`, which
+    /// speed-ups are quoted against.
+    /// The samples come in an order drawn from `seed`, so that a device that slows down over
+    /// the run does not look like an effect of size. Half of a run lies between the two
+    /// measurements of one architecture, as far as there is room: what changes meanwhile
+    /// shows in their difference.
     #[must_use]
     pub fn new(
         candidates: impl Iterator<Item = Architecture>,
@@ -46,14 +48,18 @@ impl Plan {
             .take(samples)
             .collect();
         archs.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        let retested = archs[..retests.min(archs.len())].to_vec();
-        let item = |role| move |arch| Item { subject: Subject::Architecture(arch), role };
-        let items = archs
-            .into_iter()
-            .map(item(Role::Sample))
-            .chain(retested.into_iter().map(item(Role::Retest)))
-            .chain(baselines.iter().cloned().map(item(Role::Baseline)))
-            .collect();
+        let retests = retests.min(archs.len());
+        let item = |role| {
+            move |arch: &Architecture| Item { subject: Subject::architecture(arch.clone()), role }
+        };
+        let mut items: Vec<Item> = archs.iter().map(item(Role::Sample)).collect();
+        // From the last to the first, so that the places of the others stay what they are.
+        let half = archs.len() / 2;
+        for index in (0..retests).rev() {
+            let place = half + (index + 1) * (archs.len() - half) / retests.max(1);
+            items.insert(place.max(index + 1), item(Role::Retest)(&archs[index]));
+        }
+        items.extend(baselines.iter().map(item(Role::Baseline)));
         Self { items }
     }
 
@@ -97,19 +103,39 @@ mod tests {
     use atb_space::{Range, Sampler, Space};
 
     #[test]
-    fn a_plan_has_distinct_samples_then_retests_of_them_then_the_baseline() {
+    fn a_plan_has_distinct_samples_retests_among_them_then_the_baseline() {
         let space = Space::paper_kd();
         let plan = Plan::new(Sampler::new(&space, 1), 12, 3, &[Architecture::bert_base()], 5);
         assert_eq!(
             plan,
             Plan::new(Sampler::new(&space, 1), 12, 3, &[Architecture::bert_base()], 5)
         );
-        let roles: Vec<Role> = plan.items().iter().map(|item| item.role).collect();
-        assert_eq!(roles[..12], [Role::Sample; 12]);
-        assert_eq!(roles[12..], [Role::Retest, Role::Retest, Role::Retest, Role::Baseline]);
-        let subjects: HashSet<&Subject> = plan.items()[..12].iter().map(|i| &i.subject).collect();
-        assert_eq!(subjects.len(), 12);
-        assert!(plan.items()[12..15].iter().all(|item| subjects.contains(&item.subject)));
+        let items = plan.items();
+        let samples: Vec<&Item> = items.iter().filter(|i| i.role == Role::Sample).collect();
+        let distinct: HashSet<&Subject> = samples.iter().map(|item| &item.subject).collect();
+        assert_eq!((samples.len(), distinct.len(), items.len()), (12, 12, 12 + 3 + 1));
+        assert_eq!(items[15].role, Role::Baseline);
+        let places: Vec<usize> =
+            (0..items.len()).filter(|&i| items[i].role == Role::Retest).collect();
+        // After the eighth, the tenth and the twelfth sample.
+        assert_eq!(places, [8, 11, 14]);
+        for (place, sample) in places.into_iter().zip(&samples) {
+            assert_eq!(items[place].subject, sample.subject);
+        }
+    }
+
+    #[test]
+    fn every_architecture_can_be_measured_twice_and_each_retest_follows_its_sample() {
+        let space = Space::paper_kd();
+        for samples in 1..8 {
+            let plan = Plan::new(Sampler::new(&space, 1), samples, 10, &[], 5);
+            assert_eq!(plan.items().len(), 2 * samples);
+            for (place, item) in plan.items().iter().enumerate() {
+                let before = &plan.items()[..place];
+                let first = Item { subject: item.subject.clone(), role: Role::Sample };
+                assert!(item.role == Role::Sample || before.contains(&first), "{samples}");
+            }
+        }
     }
 
     #[test]

@@ -38,6 +38,9 @@ min_pairs = 3
 max_pairs = 4
 max_seconds = 0.1
 
+[protocol.drift]
+session_seconds = 0.0
+
 [protocol.workload]
 batch = 1
 sequence = 32

@@ -54,6 +54,8 @@ pub struct Loaded {
     pub model: Box<dyn Model>,
     /// Name and tile of the matrix kernel that it runs on.
     pub kernel: Option<(String, (usize, usize))>,
+    /// Time that making up random weights took, in milliseconds.
+    pub weights_ms: f64,
 }
 
 /// Why a model could not be loaded.

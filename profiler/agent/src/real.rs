@@ -1,6 +1,8 @@
 //! The machine that the agent really runs on.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use atb_graph::{Network, RandomWeights, Vocabulary};
@@ -101,7 +103,8 @@ impl Machine for RealMachine {
     fn load(&mut self, subject: &Subject, protocol: &Protocol) -> Result<Loaded, LoadError> {
         let model = SessionModel::load(subject, protocol)?;
         let kernel = model.session.kernel().map(|kernel| (kernel.name, kernel.tile));
-        Ok(Loaded { model: Box::new(model), kernel })
+        let weights_ms = model.weights_ms;
+        Ok(Loaded { model: Box::new(model), kernel, weights_ms })
     }
 
     fn context(&self) -> DeviceContext {
@@ -139,6 +142,7 @@ impl Machine for RealMachine {
 pub(crate) struct SessionModel {
     session: Session,
     inputs: Inputs,
+    weights_ms: f64,
 }
 
 impl SessionModel {
@@ -147,8 +151,10 @@ impl SessionModel {
     /// # Errors
     /// What the runtime says, or how a model file's shape differs from the protocol's.
     pub(crate) fn load(subject: &Subject, protocol: &Protocol) -> Result<Self, String> {
+        let weights_us = Arc::new(AtomicU64::new(0));
         let session = match subject {
             Subject::Architecture(arch) => {
+                let weights_us = Arc::clone(&weights_us);
                 let vocabulary = Vocabulary::small(protocol.vocabulary);
                 let network = Network::new(arch, protocol.workload, vocabulary);
                 let weights = RandomWeights::new(protocol.seed);
@@ -158,9 +164,11 @@ impl SessionModel {
                     &skeleton,
                     protocol.threads,
                     move |offset, length| {
-                        network
-                            .fill_range(&weights, offset, length)
-                            .map_err(|error| error.to_string())
+                        let begin = Instant::now();
+                        let values = network.fill_range(&weights, offset, length);
+                        let us = begin.elapsed().as_micros() as u64;
+                        weights_us.fetch_add(us, Ordering::Relaxed);
+                        values.map_err(|error| error.to_string())
                     },
                 )
             }
@@ -183,7 +191,8 @@ impl SessionModel {
             ));
         }
         let words = session.words().unwrap_or(protocol.vocabulary);
-        Ok(Self { inputs: inputs(protocol, words), session })
+        let weights_ms = weights_us.load(Ordering::Relaxed) as f64 / 1e3;
+        Ok(Self { inputs: inputs(protocol, words), session, weights_ms })
     }
 
     /// Runs once and gives the outputs.

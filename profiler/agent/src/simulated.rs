@@ -197,7 +197,7 @@ impl SimulatedMachine {
             costs_us: self.simulation.clusters.iter().map(cost_us).collect(),
             state: Rc::clone(&self.state),
         };
-        Ok(Loaded { model: Box::new(model), kernel: None })
+        Ok(Loaded { model: Box::new(model), kernel: None, weights_ms: 0.0 })
     }
 }
 
