@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atb_pipeline::Reporter;
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Prints an error with its `hint:` on a line of its own.
 pub(crate) fn error(error: &anyhow::Error) {
@@ -48,17 +48,27 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// Shows progress on standard error: a line a step, a bar where there is a terminal.
 pub(crate) struct Display {
     bar: Option<ProgressBar>,
+    /// Where several devices are at work: the device's name, and the bars of all.
+    device: Option<(String, MultiProgress)>,
 }
 
 impl Display {
     pub(crate) fn new() -> Self {
-        Self { bar: None }
+        Self { bar: None, device: None }
+    }
+
+    /// A display for each of these devices; of several, every line names its device.
+    pub(crate) fn for_devices(names: &[&str]) -> Vec<Self> {
+        let bars = MultiProgress::new();
+        let device = |name: &str| (names.len() > 1).then(|| (name.to_owned(), bars.clone()));
+        names.iter().map(|name| Self { bar: None, device: device(name) }).collect()
     }
 
     fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+        match (&self.device, &self.bar) {
+            (Some((name, bars)), _) => bars.suspend(|| eprintln!("{name}: {text}")),
+            (None, Some(bar)) => bar.suspend(|| eprintln!("{text}")),
+            (None, None) => eprintln!("{text}"),
         }
     }
 }
@@ -76,10 +86,13 @@ impl Reporter for Display {
         if !io::stderr().is_terminal() {
             return;
         }
-        let bar = ProgressBar::new(total);
+        let bar = match &self.device {
+            Some((name, bars)) => bars.add(ProgressBar::new(total)).with_prefix(name.clone()),
+            None => ProgressBar::new(total).with_prefix("         "),
+        };
         bar.set_style(
             ProgressStyle::with_template(
-                "          {bar:24} {pos}/{len} {elapsed} elapsed, {eta} left  {wide_msg}",
+                "{prefix} {bar:24} {pos}/{len} {elapsed} elapsed, {eta} left  {wide_msg}",
             )
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );

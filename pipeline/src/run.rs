@@ -400,7 +400,7 @@ impl Run<'_> {
         let protocol: Protocol = self.config.protocol.clone();
         let baseline = &self.config.budget.against;
         let model = bundle.model_file();
-        steps::bench(target, &model, baseline, &protocol, &file, &mut self.collecting())
+        steps::bench(target, &model, baseline, None, &protocol, &file, &mut self.collecting())
     }
 
     fn report(

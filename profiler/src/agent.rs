@@ -36,13 +36,27 @@ impl Agent {
         target: &str,
         protocol: &Protocol,
     ) -> Result<Self, ProfileError> {
+        Self::with_onnx_runtime(connection, target, protocol, None)
+    }
+
+    /// As [`Agent::over`]; the agent also loads ONNX Runtime from `library` on its device.
+    ///
+    /// # Errors
+    /// As [`Agent::start`], or if it cannot load the library.
+    pub fn with_onnx_runtime(
+        connection: Box<dyn Connection>,
+        target: &str,
+        protocol: &Protocol,
+        library: Option<&str>,
+    ) -> Result<Self, ProfileError> {
         let mut agent = Self {
             target: target.to_owned(),
             connection,
             device: DeviceContext::default(),
             agent: AgentContext::default(),
         };
-        let request = Request::Start { protocol: Box::new(protocol.clone()), onnx_runtime: None };
+        let onnx_runtime = library.map(str::to_owned);
+        let request = Request::Start { protocol: Box::new(protocol.clone()), onnx_runtime };
         match agent.ask(&request, "start")? {
             Response::Ready { device, agent: context } => {
                 agent.device = *device;

@@ -18,6 +18,8 @@ pub struct Link<'a> {
     pub attempts: u32,
     /// Time before the second attempt, doubled before each further one.
     pub pause: Duration,
+    /// Shared library of ONNX Runtime on the device, for the models that it is to run.
+    pub onnx_runtime: Option<String>,
 }
 
 impl<'a> Link<'a> {
@@ -30,11 +32,13 @@ impl<'a> Link<'a> {
             connect: Box::new(|| target.connect()),
             attempts: 5,
             pause: Duration::from_secs(1),
+            onnx_runtime: None,
         }
     }
 
     pub(crate) fn start(&self, protocol: &Protocol) -> Result<Agent, ProfileError> {
-        Agent::over((self.connect)()?, &self.target, protocol)
+        let library = self.onnx_runtime.as_deref();
+        Agent::with_onnx_runtime((self.connect)()?, &self.target, protocol, library)
     }
 
     /// Starts a new agent for one that has ended with `error`.

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use atb_measurements::Protocol;
 use atb_pipeline::steps;
 use atb_space::Architecture;
 use atb_targets::Target;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::WorkloadArguments;
 use crate::display::{self, Display};
@@ -21,6 +20,12 @@ pub(crate) struct Arguments {
     /// Architecture to time in turns with it
     #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
     against: Architecture,
+    /// Time it in ONNX Runtime as well, side by side
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
+    /// Shared library of ONNX Runtime on the device; on this machine there is one already
+    #[arg(long, value_name = "PATH", requires = "engine")]
+    ort_library: Option<String>,
     #[command(flatten)]
     workload: WorkloadArguments,
     /// File for the raw measurements; one that is there is continued. Without it they are
@@ -29,30 +34,46 @@ pub(crate) struct Arguments {
     out: Option<PathBuf>,
 }
 
+/// What else to time the file in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Engine {
+    /// ONNX Runtime
+    Ort,
+}
+
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let target = Target::find(&arguments.target)?;
     // The shape stands in the bundle's report; for a lone file the arguments give it.
     let folder = arguments.model.parent().unwrap_or(&arguments.model);
     let workload = steps::bundle_workload(folder).unwrap_or_else(|| arguments.workload.into());
-    let protocol = Protocol { workload, ..Protocol::default() };
+    let protocol = steps::protocol_for(&target, workload, None);
+    let library = match arguments.engine {
+        Some(Engine::Ort) => {
+            Some(steps::onnx_runtime_for(&target, arguments.ort_library.as_deref())?)
+        }
+        None => None,
+    };
     let scratch = tempfile::tempdir()?;
     let file = arguments.out.clone().unwrap_or_else(|| scratch.path().join("bench.jsonl"));
     let timed = steps::bench(
         &target,
         &arguments.model,
         &arguments.against,
+        library.as_deref(),
         &protocol,
         &file,
         &mut Display::new(),
     )?;
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    display::data(&display::table(
-        &[],
-        vec![
-            row("model", format!("{:.3} ms", timed.latency_ms)),
-            row(&arguments.against.id(), format!("{:.3} ms", timed.baseline_ms)),
-            row("speed-up", format!("{:.2}", timed.speedup)),
-        ],
-    ))?;
+    let mut rows = vec![
+        row("model", format!("{:.3} ms", timed.latency_ms)),
+        row(&arguments.against.id(), format!("{:.3} ms", timed.baseline_ms)),
+        row("speed-up", format!("{:.2}", timed.speedup)),
+    ];
+    if let Some(ms) = timed.onnx_runtime_ms {
+        let ratio = ms / timed.latency_ms;
+        rows.insert(1, row("in ONNX Runtime", format!("{ms:.3} ms ({ratio:.2} of tract's)")));
+    }
+    display::data(&display::table(&[], rows))?;
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! `atb profile`: measure architectures on a device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use atb_measurements::Protocol;
-use atb_pipeline::{ProfileConfig, Sampling, SpaceChoice, steps};
+use atb_measurements::{MeasurementFile, Verdict};
+use atb_pipeline::steps::{self, ProfiledDevice};
+use atb_pipeline::{ProfileConfig, Sampling, SpaceChoice};
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::{Args, ValueEnum};
@@ -13,9 +14,9 @@ use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Device: a built-in name or a target file
-    #[arg(long, default_value = "local")]
-    target: String,
+    /// Device: a built-in name or a target file; several are measured at the same time
+    #[arg(long = "target", value_name = "TARGET", default_value = "local")]
+    targets: Vec<String>,
     /// Space to measure in: `kd`, `mlm` or a TOML file
     #[arg(long, default_value = "kd")]
     space: String,
@@ -38,12 +39,13 @@ pub(crate) struct Arguments {
     /// How they are chosen: those that tell a predictor most, or uniformly, to test one on
     #[arg(long, value_enum, default_value_t)]
     sampling: SamplingArgument,
-    /// Threads of the runtime
-    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
-    threads: usize,
+    /// Threads of the runtime; what the target file says, or one, if absent
+    #[arg(long, value_parser = super::at_least_one)]
+    threads: Option<usize>,
     #[command(flatten)]
     workload: WorkloadArguments,
-    /// Measurement file; one that is there is continued
+    /// Measurement file; one that is there is continued. Of several devices each has its
+    /// own, with the target's name before the extension
     #[arg(long, short, default_value = "measurements.jsonl")]
     out: PathBuf,
 }
@@ -65,7 +67,6 @@ impl From<SamplingArgument> for Sampling {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
-    let target = Target::find(&arguments.target)?;
     let mut space = SpaceChoice::find(&arguments.space)?;
     if let Some(largest) = &arguments.within {
         space = space.within(largest)?;
@@ -77,21 +78,74 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         sampling: arguments.sampling.into(),
         baselines: arguments.baselines.clone(),
     };
-    let protocol = Protocol {
-        workload: arguments.workload.into(),
-        threads: arguments.threads,
-        ..Protocol::default()
-    };
-    let mut display = Display::new();
-    let measured =
-        steps::profile_space(&target, &space, &settings, &protocol, &arguments.out, &mut display)?;
-    display::data(&format!(
+    let several = arguments.targets.len() > 1;
+    let mut devices = Vec::new();
+    for name in &arguments.targets {
+        let target = Target::find(name)?;
+        let workload = arguments.workload.into();
+        let protocol = steps::protocol_for(&target, workload, arguments.threads);
+        let file = match several {
+            true => file_of(&arguments.out, &target.name),
+            false => arguments.out.clone(),
+        };
+        devices.push(ProfiledDevice { target, protocol, file });
+    }
+    if let Some(twice) = devices.iter().enumerate().find_map(|(index, device)| {
+        devices[..index].iter().any(|other| other.file == device.file).then_some(device)
+    }) {
+        anyhow::bail!(
+            "two targets are called `{}` and would share a file; hint: rename one of them",
+            twice.target.name
+        );
+    }
+    let names: Vec<&str> = devices.iter().map(|device| device.target.name.as_str()).collect();
+    let mut displays = Display::for_devices(&names);
+    let results = steps::profile_devices(&devices, &space, &settings, &mut displays)?;
+    let mut failure = None;
+    for result in results {
+        match result {
+            Ok(measured) => display::data(&summary(&measured)?)?,
+            Err(error) if several && failure.is_none() => failure = Some(error),
+            Err(error) if several => display::error(&error.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The file of one device among several.
+fn file_of(out: &Path, target: &str) -> PathBuf {
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = out.extension().map(|extension| extension.to_string_lossy());
+    let extension = extension.map_or_else(String::new, |extension| format!(".{extension}"));
+    out.with_file_name(format!("{stem}-{target}{extension}"))
+}
+
+fn summary(measured: &MeasurementFile) -> anyhow::Result<String> {
+    let mut lines = vec![format!(
         "{}: {} measurements on {}, reference model {} {:.3} ms",
-        arguments.out.display(),
+        measured.path.display(),
         measured.records.len(),
         measured.header.target,
         measured.header.protocol.reference,
         measured.reference_ms()?
-    ))?;
-    Ok(())
+    )];
+    if let Some(overhead) = measured.overhead() {
+        lines.push(format!("{:.0} % of the agent's time was not inference", 100.0 * overhead));
+    }
+    lines.push(Verdict::of(measured)?.to_string());
+    Ok(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_has_a_file_of_its_own() {
+        let file = |out| file_of(Path::new(out), "pi").display().to_string();
+        assert_eq!(file("m.jsonl"), "m-pi.jsonl");
+        assert_eq!(file("runs/today.v2.jsonl"), "runs/today.v2-pi.jsonl");
+        assert_eq!(file("runs/plain"), "runs/plain-pi");
+    }
 }

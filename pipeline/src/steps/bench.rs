@@ -4,9 +4,9 @@ use std::path::Path;
 
 use atb_export::Bundle;
 use atb_measurements::{Protocol, Record, Role, Subject, median};
-use atb_profiler::{Item, Plan, profile};
+use atb_profiler::{Item, Link, Plan, ProfileError, profile_over};
 use atb_space::{Architecture, Workload};
-use atb_targets::Target;
+use atb_targets::{Target, Transport};
 
 use super::profile::Progress;
 use crate::{PipelineError, Reporter};
@@ -22,13 +22,17 @@ pub struct Timed {
     pub baseline_ms: f64,
     /// Times that the model is faster than the baseline.
     pub speedup: f64,
+    /// The model's latency in ONNX Runtime in milliseconds, on the same scale, where that
+    /// was asked for.
+    pub onnx_runtime_ms: Option<f64>,
 }
 
 /// How often a model file and the baseline are measured in turns.
 const TURNS: usize = 3;
 
-/// Times the ONNX file `model` on `target`, in turns with `baseline`, into `file`. The
-/// workload of `protocol` must be the file's.
+/// Times the ONNX file `model` on `target`, in turns with `baseline` and, where its library
+/// on the device is given, with the same file in ONNX Runtime, into `file`. The workload of
+/// `protocol` must be the file's.
 ///
 /// # Errors
 /// [`PipelineError`]; what was measured until then is in the file.
@@ -36,16 +40,29 @@ pub fn bench(
     target: &Target,
     model: &Path,
     baseline: &Architecture,
+    onnx_runtime: Option<&str>,
     protocol: &Protocol,
     file: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<Timed, PipelineError> {
     // The agent may run in another folder.
     let path = model.canonicalize().map_err(PipelineError::io(model))?;
-    let model = Item { subject: Subject::Model(path.display().to_string()), role: Role::Check };
-    let baseline = Item { subject: Subject::Architecture(baseline.clone()), role: Role::Baseline };
-    let turns = (0..TURNS).flat_map(|_| [model.clone(), baseline.clone()]).collect();
-    let measured = profile(target, protocol, &Plan::of(turns), file, &mut Progress(reporter))?;
+    let digest = atb_files::digest_of_file(&path).map_err(PipelineError::io(model))?;
+    let name = format!("bench-{}.onnx", &digest[..12]);
+    let device = target.open().map_err(ProfileError::from)?;
+    let path = device.push(&path, &name).map_err(ProfileError::from)?;
+    let item = |subject, role| Item { subject, role };
+    let model = item(Subject::Model(path.clone()), Role::Check);
+    let other_engine = onnx_runtime.map(|_| item(Subject::OnnxRuntime(path), Role::Check));
+    let baseline = item(Subject::architecture(baseline.clone()), Role::Baseline);
+    let turn = [Some(&model), other_engine.as_ref(), Some(&baseline)];
+    let turns = (0..TURNS).flat_map(|_| turn.into_iter().flatten().cloned()).collect();
+    let link = Link { onnx_runtime: onnx_runtime.map(str::to_owned), ..Link::to(target) };
+    let measured = profile_over(&link, protocol, &Plan::of(turns), file, &mut Progress(reporter));
+    // Whether it was measured or not, the device keeps nothing of it.
+    let removed = device.remove(&name);
+    let measured = measured?;
+    removed.map_err(ProfileError::from)?;
     reporter.end();
     let ratio = |item: &Item| -> Result<f64, PipelineError> {
         let mut ratios = Vec::new();
@@ -57,12 +74,31 @@ pub fn bench(
     };
     let (model, baseline) = (ratio(&model)?, ratio(&baseline)?);
     let reference_ms = measured.reference_ms()?;
+    let other_engine = other_engine.as_ref().map(ratio).transpose()?;
     Ok(Timed {
         ratio: model,
         latency_ms: model * reference_ms,
         baseline_ms: baseline * reference_ms,
         speedup: baseline / model,
+        onnx_runtime_ms: other_engine.map(|ratio| ratio * reference_ms),
     })
+}
+
+/// The library of ONNX Runtime to time files with on `target`: the given one, a path on the
+/// device, or on this machine the one that comes with the tests' and parity checks' files.
+///
+/// # Errors
+/// [`PipelineError`] if there is none.
+pub fn onnx_runtime_for(target: &Target, given: Option<&str>) -> Result<String, PipelineError> {
+    match (given, &target.transport) {
+        (Some(library), _) => Ok(library.to_owned()),
+        (None, Transport::Local) => Ok(atb_fetch::onnx_runtime()?.display().to_string()),
+        (None, _) => Err(PipelineError::Setting {
+            key: "--ort-library",
+            value: "absent".to_owned(),
+            expected: "the path of ONNX Runtime's shared library on the device",
+        }),
+    }
 }
 
 /// The shape of input that the bundle at `folder` takes, if it is a bundle.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_measurements::MeasurementFile;
+use atb_measurements::{MeasurementFile, Verdict};
 use atb_predictor::{Evaluation, FitSettings, Kind, Observations, Predictor};
 use atb_space::Space;
 
@@ -27,6 +27,9 @@ pub fn fit(
                 measured.path.display(),
                 torn.line
             ));
+        }
+        for objection in Verdict::of(measured)?.objections {
+            reporter.warn(&format!("{} is not trustworthy: {objection}", measured.path.display()));
         }
     }
     let observations = Observations::from_files(measurements)?;

@@ -7,9 +7,9 @@ mod profile;
 mod search;
 mod verify;
 
-pub use bench::{Timed, bench, bundle_workload};
+pub use bench::{Timed, bench, bundle_workload, onnx_runtime_for};
 pub use finalists::{Finalist, measure_finalists};
 pub use fit::{evaluate, fit, read_measurements};
-pub use profile::{profile_space, refine_space};
+pub use profile::{ProfiledDevice, profile_devices, profile_space, protocol_for, refine_space};
 pub use search::{LossOnText, band_ms, budget, search_space};
 pub use verify::verify_bundle;

@@ -1,12 +1,12 @@
 //! Measuring architectures of a space.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use atb_measurements::{Failure, MeasurementFile, Protocol, Record, Role, Statistics, Subject};
 use atb_predictor::design::choose;
 use atb_predictor::{Observations, RefineError, RefineSettings, Refined, Round, refine};
-use atb_profiler::{Item, Observer, Plan, ProfileError, profile};
-use atb_space::{Architecture, Sampler, Space};
+use atb_profiler::{Item, Job, Observer, Plan, ProfileError, profile, profile_all};
+use atb_space::{Architecture, Sampler, Space, Workload};
 use atb_targets::Target;
 
 use crate::{PipelineError, ProfileConfig, Reporter, Sampling};
@@ -56,9 +56,60 @@ pub fn profile_space(
     file: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<MeasurementFile, PipelineError> {
+    let plan = plan(space, settings, protocol)?;
+    let measured = profile(target, protocol, &plan, file, &mut Progress(reporter))?;
+    reporter.end();
+    Ok(measured)
+}
+
+/// One device to profile.
+#[derive(Clone, Debug)]
+pub struct ProfiledDevice {
+    /// The device.
+    pub target: Target,
+    /// How to measure on it.
+    pub protocol: Protocol,
+    /// Its measurement file.
+    pub file: PathBuf,
+}
+
+/// As [`profile_space`] on several devices at the same time, each with a reporter of its
+/// own. The results come in the devices' order; one's failure does not end the others.
+///
+/// # Errors
+/// [`PipelineError`] if the space or a device's settings are none.
+pub fn profile_devices(
+    devices: &[ProfiledDevice],
+    space: &Space,
+    settings: &ProfileConfig,
+    reporters: &mut [impl Reporter],
+) -> Result<Vec<Result<MeasurementFile, PipelineError>>, PipelineError> {
+    let mut jobs = Vec::new();
+    for device in devices {
+        jobs.push(Job {
+            plan: plan(space, settings, &device.protocol)?,
+            target: device.target.clone(),
+            protocol: device.protocol.clone(),
+            path: device.file.clone(),
+        });
+    }
+    let mut observers: Vec<Progress> =
+        reporters.iter_mut().map(|reporter| Progress(reporter)).collect();
+    let results = profile_all(&jobs, &mut observers);
+    for reporter in reporters {
+        reporter.end();
+    }
+    Ok(results.into_iter().map(|result| result.map_err(PipelineError::from)).collect())
+}
+
+fn plan(
+    space: &Space,
+    settings: &ProfileConfig,
+    protocol: &Protocol,
+) -> Result<Plan, PipelineError> {
     space.validate()?;
     let &ProfileConfig { samples, retests, seed, sampling, ref baselines } = settings;
-    let plan = match sampling {
+    Ok(match sampling {
         Sampling::Designed => {
             let chosen = choose(space, protocol.workload, samples, seed, &[]);
             Plan::new(chosen.into_iter(), samples, retests, baselines, seed)
@@ -66,10 +117,19 @@ pub fn profile_space(
         Sampling::Uniform => {
             Plan::new(Sampler::new(space, seed), samples, retests, baselines, seed)
         }
-    };
-    let measured = profile(target, protocol, &plan, file, &mut Progress(reporter))?;
-    reporter.end();
-    Ok(measured)
+    })
+}
+
+/// The default protocol with what the target file says of cores and threads.
+#[must_use]
+pub fn protocol_for(target: &Target, workload: Workload, threads: Option<usize>) -> Protocol {
+    let default = Protocol::default();
+    Protocol {
+        workload,
+        threads: threads.or(target.threads).unwrap_or(default.threads),
+        cores: target.cores.clone(),
+        ..default
+    }
 }
 
 /// Measures architectures of `space` on `target` into `file` in rounds, until a predictor

@@ -23,6 +23,8 @@ mod android;
 mod cores;
 mod machine;
 mod measure;
+#[cfg(feature = "ort")]
+mod onnx_runtime;
 mod options;
 mod parts;
 mod real;

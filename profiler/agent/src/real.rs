@@ -19,6 +19,8 @@ pub struct RealMachine {
     system: System,
     affinity: Affinity,
     clusters: Vec<Vec<usize>>,
+    #[cfg(feature = "ort")]
+    onnx_runtime: Option<crate::onnx_runtime::OnnxRuntime>,
 }
 
 impl RealMachine {
@@ -27,8 +29,56 @@ impl RealMachine {
     pub fn new() -> Self {
         let system = System::new();
         let clusters = system.clusters().into_iter().map(|cluster| cluster.cores).collect();
-        Self { start: Instant::now(), system, affinity: Affinity::current(), clusters }
+        Self {
+            start: Instant::now(),
+            system,
+            affinity: Affinity::current(),
+            clusters,
+            #[cfg(feature = "ort")]
+            onnx_runtime: None,
+        }
     }
+}
+
+impl RealMachine {
+    #[cfg(feature = "ort")]
+    fn load_onnx_runtime(&mut self, library: &str) -> Result<(), String> {
+        if self.onnx_runtime.is_none() {
+            let loaded = crate::onnx_runtime::OnnxRuntime::load(Path::new(library))?;
+            self.onnx_runtime = Some(loaded);
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "ort"))]
+    #[expect(clippy::unused_self, reason = "agents with ONNX Runtime need it")]
+    fn load_onnx_runtime(&mut self, library: &str) -> Result<(), String> {
+        Err(format!(
+            "this agent has no ONNX Runtime and cannot take the library {library}; hint: build \
+             the agent with its feature `ort`"
+        ))
+    }
+
+    #[cfg(feature = "ort")]
+    fn in_onnx_runtime(&self, file: &str, protocol: &Protocol) -> Result<Box<dyn Model>, String> {
+        let runtime = self.onnx_runtime.as_ref().ok_or_else(|| no_library(file))?;
+        // Token ids that every vocabulary has.
+        let inputs = inputs(protocol, protocol.vocabulary);
+        Ok(Box::new(runtime.open(Path::new(file), protocol, &inputs)?))
+    }
+
+    #[cfg(not(feature = "ort"))]
+    #[expect(clippy::unused_self, reason = "agents with ONNX Runtime need it")]
+    fn in_onnx_runtime(&self, file: &str, _: &Protocol) -> Result<Box<dyn Model>, String> {
+        Err(no_library(file))
+    }
+}
+
+fn no_library(file: &str) -> String {
+    format!(
+        "{file} is to run in ONNX Runtime, and no library was given; hint: name one that lies on \
+         the device"
+    )
 }
 
 impl Default for RealMachine {
@@ -92,15 +142,16 @@ impl Device for RealMachine {
 impl Machine for RealMachine {
     fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), String> {
         if let Some(library) = onnx_runtime {
-            return Err(format!(
-                "this agent has no ONNX Runtime and cannot take the library {library}; hint: \
-                 build it with the feature `ort`"
-            ));
+            self.load_onnx_runtime(library)?;
         }
         self.affinity.pin(&protocol.cores, protocol.threads)
     }
 
     fn load(&mut self, subject: &Subject, protocol: &Protocol) -> Result<Loaded, LoadError> {
+        if let Subject::OnnxRuntime(file) = subject {
+            let model = self.in_onnx_runtime(file, protocol)?;
+            return Ok(Loaded { model, kernel: None, weights_ms: 0.0 });
+        }
         let model = SessionModel::load(subject, protocol)?;
         let kernel = model.session.kernel().map(|kernel| (kernel.name, kernel.tile));
         let weights_ms = model.weights_ms;
@@ -173,12 +224,7 @@ impl SessionModel {
                 )
             }
             Subject::Model(path) => Session::open_threaded(Path::new(path), protocol.threads),
-            Subject::OnnxRuntime(_) => {
-                return Err(format!(
-                    "{subject}: no library of ONNX Runtime was given; hint: name one that lies \
-                     on the device"
-                ));
-            }
+            Subject::OnnxRuntime(file) => return Err(no_library(file)),
         }
         .map_err(|error| error.to_string())?;
         let (batch, sequence) = (session.batch(), session.sequence());

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, Write};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use atb_measurements::{ModelOutput, Protocol, Request, Response, Role, Subject};
 use atb_space::Architecture;
@@ -39,47 +38,24 @@ pub enum ServeError {
     Fatal(String),
 }
 
-/// How long a host may be silent that has sent empty lines, which hosts far away do every few
-/// seconds to show that they are there.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Serves the requests of standard input on `machine`, answering on standard output. When
-/// the input ends, or an otherwise chatty host falls silent, the whole process ends at once,
-/// even in the middle of a measurement: nobody waits for the answer.
+/// the input ends the whole process ends at once, even in the middle of a measurement: the
+/// host is gone, and nobody waits for the answer.
 ///
 /// # Errors
 /// [`ServeError`] if the host's end breaks or speaks something else.
 pub fn serve_host(machine: &mut dyn Machine) -> Result<(), ServeError> {
     let (sender, lines) = mpsc::channel();
-    let (heartbeat, heard) = mpsc::channel();
-    // Both sleep for all of a measurement and take no time from it.
+    // It sleeps in `read` for all of a measurement and takes no time from it.
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
-            if line.as_ref().is_ok_and(String::is_empty) {
-                let _ = heartbeat.send(());
-            } else if sender.send(line).is_err() {
+            if sender.send(line).is_err() {
                 return;
             }
         }
         std::process::exit(0);
     });
-    std::thread::spawn(move || {
-        if heard.recv().is_ok() && falls_silent(&heard, PATIENCE) {
-            std::process::exit(0);
-        }
-    });
     serve_lines(lines.into_iter(), io::stdout().lock(), machine)
-}
-
-/// Waits until nothing was heard for that long; false if it never can be again.
-fn falls_silent(heard: &mpsc::Receiver<()>, patience: Duration) -> bool {
-    loop {
-        match heard.recv_timeout(patience) {
-            Ok(()) => {}
-            Err(mpsc::RecvTimeoutError::Timeout) => return true,
-            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
-        }
-    }
 }
 
 /// Serves the requests of `input` on `machine` until it ends, answering each on `output`.
@@ -219,21 +195,4 @@ fn run(
         pooler_output: outputs.pooler_output.unwrap_or_default(),
     };
     Ok(Response::Ran { outputs: Box::new(outputs) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_falls_silent_only_after_the_last_sign_of_life() {
-        let (heartbeat, heard) = mpsc::channel();
-        for _ in 0..3 {
-            heartbeat.send(()).expect("heard");
-        }
-        assert!(falls_silent(&heard, Duration::from_millis(1)));
-        assert!(heard.try_recv().is_err(), "every sign of life was taken note of");
-        drop(heartbeat);
-        assert!(!falls_silent(&heard, Duration::from_secs(3600)));
-    }
 }

@@ -1,0 +1,201 @@
+//! Profiles of simulated devices: interrupted, several at once, with models that do not fit.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use atb_measurements::{Flag, MeasurementFile, Record};
+
+/// A folder with the target file `phone.toml`.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bench = Self { folder };
+        bench.target("phone", settings);
+        bench
+    }
+
+    fn target(&self, name: &str, settings: &str) {
+        let text = format!("name = \"{name}\"\n[transport]\nkind = \"simulated\"\n{settings}\n");
+        fs::write(self.path(&format!("{name}.toml")), text).expect("writes");
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn profile(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atb"));
+        command.args(["profile", "--sampling", "uniform", "--seed", "3"]).args(arguments);
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs to the end; standard output and standard error.
+    fn finish(&self, arguments: &[&str]) -> (String, String) {
+        let output = self.profile(arguments).output().expect("starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{stderr}");
+        (stdout, stderr)
+    }
+}
+
+fn read(path: &Path) -> MeasurementFile {
+    MeasurementFile::read(path).expect("reads")
+}
+
+fn names(file: &MeasurementFile) -> Vec<String> {
+    let name = |record: &Record| format!("{:?} {}", record.role, record.subject);
+    file.records.iter().map(name).collect()
+}
+
+fn complete_lines(path: &Path) -> usize {
+    fs::read(path).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// Numbers that look random and are the same every time (SplitMix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ (bits >> 31)) % limit
+    }
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(120), "still no {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Processes of which `text` is an argument.
+#[cfg(target_os = "linux")]
+fn running(text: &str) -> usize {
+    let processes = fs::read_dir("/proc").expect("lists").flatten();
+    processes
+        .filter(|process| {
+            let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&arguments).contains(text)
+        })
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_killed_at_fifty_moments_loses_nothing_and_measures_nothing_twice() {
+    // Its agents are told from those of other tests by their seed.
+    let seed = std::process::id();
+    let bench = Bench::new(&format!("seed = {seed}\npace = 0.005"));
+    let arguments = ["--target", "phone.toml", "--samples", "70", "--retests", "9"];
+    let mut numbers = Numbers(17);
+    let file = bench.path("measurements.jsonl");
+    let mut kills = 0;
+    while kills < 50 {
+        let mut host: Child = bench
+            .profile(&arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        // After up to two more records, and a little later.
+        let lines = complete_lines(&file) + numbers.below(3) as usize;
+        wait_for("record", || {
+            complete_lines(&file) >= lines || host.try_wait().expect("known").is_some()
+        });
+        thread::sleep(Duration::from_micros(numbers.below(30_000)));
+        host.kill().expect("kills");
+        if host.wait().expect("ends").success() {
+            break;
+        }
+        kills += 1;
+    }
+    assert_eq!(kills, 50, "the run was over after {kills} kills");
+    let before = read(&file).records.len();
+    wait_for("end of the agents", || running(&format!("\"seed\":{seed},")) == 0);
+    bench.finish(&arguments);
+    let interrupted = read(&file);
+    assert!(before > 0 && before < interrupted.records.len(), "{before}");
+    let whole = bench.path("whole.jsonl");
+    bench.target("phone", "");
+    bench.finish(&[&arguments[..], &["--out", "whole.jsonl"]].concat());
+    // Exactly what a run without interruptions measures, in the same order.
+    assert_eq!(names(&interrupted), names(&read(&whole)));
+    let distinct: BTreeSet<String> = names(&interrupted).into_iter().collect();
+    assert_eq!(distinct.len(), interrupted.records.len());
+    assert_eq!(interrupted.torn, None);
+}
+
+#[test]
+fn several_devices_are_measured_at_once_each_into_its_own_file() {
+    let bench = Bench::new("seed = 1");
+    bench.target("tablet", "seed = 2\nnoise = 0.002");
+    let (stdout, _) = bench.finish(&[
+        "--target",
+        "phone.toml",
+        "--target",
+        "tablet.toml",
+        "--samples",
+        "10",
+        "--retests",
+        "3",
+        "--out",
+        "m.jsonl",
+    ]);
+    let phone = read(&bench.path("m-phone.jsonl"));
+    let tablet = read(&bench.path("m-tablet.jsonl"));
+    assert_eq!(names(&phone), names(&tablet));
+    assert_ne!(phone.records, tablet.records);
+    for file in [&phone, &tablet] {
+        assert!(file.header.device.simulated);
+        assert!(file.records.iter().all(|record| record.flags.contains(&Flag::Simulated)));
+        assert!(stdout.contains(&format!("measurements on {}", file.header.target)), "{stdout}");
+    }
+    assert_eq!(stdout.matches("not trustworthy").count(), 2, "{stdout}");
+    assert_eq!(stdout.matches("a cost model made these numbers").count(), 2, "{stdout}");
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_given_up_and_the_rest_is_measured() {
+    // Enough for the samples, too little for BERT-base beside the reference model.
+    let bench = Bench::new("memory_mib = 300");
+    let arguments = ["--target", "phone.toml", "--within", "4-256-1024-12-252", "--samples", "5"];
+    let baseline = ["--retests", "0", "--baseline", "12-768-3072-12-768"];
+    let (stdout, stderr) = bench.finish(&[&arguments[..], &baseline].concat());
+    let file = read(&bench.path("measurements.jsonl"));
+    assert_eq!((file.records.len(), file.failures.len()), (5, 1), "{stderr}");
+    assert!(stderr.contains("out of memory: 12-768-3072-12-768 needs"), "{stderr}");
+    assert!(stderr.contains("12-768-3072-12-768 was not measured"), "{stderr}");
+    assert!(stdout.contains("5 measurements on phone"), "{stdout}");
+    // The same command has nothing left to do.
+    let modified = || fs::metadata(bench.path("measurements.jsonl")).and_then(|m| m.modified());
+    let before = modified().expect("there");
+    bench.finish(&[&arguments[..], &baseline].concat());
+    assert_eq!(modified().expect("there"), before);
+}
+
+#[test]
+fn the_cores_of_the_target_file_are_those_measured_on() {
+    let bench = Bench::new("");
+    let text = "name = \"little\"\ncores = [2]\n[transport]\nkind = \"simulated\"\n";
+    fs::write(bench.path("little.toml"), text).expect("writes");
+    let arguments = ["--samples", "3", "--retests", "0", "--out", "m.jsonl"];
+    bench.finish(&[&["--target", "phone.toml", "--target", "little.toml"], &arguments[..]].concat());
+    let (big, little) = (read(&bench.path("m-phone.jsonl")), read(&bench.path("m-little.jsonl")));
+    assert_eq!(little.header.protocol.cores, [2]);
+    let reference_ms = |file: &MeasurementFile| file.reference_ms().expect("measured");
+    assert!(reference_ms(&little) > 2.0 * reference_ms(&big));
+}
