@@ -99,7 +99,13 @@ fn link(device: &Shared) -> Link<'_> {
         let wire = Wire { device: Arc::clone(device), answer: None };
         Ok(Box::new(wire) as Box<dyn Connection>)
     };
-    Link { target: "pi".to_owned(), connect: Box::new(connect), attempts: 3, pause: Duration::ZERO }
+    Link {
+        target: "pi".to_owned(),
+        connect: Box::new(connect),
+        attempts: 3,
+        pause: Duration::ZERO,
+        onnx_runtime: None,
+    }
 }
 
 /// Notes what it sees.

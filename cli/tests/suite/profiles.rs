@@ -193,7 +193,8 @@ fn the_cores_of_the_target_file_are_those_measured_on() {
     let text = "name = \"little\"\ncores = [2]\n[transport]\nkind = \"simulated\"\n";
     fs::write(bench.path("little.toml"), text).expect("writes");
     let arguments = ["--samples", "3", "--retests", "0", "--out", "m.jsonl"];
-    bench.finish(&[&["--target", "phone.toml", "--target", "little.toml"], &arguments[..]].concat());
+    bench
+        .finish(&[&["--target", "phone.toml", "--target", "little.toml"], &arguments[..]].concat());
     let (big, little) = (read(&bench.path("m-phone.jsonl")), read(&bench.path("m-little.jsonl")));
     assert_eq!(little.header.protocol.cores, [2]);
     let reference_ms = |file: &MeasurementFile| file.reference_ms().expect("measured");
