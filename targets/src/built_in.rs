@@ -11,7 +11,7 @@ macro_rules! devices {
     };
 }
 
-const BUILT_IN: [(&str, &str); 11] = devices![
+const BUILT_IN: [(&str, &str); 12] = devices![
     "local",
     "raspberry-pi-2",
     "raspberry-pi-3",
@@ -23,6 +23,7 @@ const BUILT_IN: [(&str, &str); 11] = devices![
     "emulated-cortex-a53",
     "emulated-cortex-a72",
     "emulated-cortex-a76",
+    "simulated-phone",
 ];
 
 /// The folder of the user's own target files: `autotinybert/targets` in the user's

@@ -87,7 +87,7 @@ pub struct AgentBuild {
     pub source: PathBuf,
     /// What to build for.
     pub triple: String,
-    /// Cargo's profile.
+    /// Cargo's profile; `agent` makes the smallest program that is as fast as can be.
     pub profile: String,
     /// Folder of cargo's files.
     pub target_folder: PathBuf,
@@ -123,7 +123,7 @@ impl AgentBuild {
         Ok(Self {
             source: source.to_owned(),
             triple: triple.to_owned(),
-            profile: "release".to_owned(),
+            profile: "agent".to_owned(),
             // Apart from the folder of the host's own builds, whose lock cargo holds while
             // it compiles.
             target_folder: target.unwrap_or_else(|| source.join("target")).join("agents"),
@@ -306,13 +306,37 @@ mod tests {
         };
         assert_eq!(
             words("aarch64-unknown-linux-musl", Tool::Cross),
-            "cross build --profile release --package atb-agent --target \
+            "cross build --profile agent --package atb-agent --target \
              aarch64-unknown-linux-musl --target-dir t"
         );
         assert_eq!(
             words("armv7-unknown-linux-gnueabihf", Tool::Zigbuild),
-            "cargo zigbuild --profile release --package atb-agent --target \
+            "cargo zigbuild --profile agent --package atb-agent --target \
              armv7-unknown-linux-gnueabihf.2.28 --target-dir t"
         );
+    }
+
+    #[test]
+    fn the_configuration_names_a_compiler_for_every_known_triple() {
+        let source = build("x").source;
+        let read = |name: &str| {
+            let text = fs::read_to_string(source.join(name)).expect(name);
+            text.parse::<toml::Table>().expect(name)
+        };
+        let cargo = read(".cargo/config.toml");
+        let cross = read("Cross.toml");
+        let mut known = 0;
+        for (triple, settings) in cargo["target"].as_table().expect("a table") {
+            let (program, _) = compiler(triple).expect(triple);
+            let variable = format!("CC_{}", triple.replace('-', "_"));
+            let named = cargo["env"].get(&variable).or(settings.get("linker"));
+            assert_eq!(named.and_then(toml::Value::as_str), Some(program), "{triple}");
+            known += 1;
+        }
+        assert_eq!(known, 6);
+        for (triple, settings) in cross["target"].as_table().expect("a table") {
+            assert!(compiler(triple).is_some(), "{triple}");
+            assert_eq!(settings["runner"].as_str(), Some("qemu-user"), "{triple}");
+        }
     }
 }

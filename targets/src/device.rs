@@ -53,7 +53,9 @@ impl Target {
     /// [`TargetError`] if it does not answer.
     pub fn open(&self) -> Result<Box<dyn Device>, TargetError> {
         match &self.transport {
-            Transport::Local | Transport::Emulated(_) => Ok(Box::new(ThisMachine::new(self))),
+            Transport::Local | Transport::Emulated(_) | Transport::Simulated(_) => {
+                Ok(Box::new(ThisMachine::new(self)))
+            }
             Transport::Ssh(ssh) => Ok(Box::new(Remote::open(self, crate::ssh::Client::new(ssh)?)?)),
             Transport::Adb(adb) => {
                 Ok(Box::new(Remote::open(self, crate::adb::Client::new(&self.name, adb)?)?))

@@ -1,4 +1,5 @@
-//! Devices that are processes of this machine: the machine itself, and emulated processors.
+//! Devices that are processes of this machine: the machine itself, emulated processors and
+//! simulated devices.
 
 use std::env;
 use std::fs;
@@ -41,6 +42,12 @@ impl ThisMachine {
                 }
             },
         };
+        if let Transport::Simulated(simulation) = &self.target.transport {
+            let settings = serde_json::to_string(simulation).map_err(|error| {
+                TargetError::Start { program: command.get_program().into(), source: error.into() }
+            })?;
+            command.args(["--simulate", &settings]);
+        }
         // A backtrace at every error that the runtime recovers from costs more than building
         // the model does.
         command.env_remove("RUST_BACKTRACE").envs(&self.target.environment);
@@ -86,7 +93,8 @@ impl Device for ThisMachine {
     }
 
     fn pull(&self, path: &str, local: &Path) -> Result<(), TargetError> {
-        fs::copy(path, local).map(|_| ()).map_err(TargetError::io(local))
+        let bytes = fs::read(path).map_err(TargetError::io(path))?;
+        atb_files::write(local, &bytes).map_err(TargetError::io(local))
     }
 
     fn remove(&self, _: &str) -> Result<(), TargetError> {

@@ -9,6 +9,10 @@ use crate::agents::{AGENT, agent_for};
 use crate::connection::{MARKER, Manner, ProcessConnection};
 use crate::{Connection, Device, Target, TargetError};
 
+/// How long the agent waits for a sign of life before it takes the host for gone, in seconds;
+/// a multiple of the interval of the connection's heartbeat.
+const SILENCE_S: u32 = 30;
+
 /// What keeps a shell from doing as asked.
 pub(crate) enum Trouble {
     /// The transport's program could not be started.
@@ -146,6 +150,7 @@ impl<S: Shell> Device for Remote<S> {
             script.push(' ');
             script.push_str(&quote(word));
         }
+        script.push_str(&format!(" --silence {SILENCE_S}"));
         let manner = Manner::Remote { keep: self.shell.keep_alive() };
         let command = self.shell.command(&marked(&script));
         let started = command.and_then(|command| {
@@ -182,10 +187,15 @@ impl<S: Shell> Device for Remote<S> {
     }
 
     fn pull(&self, path: &str, local: &Path) -> Result<(), TargetError> {
-        self.shell.download(path, local).map_err(|trouble| {
-            let _ = std::fs::remove_file(local);
-            self.error(&format!("give {path}"), trouble)
-        })
+        // Under its own name only once it is whole.
+        let part = tempfile::Builder::new()
+            .prefix(".pulling-")
+            .tempfile_in(atb_files::folder_of(local))
+            .map_err(TargetError::io(local))?;
+        self.shell
+            .download(path, part.path())
+            .map_err(|trouble| self.error(&format!("give {path}"), trouble))?;
+        part.persist(local).map(drop).map_err(|error| TargetError::io(local)(error.error))
     }
 
     fn remove(&self, name: &str) -> Result<(), TargetError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use atb_measurements::Simulation;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
@@ -49,6 +50,8 @@ pub enum Transport {
     Adb(Adb),
     /// An emulated processor on this machine.
     Emulated(Emulated),
+    /// No device at all, only a cost model with noise.
+    Simulated(Box<Simulation>),
 }
 
 /// A machine that the system's OpenSSH client reaches.
@@ -106,6 +109,7 @@ impl Transport {
             Self::Ssh(_) => "ssh",
             Self::Adb(_) => "adb",
             Self::Emulated(_) => "emulated",
+            Self::Simulated(_) => "simulated",
         }
     }
 }
@@ -118,6 +122,7 @@ enum Kind {
     Ssh,
     Adb,
     Emulated,
+    Simulated,
 }
 
 /// A transport without settings.
@@ -210,6 +215,9 @@ impl Target {
             Some(Kind::Ssh) => read(document, Transport::Ssh),
             Some(Kind::Adb) => read(document, Transport::Adb),
             Some(Kind::Emulated) => read(document, Transport::Emulated),
+            Some(Kind::Simulated) => {
+                read(document, |simulation| Transport::Simulated(Box::new(simulation)))
+            }
         };
         let target = target.map_err(invalid)?;
         target.validate(origin)?;

@@ -34,7 +34,7 @@ mod system;
 
 pub use machine::{Counters, Device, LoadError, Loaded, Machine, Model};
 pub use measure::{Session, Timings, warm_up};
-pub use options::{OptionError, machine};
+pub use options::{OptionError, Options};
 pub use real::RealMachine;
 pub use serve::{ServeError, serve, serve_host};
 pub use simulated::SimulatedMachine;

@@ -2,16 +2,21 @@
 
 use std::process::ExitCode;
 
+use atb_agent::{Options, serve_host};
+
 fn main() -> ExitCode {
-    let served =
-        atb_agent::machine(std::env::args().skip(1)).map_err(|error| error.to_string()).and_then(
-            |mut machine| atb_agent::serve_host(&mut *machine).map_err(|error| error.to_string()),
-        );
-    match served {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => return failure(&error),
+    };
+    let Options { mut machine, silence } = options;
+    match serve_host(&mut *machine, silence) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("atb-agent: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failure(&error),
     }
+}
+
+fn failure(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("atb-agent: {error}");
+    ExitCode::FAILURE
 }

@@ -1,5 +1,7 @@
 //! The agent's command line, without a library for it: the program is to be small.
 
+use std::time::Duration;
+
 use atb_measurements::Simulation;
 
 use crate::machine::Machine;
@@ -10,7 +12,9 @@ use crate::simulated::SimulatedMachine;
 #[derive(Debug, thiserror::Error)]
 pub enum OptionError {
     /// an argument that it does not have
-    #[error("unknown argument `{0}`; hint: the agent takes `--simulate SETTINGS` or nothing")]
+    #[error(
+        "unknown argument `{0}`; hint: the agent takes `--simulate SETTINGS` and `--silence SECONDS`"
+    )]
     Unknown(String),
     /// `--simulate` without settings
     #[error("`--simulate` needs settings as JSON; hint: `{{}}` takes the default ones")]
@@ -18,29 +22,47 @@ pub enum OptionError {
     /// settings that are none
     #[error("the settings after `--simulate` are not those of a simulated device: {0}")]
     Settings(String),
+    /// `--silence` without a time
+    #[error("`--silence` needs a number of seconds, at least 1")]
+    NoSeconds,
 }
 
-/// The machine that `arguments` (without the program's name) ask for: this one, or with
-/// `--simulate SETTINGS` a simulated one.
-///
-/// # Errors
-/// [`OptionError`] naming the argument.
-pub fn machine(
-    mut arguments: impl Iterator<Item = String>,
-) -> Result<Box<dyn Machine>, OptionError> {
-    let machine: Box<dyn Machine> = match arguments.next().as_deref() {
-        None => return Ok(Box::new(RealMachine::new())),
-        Some("--simulate") => {
-            let settings = arguments.next().ok_or(OptionError::NoSettings)?;
-            let simulation: Simulation = serde_json::from_str(&settings)
-                .map_err(|error| OptionError::Settings(error.to_string()))?;
-            Box::new(SimulatedMachine::new(simulation).map_err(OptionError::Settings)?)
+/// What the agent was started with.
+pub struct Options {
+    /// What it measures on.
+    pub machine: Box<dyn Machine>,
+    /// How long the host may send nothing, not even an empty line, before it counts as gone.
+    pub silence: Option<Duration>,
+}
+
+impl Options {
+    /// Reads `arguments`, without the program's name: the machine is this one, or with
+    /// `--simulate SETTINGS` a simulated one.
+    ///
+    /// # Errors
+    /// [`OptionError`] naming the argument.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, OptionError> {
+        let mut options = Self { machine: Box::new(RealMachine::new()), silence: None };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--simulate" => {
+                    let settings = arguments.next().ok_or(OptionError::NoSettings)?;
+                    let simulation: Simulation = serde_json::from_str(&settings)
+                        .map_err(|error| OptionError::Settings(error.to_string()))?;
+                    let machine =
+                        SimulatedMachine::new(simulation).map_err(OptionError::Settings)?;
+                    options.machine = Box::new(machine);
+                }
+                "--silence" => {
+                    let seconds = arguments.next().and_then(|text| text.parse().ok());
+                    let seconds = seconds.filter(|seconds| *seconds > 0);
+                    let seconds = seconds.ok_or(OptionError::NoSeconds)?;
+                    options.silence = Some(Duration::from_secs(seconds));
+                }
+                _ => return Err(OptionError::Unknown(argument)),
+            }
         }
-        Some(other) => return Err(OptionError::Unknown(other.to_owned())),
-    };
-    match arguments.next() {
-        None => Ok(machine),
-        Some(surplus) => Err(OptionError::Unknown(surplus)),
+        Ok(options)
     }
 }
 
@@ -48,8 +70,8 @@ pub fn machine(
 mod tests {
     use super::*;
 
-    fn asked(arguments: &[&str]) -> Result<Box<dyn Machine>, OptionError> {
-        machine(arguments.iter().map(|argument| (*argument).to_owned()))
+    fn asked(arguments: &[&str]) -> Result<Options, OptionError> {
+        Options::parse(arguments.iter().map(|argument| (*argument).to_owned()))
     }
 
     fn error(arguments: &[&str]) -> String {
@@ -58,8 +80,11 @@ mod tests {
 
     #[test]
     fn the_arguments_choose_the_machine() {
-        assert!(!asked(&[]).expect("this machine").context().simulated);
-        assert!(asked(&["--simulate", "{}"]).expect("a simulation").context().simulated);
+        assert!(!asked(&[]).expect("this machine").machine.context().simulated);
+        assert!(asked(&["--simulate", "{}"]).expect("a simulation").machine.context().simulated);
+        let patient = asked(&["--silence", "30"]).expect("a time");
+        assert_eq!(patient.silence, Some(Duration::from_secs(30)));
+        assert!(error(&["--silence", "0"]).contains("at least 1"));
         assert!(error(&["--help"]).contains("`--help`"));
         assert!(error(&["--simulate"]).contains("needs settings"));
         assert!(error(&["--simulate", "{\"noize\":1}"]).contains("unknown field `noize`"));

@@ -1,7 +1,9 @@
 //! The request loop.
 
 use std::io::{self, BufRead, Write};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use atb_measurements::{ModelOutput, Protocol, Request, Response, Role, Subject};
 use atb_space::Architecture;
@@ -38,17 +40,36 @@ pub enum ServeError {
     Fatal(String),
 }
 
+/// How often to look whether the host is silent.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Serves the requests of standard input on `machine`, answering on standard output. When
 /// the input ends the whole process ends at once, even in the middle of a measurement: the
-/// host is gone, and nobody waits for the answer.
+/// host is gone, and nobody waits for the answer. With a limit to its `silence` the process
+/// also ends when nothing came for that long, not even an empty line: a connection whose
+/// cable was pulled may never end.
 ///
 /// # Errors
 /// [`ServeError`] if the host's end breaks or speaks something else.
-pub fn serve_host(machine: &mut dyn Machine) -> Result<(), ServeError> {
+pub fn serve_host(machine: &mut dyn Machine, silence: Option<Duration>) -> Result<(), ServeError> {
     let (sender, lines) = mpsc::channel();
+    let begin = Instant::now();
+    let heard_s = Arc::new(AtomicU64::new(0));
+    if let Some(silence) = silence {
+        let heard_s = Arc::clone(&heard_s);
+        std::thread::spawn(move || {
+            let heard = || Duration::from_secs(heard_s.load(Ordering::Relaxed));
+            while begin.elapsed() < heard() + silence {
+                std::thread::sleep(silence.min(WATCH_INTERVAL));
+            }
+            eprintln!("the host was silent for {} s", silence.as_secs());
+            std::process::exit(1);
+        });
+    }
     // It sleeps in `read` for all of a measurement and takes no time from it.
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
+            heard_s.store(begin.elapsed().as_secs(), Ordering::Relaxed);
             if sender.send(line).is_err() {
                 return;
             }

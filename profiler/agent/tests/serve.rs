@@ -210,3 +210,14 @@ fn the_agent_ends_with_its_host_in_the_middle_of_a_measurement() {
     // A thousand real seconds for each simulated one.
     vanish(&["--simulate", "{\"pace\":1000.0}"], Architecture::bert_base());
 }
+
+#[test]
+fn a_silent_host_counts_as_gone() {
+    let mut child = agent(&["--silence", "1"]);
+    // Its input stays open, as that of a connection does whose cable was pulled.
+    let input = child.stdin.take();
+    let output = child.wait_with_output().expect("ends");
+    drop(input);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "the host was silent for 1 s\n");
+}
