@@ -30,6 +30,15 @@ pub(crate) fn data(text: &str) -> io::Result<()> {
 
 /// A table without borders; the columns from the second on are numbers.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    aligned(header, rows, CellAlignment::Right)
+}
+
+/// A table without borders whose columns are all text.
+pub(crate) fn text_table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    aligned(header, rows, CellAlignment::Left)
+}
+
+fn aligned(header: &[&str], rows: Vec<Vec<String>>, alignment: CellAlignment) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     if !header.is_empty() {
@@ -39,7 +48,7 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
         if column.index > 0 && !header.is_empty() {
-            column.set_cell_alignment(CellAlignment::Right);
+            column.set_cell_alignment(alignment);
         }
     }
     table.trim_fmt()

@@ -3,7 +3,7 @@
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Record, Request, Response};
 use atb_targets::{Connection, Target};
 
-use crate::{Item, ProfileError};
+use crate::{Inspection, Item, ProfileError};
 
 /// Longest part of an unexpected answer that a message repeats.
 const EXCERPT: usize = 120;
@@ -49,12 +49,7 @@ impl Agent {
         protocol: &Protocol,
         library: Option<&str>,
     ) -> Result<Self, ProfileError> {
-        let mut agent = Self {
-            target: target.to_owned(),
-            connection,
-            device: DeviceContext::default(),
-            agent: AgentContext::default(),
-        };
+        let mut agent = Self::silent(connection, target);
         let onnx_runtime = library.map(str::to_owned);
         let request = Request::Start { protocol: Box::new(protocol.clone()), onnx_runtime };
         match agent.ask(&request, "start")? {
@@ -65,6 +60,30 @@ impl Agent {
             }
             Response::Failed { subject, message } => Err(agent.refused(subject, message)),
             other => Err(agent.unexpected(&other)),
+        }
+    }
+
+    /// Starts the agent on `target` only to ask what device that is.
+    ///
+    /// # Errors
+    /// [`ProfileError`] if the device cannot be reached.
+    pub fn inspect(target: &Target) -> Result<Inspection, ProfileError> {
+        let mut agent = Self::silent(target.connect()?, &target.name);
+        match agent.ask(&Request::Inspect, "inspect the device")? {
+            Response::Inspected { device, agent } => {
+                Ok(Inspection { device: *device, agent: *agent })
+            }
+            other => Err(agent.unexpected(&other)),
+        }
+    }
+
+    /// An agent that was asked nothing yet.
+    fn silent(connection: Box<dyn Connection>, target: &str) -> Self {
+        Self {
+            target: target.to_owned(),
+            connection,
+            device: DeviceContext::default(),
+            agent: AgentContext::default(),
         }
     }
 

@@ -22,13 +22,16 @@
 //! ```
 
 mod agent;
+pub mod doctor;
 mod error;
 mod link;
 mod plan;
 mod profile;
+mod survey;
 
 pub use agent::Agent;
 pub use error::ProfileError;
 pub use link::Link;
 pub use plan::{Item, Plan};
 pub use profile::{Job, Observer, Silent, profile, profile_all, profile_over};
+pub use survey::{Inspection, Surveyed, known_targets, survey};

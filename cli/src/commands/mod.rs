@@ -3,6 +3,8 @@
 mod agent;
 mod bench;
 mod calibrate;
+mod devices;
+mod doctor;
 mod export;
 mod extract;
 mod fit;
@@ -40,14 +42,17 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Time an exported model on a device, in turns with another architecture
     Bench(bench::Arguments),
-    /// Serve measurement requests on standard input, as the agent on a device does
-    #[command(hide = true)]
+    /// List the devices that can be reached now
+    Devices(devices::Arguments),
+    /// Check whether a run on a device can be trusted, and say what to do if not
+    Doctor(doctor::Arguments),
+    /// Build the program that runs on a device
     Agent(agent::Arguments),
 }
 
 impl Command {
     pub(crate) fn execute(self) -> anyhow::Result<()> {
-        if !matches!(self, Self::Agent(_)) {
+        if !matches!(&self, Self::Agent(arguments) if arguments.serves()) {
             ctrlc::set_handler(|| {
                 eprintln!("\ninterrupted; the same command continues where this one stopped");
                 std::process::exit(130);
@@ -65,6 +70,8 @@ impl Command {
             Self::Export(arguments) => export::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),
             Self::Bench(arguments) => bench::execute(&arguments),
+            Self::Devices(arguments) => devices::execute(&arguments),
+            Self::Doctor(arguments) => doctor::execute(&arguments),
             Self::Agent(arguments) => agent::execute(&arguments),
         }
     }
