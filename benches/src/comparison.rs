@@ -265,6 +265,7 @@ mod tests {
                 protocol: atb_measurements::Protocol::default(),
                 device: atb_measurements::DeviceContext::default(),
                 agent: atb_measurements::AgentContext::default(),
+                quantity: atb_measurements::Quantity::Latency,
             }],
         }
     }

@@ -25,6 +25,7 @@ mod device;
 mod file;
 mod flag;
 mod protocol;
+mod quantity;
 mod record;
 mod simulation;
 mod statistics;
@@ -36,6 +37,7 @@ pub use device::{AgentContext, Battery, CoreCluster, DeviceContext, ThermalZone}
 pub use file::{Contents, FileError, Header, MeasurementFile, MeasurementWriter, SCHEMA, TornLine};
 pub use flag::Flag;
 pub use protocol::{DriftRule, Protocol, WarmUp};
+pub use quantity::{Quantity, UnknownQuantity};
 pub use record::{Failure, GivenUp, Record, Role, Subject};
 pub use simulation::{
     SimulatedCluster, SimulatedDrift, SimulatedMigration, SimulatedThrottling, Simulation,

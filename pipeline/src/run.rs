@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
 use atb_files::{digest_of_file, digest_of_parts as digest};
-use atb_measurements::{MeasurementFile, Protocol};
+use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
 use atb_search::Outcome;
 use atb_space::{Architecture, Space};
@@ -205,8 +205,14 @@ impl Run<'_> {
             Predictor::load(&file)?
         } else {
             let measured = std::slice::from_ref(measured);
-            let predictor =
-                steps::fit(measured, space, Kind::default(), &file, &mut self.collecting())?;
+            let predictor = steps::fit(
+                measured,
+                space,
+                Kind::default(),
+                Quantity::Latency,
+                &file,
+                &mut self.collecting(),
+            )?;
             self.state.finish("fit", &inputs)?;
             predictor
         };
@@ -318,7 +324,14 @@ impl Run<'_> {
         if !self.state.is_done("update", &inputs) || !self.files.updated_predictor.exists() {
             let updated = self.files.updated_predictor.clone();
             let all = [measurements.clone(), measured];
-            steps::fit(&all, &predictor.space, Kind::default(), &updated, &mut self.collecting())?;
+            steps::fit(
+                &all,
+                &predictor.space,
+                Kind::default(),
+                Quantity::Latency,
+                &updated,
+                &mut self.collecting(),
+            )?;
             self.state.finish("update", &inputs)?;
         }
         Ok(finalists)

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use atb_measurements::{
-    AgentContext, DeviceContext, FileError, MeasurementFile, Protocol, Record, Role, median,
+    AgentContext, DeviceContext, FileError, MeasurementFile, Protocol, Quantity, Record, Role,
+    median,
 };
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct Source {
     pub device: DeviceContext,
     /// The agent that measured.
     pub agent: AgentContext,
+    /// What was taken from the measurements.
+    #[serde(default)]
+    pub quantity: Quantity,
 }
 
 /// How far one measurement can be trusted: the error below which no predictor can get.
@@ -91,6 +95,19 @@ pub enum ObservationError {
     /// no file at all
     #[error("no measurement file was given; hint: `atb profile` writes one")]
     NoFile,
+    /// a record that lacks the quantity
+    #[error(
+        "{file}: {arch} has no {quantity}; hint: measure anew, the device or the agent of that \
+         time did not tell it"
+    )]
+    NoValue {
+        /// The file.
+        file: String,
+        /// The architecture.
+        arch: String,
+        /// What is missing.
+        quantity: Quantity,
+    },
     /// measurements that do not compare
     #[error(
         "{first} and {other} do not go together: they were measured with another {what} \
@@ -136,6 +153,19 @@ impl Observations {
     /// [`ObservationError`] if there is no file, one holds no measurement, or they differ
     /// in target, runtime, threads or reference model.
     pub fn from_files(files: &[MeasurementFile]) -> Result<Self, ObservationError> {
+        Self::of_quantity(files, Quantity::Latency)
+    }
+
+    /// As [`Observations::from_files`], of another quantity than the latency: wherever these
+    /// observations, and a predictor fitted on them, say latency and milliseconds, they mean
+    /// that quantity in its unit.
+    ///
+    /// # Errors
+    /// As [`Observations::from_files`], or if a record does not tell the quantity.
+    pub fn of_quantity(
+        files: &[MeasurementFile],
+        quantity: Quantity,
+    ) -> Result<Self, ObservationError> {
         let first = files.first().ok_or(ObservationError::NoFile)?;
         for other in files {
             check_together(first, other)?;
@@ -149,11 +179,18 @@ impl Observations {
                 references.push(same.reference_ms()?);
             }
             let reference_ms = median(&references).ok_or(ObservationError::NoFile)?;
-            sources.push(source(file, reference_ms));
+            sources.push(Source { quantity, ..source(file, reference_ms) });
             for record in &file.records {
                 let Some(arch) = record.arch() else { continue };
                 let statistics = file.statistics(record)?;
-                let latency_ms = statistics.ratio * reference_ms;
+                let latency_ms = match quantity {
+                    // On the scale that all files of the workload share.
+                    Quantity::Latency => statistics.ratio * reference_ms,
+                    other => file.value(record, other)?.ok_or_else(|| {
+                        let arch = arch.to_string();
+                        ObservationError::NoValue { file: file_name(file), arch, quantity }
+                    })?,
+                };
                 let spread = statistics.spread;
                 measured.push(Measured { record, arch, workload, latency_ms, spread });
             }
@@ -166,7 +203,13 @@ impl Observations {
             items: average(&samples),
             baselines: average(&of(&[Role::Baseline])),
             checks: average(&of(&[Role::Check])),
-            noise: noise_floor(&samples),
+            noise: NoiseFloor {
+                // Halves of the timed runs say nothing about other quantities.
+                split_half: noise_floor(&samples)
+                    .split_half
+                    .filter(|_| quantity == Quantity::Latency),
+                ..noise_floor(&samples)
+            },
             sources,
         })
     }
@@ -209,6 +252,7 @@ fn source(file: &MeasurementFile, reference_ms: f64) -> Source {
         protocol: file.header.protocol.clone(),
         device: file.header.device.clone(),
         agent: file.header.agent.clone(),
+        quantity: Quantity::Latency,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use atb_measurements::{AgentContext, DeviceContext};
+use atb_measurements::{AgentContext, DeviceContext, Quantity};
 use atb_space::{Architecture, Space, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +137,13 @@ pub enum PredictorFileError {
 }
 
 impl Predictor {
+    /// What it predicts; values are in the quantity's unit, also where a name says
+    /// milliseconds.
+    #[must_use]
+    pub fn quantity(&self) -> Quantity {
+        self.sources.first().map_or_else(Quantity::default, |source| source.quantity)
+    }
+
     /// Batch and sequence length that [`Predictor::predict`] answers for.
     #[must_use]
     pub fn workload(&self) -> Workload {

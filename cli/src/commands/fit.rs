@@ -1,7 +1,8 @@
-//! `atb fit`: fit a latency predictor to measurements.
+//! `atb fit`: fit a predictor to measurements.
 
 use std::path::PathBuf;
 
+use atb_measurements::Quantity;
 use atb_pipeline::{PredictorSummary, SpaceChoice, steps};
 use atb_predictor::{Evaluation, Kind, Predictor, Worst};
 use atb_space::Architecture;
@@ -24,6 +25,9 @@ pub(crate) struct Arguments {
     /// cross-validates best
     #[arg(long, default_value = "structured")]
     model: Kind,
+    /// What to fit: latency, memory or load-time
+    #[arg(long, default_value = "latency")]
+    quantity: Quantity,
     /// Measurement file of other architectures to test the predictor on; several are possible
     #[arg(long = "test", value_name = "MEASUREMENTS")]
     tests: Vec<PathBuf>,
@@ -39,7 +43,8 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let files = steps::read_measurements(&arguments.measurements)?;
     let mut display = Display::new();
-    let predictor = steps::fit(&files, &space, arguments.model, &arguments.out, &mut display)?;
+    let Arguments { model, quantity, out, .. } = arguments;
+    let predictor = steps::fit(&files, &space, *model, *quantity, out, &mut display)?;
     if let Some(choice) = &predictor.choice {
         eprintln!("{}", choice.reason);
     }
@@ -76,14 +81,15 @@ fn tested(evaluation: &Evaluation) -> String {
             row("inside the 90 % interval", percent(*coverage)),
         ],
     );
-    format!("{table}\n\n{}", worst(farthest))
+    format!("{table}\n\n{}", worst(farthest, Quantity::Latency))
 }
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn worst(predictions: &[Worst]) -> String {
+fn worst(predictions: &[Worst], quantity: Quantity) -> String {
+    let unit = quantity.unit();
     let rows = predictions
         .iter()
         .map(|worst| {
@@ -96,7 +102,8 @@ fn worst(predictions: &[Worst]) -> String {
             ]
         })
         .collect();
-    let header = ["worst", "measured ms", "predicted ms", "error", "spread of samples"];
+    let (measured, predicted) = (format!("measured {unit}"), format!("predicted {unit}"));
+    let header = ["worst", &measured, &predicted, "error", "spread of samples"];
     display::table(&header, rows)
 }
 
@@ -109,7 +116,14 @@ pub(super) fn summary(predictor: &Predictor) -> String {
             row("model", predictor.model.kind().to_owned()),
             row("architectures", summary.measured.to_string()),
             row("cross-validated MAPE", percent(summary.mape)),
-            row("RMSE", format!("{:.3} ms", predictor.validation.metrics.rmse_ms)),
+            row(
+                "RMSE",
+                format!(
+                    "{:.3} {}",
+                    predictor.validation.metrics.rmse_ms,
+                    predictor.quantity().unit()
+                ),
+            ),
             row("within 5 %", percent(summary.within_5)),
             row("within 10 %", percent(summary.within_10)),
             row("Kendall tau", format!("{:.3}", summary.tau)),
@@ -119,5 +133,5 @@ pub(super) fn summary(predictor: &Predictor) -> String {
             ),
         ],
     );
-    format!("{metrics}\n\n{}", worst(&predictor.validation.worst))
+    format!("{metrics}\n\n{}", worst(&predictor.validation.worst, predictor.quantity()))
 }

@@ -51,7 +51,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
             .collect();
     let header = [
         "architecture",
-        "ms",
+        predictor.quantity().unit(),
         "low 90 %",
         "high 90 %",
         "embedding",

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atb_measurements::{Flag, MeasurementFile, Record};
+use atb_measurements::{Flag, MeasurementFile, Record, Simulation};
+
+use crate::job::Job;
 
 /// A folder with the target file `phone.toml`.
 struct Bench {
@@ -199,4 +201,35 @@ fn the_cores_of_the_target_file_are_those_measured_on() {
     assert_eq!(little.header.protocol.cores, [2]);
     let reference_ms = |file: &MeasurementFile| file.reference_ms().expect("measured");
     assert!(reference_ms(&little) > 2.0 * reference_ms(&big));
+}
+
+#[test]
+fn memory_can_be_fitted_as_well_and_no_budget_is_taken_for_it() {
+    let job = Job::new();
+    job.space();
+    let phone = "name = \"phone\"\n[transport]\nkind = \"simulated\"\n";
+    fs::write(job.path("phone.toml"), phone).expect("writes");
+    let space = ["--space", "space.toml"];
+    let profile = ["profile", "--target", "phone.toml", "--samples", "30", "--retests", "3"];
+    job.succeeds(&[&profile[..], &space, &["--baseline", "3-96-256-4-96"]].concat());
+    let fit = ["fit", "measurements.jsonl", "--quantity", "memory", "--out", "memory.json"];
+    let output = job.atb(&[&fit[..], &space].concat());
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("predicted MiB"), "{stdout}");
+    assert!(stderr.contains("not trustworthy: a cost model made these numbers"), "{stderr}");
+    let arch = "2-64-128-4-64";
+    let table = job.succeeds(&["predict", arch, "--predictor", "memory.json"]);
+    let row = table.lines().find(|line| line.starts_with(arch)).expect("a row");
+    let predicted: f64 =
+        row.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    let protocol = read(&job.path("measurements.jsonl")).header.protocol;
+    let (arch, vocabulary) = (arch.parse().expect("parses"), protocol.vocabulary);
+    let truth = Simulation::default().model_kib(&arch, protocol.workload, vocabulary) as f64;
+    let error = predicted / (truth / 1024.0) - 1.0;
+    assert!(error.abs() < 0.05, "{predicted} MiB, off by {error}");
+    let search = ["search", "--predictor", "memory.json", "--superplm", "superplm"];
+    let message = job.fails(&[&search[..], &["--latency-ms", "10"]].concat());
+    assert!(message.contains("the predictor's quantity is memory"), "{message}");
 }

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_measurements::{MeasurementFile, Verdict};
+use atb_measurements::{MeasurementFile, Quantity, Verdict};
 use atb_predictor::{Evaluation, FitSettings, Kind, Observations, Predictor};
 use atb_space::Space;
 
 use crate::{PipelineError, Reporter};
 
-/// Fits a predictor of the given kind for `space` to measurement files and writes it to
-/// `file`.
+/// Fits a predictor of `quantity` and the given kind for `space` to measurement files and
+/// writes it to `file`.
 ///
 /// # Errors
 /// [`PipelineError`] if the measurements do not suffice.
@@ -17,6 +17,7 @@ pub fn fit(
     measurements: &[MeasurementFile],
     space: &Space,
     kind: Kind,
+    quantity: Quantity,
     file: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<Predictor, PipelineError> {
@@ -32,7 +33,7 @@ pub fn fit(
             reporter.warn(&format!("{} is not trustworthy: {objection}", measured.path.display()));
         }
     }
-    let observations = Observations::from_files(measurements)?;
+    let observations = Observations::of_quantity(measurements, quantity)?;
     let predictor = Predictor::fit(&observations, space, &FitSettings { kind, seed: 0 })?;
     if let Some(first) = predictor.left_out.first() {
         reporter.warn(&format!(

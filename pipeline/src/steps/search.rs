@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use atb_measurements::Quantity;
 use atb_predictor::Predictor;
 use atb_search::{Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search};
 use atb_space::{Architecture, Space};
@@ -17,6 +18,13 @@ use crate::{BudgetConfig, FitnessConfig, Loss, PipelineError, Reporter};
 /// [`PipelineError`] if it makes no sense or asks for a speed-up against an architecture that was not
 /// measured.
 pub fn budget(config: &BudgetConfig, predictor: &Predictor) -> Result<Budget, PipelineError> {
+    if predictor.quantity() != Quantity::Latency {
+        return Err(PipelineError::Setting {
+            key: "the predictor's quantity",
+            value: predictor.quantity().to_string(),
+            expected: "latency, which a budget is of; hint: `atb fit` without --quantity",
+        });
+    }
     let target_ms = match config.aim()? {
         Aim::Milliseconds(latency_ms) => latency_ms,
         Aim::Speedup(speedup) => Budget::speedup_ms(predictor, &config.against, speedup)?,

@@ -5,7 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use atb_graph::{Network, RandomWeights, Vocabulary};
-use atb_measurements::{Flag, Protocol, Request, Response, Role, Statistics, Subject};
+use atb_measurements::{
+    DriftRule, Flag, Protocol, Request, Response, Role, Statistics, Subject, WarmUp,
+};
 use atb_space::{Architecture, Workload};
 
 fn protocol() -> Protocol {
@@ -220,4 +222,27 @@ fn a_silent_host_counts_as_gone() {
     drop(input);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "the host was silent for 1 s\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_largest_architecture_of_the_papers_spaces_fits_into_500_megabytes() {
+    let protocol = Protocol {
+        workload: Workload::default(),
+        min_pairs: 1,
+        max_pairs: 1,
+        settle_runs: 0,
+        warm_up: WarmUp { max_runs: 1, ..WarmUp::default() },
+        drift: DriftRule { max_redos: 0, ..DriftRule::default() },
+        ..Protocol::default()
+    };
+    let start = request(&Request::Start { protocol: Box::new(protocol), onnx_runtime: None });
+    let largest = Subject::architecture("8-768-3072-12-768".parse().expect("parses"));
+    let (responses, _, _) = converse(&[start, measure(largest)]);
+    let [_, Response::Measured { record }] = &responses[..] else {
+        panic!("unexpected: {responses:?}");
+    };
+    let peak_kib = record.peak_memory_kib.expect("Linux tells");
+    // Its 60 million weights are there, and not much else.
+    assert!((230_000..500_000_000 / 1024).contains(&peak_kib), "{peak_kib} KiB");
 }
