@@ -110,10 +110,14 @@ pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, Pi
     // What can be wrong with the settings is said before any time is spent.
     config.budget.aim()?;
     let target = Target::find(&config.target)?;
+    let mut config = config.clone();
+    if config.protocol.cores.is_empty() {
+        config.protocol.cores.clone_from(&target.cores);
+    }
     config.space.0.validate()?;
     fs::create_dir_all(&config.output).map_err(PipelineError::io(&config.output))?;
     let mut run = Run {
-        config,
+        config: &config,
         files: Files::of(&config.output),
         state: State::open(&config.output)?,
         reporter,

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use atb_measurements::Protocol;
 use atb_pipeline::{ProfileConfig, SpaceChoice, steps};
 use atb_predictor::{RefineSettings, Refined};
 use atb_space::Architecture;
@@ -50,9 +49,9 @@ pub(crate) struct Arguments {
     /// Seed of every choice
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Threads of the runtime
-    #[arg(long, default_value_t = 1, value_parser = super::at_least_one)]
-    threads: usize,
+    /// Threads of the runtime; what the target file says, or one, if absent
+    #[arg(long, value_parser = super::at_least_one)]
+    threads: Option<usize>,
     #[command(flatten)]
     workload: WorkloadArguments,
     /// Measurement file; one that is there is continued
@@ -77,11 +76,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         focus_ms: arguments.around.map(steps::band_ms),
         seed: arguments.seed,
     };
-    let protocol = Protocol {
-        workload: arguments.workload.into(),
-        threads: arguments.threads,
-        ..Protocol::default()
-    };
+    let protocol = steps::protocol_for(&target, arguments.workload.into(), arguments.threads);
     let refined = steps::refine_space(
         &target,
         &space,
