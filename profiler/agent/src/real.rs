@@ -121,12 +121,11 @@ impl Device for RealMachine {
         {
             use nix::sys::resource::{UsageWho, getrusage};
             let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
-            let count = |count: i64| u64::try_from(count).ok();
             Counters {
                 voluntary_switches: usage
-                    .and_then(|usage| count(usage.voluntary_context_switches().into())),
+                    .and_then(|usage| usage.voluntary_context_switches().try_into().ok()),
                 involuntary_switches: usage
-                    .and_then(|usage| count(usage.involuntary_context_switches().into())),
+                    .and_then(|usage| usage.involuntary_context_switches().try_into().ok()),
                 steal_ms,
             }
         }

@@ -303,9 +303,8 @@ fn free_space_mib() -> Option<u64> {
         let program = std::env::current_exe().ok()?;
         let space = nix::sys::statvfs::statvfs(program.parent()?).ok()?;
         // The width of both numbers differs from system to system.
-        #[expect(clippy::unnecessary_cast, clippy::useless_conversion, reason = "32-bit systems")]
-        let bytes = u64::from(space.blocks_available()) * space.fragment_size() as u64;
-        Some(bytes >> 20)
+        let bytes = space.blocks_available() as f64 * space.fragment_size() as f64;
+        Some((bytes / f64::from(1 << 20)) as u64)
     }
     #[cfg(not(unix))]
     None
