@@ -200,19 +200,27 @@ impl AgentBuild {
     pub fn command(&self, tool: Tool) -> Command {
         let mut command = Command::new(if tool == Tool::Cross { "cross" } else { "cargo" });
         command.current_dir(&self.source);
-        command.arg(if tool == Tool::Zigbuild { "zigbuild" } else { "build" });
-        command.args(["--profile", &self.profile, "--package", AGENT]);
         let is_glibc = self.triple.contains("-gnu");
+        // With its C library inside it runs on systems older than this one.
+        let is_static = tool == Tool::Cargo && self.triple.starts_with("armv7") && is_glibc;
+        command.arg(match tool {
+            Tool::Zigbuild => "zigbuild",
+            _ if is_static => "rustc",
+            _ => "build",
+        });
+        command.args(["--profile", &self.profile, "--package", AGENT]);
         command.arg("--target").arg(match tool {
             // The C library of Debian 10 and of every Raspberry Pi OS since.
             Tool::Zigbuild if is_glibc => format!("{}.2.28", self.triple),
             _ => self.triple.clone(),
         });
         command.arg("--target-dir").arg(&self.target_folder);
-        if tool == Tool::Cargo && self.triple.starts_with("armv7") && is_glibc {
-            // With its C library inside it runs on systems older than this one.
+        if is_static {
             let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&self.triple));
             command.env(flags, "-Ctarget-feature=+crt-static");
+            // The usual GNU linker loses the Thumb bit of the C library's indirect functions in
+            // a program of this size, which then dies in its first memcpy.
+            command.args(["--bin", AGENT, "--", "-Clink-arg=-fuse-ld=gold"]);
         }
         command
     }
@@ -313,6 +321,12 @@ mod tests {
             words("armv7-unknown-linux-gnueabihf", Tool::Zigbuild),
             "cargo zigbuild --profile agent --package atb-agent --target \
              armv7-unknown-linux-gnueabihf.2.28 --target-dir t"
+        );
+        assert_eq!(
+            words("armv7-unknown-linux-gnueabihf", Tool::Cargo),
+            "cargo rustc --profile agent --package atb-agent --target \
+             armv7-unknown-linux-gnueabihf --target-dir t --bin atb-agent -- \
+             -Clink-arg=-fuse-ld=gold"
         );
     }
 
