@@ -90,6 +90,9 @@ impl Reporter for Collecting<'_> {
     fn advance(&mut self, message: &str) {
         self.reporter.advance(message);
     }
+    fn reach(&mut self, done: u64, message: &str) {
+        self.reporter.reach(done, message);
+    }
     fn end(&mut self) {
         self.reporter.end();
     }

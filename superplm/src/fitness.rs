@@ -70,10 +70,8 @@ impl<'a> KdFitness<'a> {
 
     /// Checks that a model can be compared with a teacher.
     pub(crate) fn check_teacher(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
+        Self::check_vocabulary(plm, teacher)?;
         let refuse = |problem: String| Err(PlmError::Teacher(problem));
-        if plm.tokenizer().vocabulary_file() != teacher.tokenizer().vocabulary_file() {
-            return refuse("the two vocabularies differ, so their token ids do".to_owned());
-        }
         let (whole, width) = (plm.architecture(), teacher.architecture().hidden());
         match plm.kd_projection(whole)? {
             Some(projection) if projection.dims()[0] != width => refuse(format!(
@@ -87,6 +85,15 @@ impl<'a> KdFitness<'a> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that a model's token ids are the teacher's.
+    pub(crate) fn check_vocabulary(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
+        if plm.tokenizer().vocabulary_file() == teacher.tokenizer().vocabulary_file() {
+            return Ok(());
+        }
+        let problem = "the two vocabularies differ, so their token ids do".to_owned();
+        Err(PlmError::Teacher(problem))
     }
 
     /// The KD loss of a sub-architecture over all of the text.

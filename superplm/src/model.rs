@@ -90,13 +90,29 @@ impl SuperPlm {
     /// # Errors
     /// [`PlmError::DoesNotFit`] naming the size that is too large.
     pub fn shrink(&self, architecture: &Architecture) -> Result<Self, PlmError> {
-        let (whole, wanted) = (self.architecture(), architecture.num_layers());
-        let available = whole.num_layers();
+        let (wanted, available) = (architecture.num_layers(), self.architecture().num_layers());
         if wanted > available {
-            check_fit(whole, architecture)?;
+            check_fit(self.architecture(), architecture)?;
         }
         let chosen: Vec<usize> =
             (1..=wanted).map(|i| (i * available).div_ceil(wanted) - 1).collect();
+        self.cut(architecture, &chosen)
+    }
+
+    /// A sub-architecture as a model of its own, as [`extract`](crate::extract()) writes it:
+    /// of the first layers.
+    ///
+    /// # Errors
+    /// [`PlmError::DoesNotFit`] naming the size that is too large.
+    pub fn part(&self, architecture: &Architecture) -> Result<Self, PlmError> {
+        check_fit(self.architecture(), architecture)?;
+        let first: Vec<usize> = (0..architecture.num_layers()).collect();
+        self.cut(architecture, &first)
+    }
+
+    /// The leading part of each size, of the layers `chosen`.
+    fn cut(&self, architecture: &Architecture, chosen: &[usize]) -> Result<Self, PlmError> {
+        let whole = self.architecture();
         let picked = chosen.iter().map(|layer| whole.layers()[*layer]).collect();
         let picked = Architecture::new(whole.hidden(), picked)
             .map_err(|error| candle_core::Error::msg(error.to_string()))?;
@@ -109,7 +125,7 @@ impl SuperPlm {
             tensors.insert(name.to_owned(), stored);
             Ok::<_, PlmError>(tensor)
         };
-        Parameters::collect(wanted, self.has_pooler, |name, axes| {
+        Parameters::collect(chosen.len(), self.has_pooler, |name, axes| {
             let from = match name.strip_prefix("encoder.layer.").and_then(|n| n.split_once('.')) {
                 Some((layer, rest)) => {
                     let layer = layer.parse().map_or(0, |layer: usize| chosen[layer]);
