@@ -11,7 +11,7 @@
 //!
 //! So padding changes neither: the loss of a text does not depend on how it is batched.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::bert::Output;
 use crate::ops;
@@ -50,11 +50,12 @@ impl KdLoss {
         let (rows, sequence, width) = teacher.hidden.dims3()?;
         let student_width = student.hidden.dim(2)?;
         let projected = match projection {
-            Some(projection) => student
-                .hidden
-                .reshape((rows * sequence, student_width))?
-                .matmul(&projection.t()?)?
-                .reshape((rows, sequence, width))?,
+            Some(projection) => {
+                let hidden = student.hidden.reshape((rows * sequence, student_width))?;
+                let no_bias = Tensor::zeros(width, DType::F32, hidden.device())?;
+                let projected = ops::linear(&hidden, projection, &no_bias)?;
+                projected.reshape((rows, sequence, width))?
+            }
             None if student_width > width => candle_core::bail!(
                 "a student of hidden size {student_width} needs a projection to a teacher of {width}"
             ),

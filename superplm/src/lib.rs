@@ -43,6 +43,7 @@ mod ops;
 mod parameters;
 mod random;
 mod train;
+mod vectorised;
 
 pub use bert::Output;
 pub use checkpoint::Checkpoint;

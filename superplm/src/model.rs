@@ -12,9 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
 use crate::bert::{self, Batch, Output};
+use crate::ops::Scratch;
 use crate::parameters::{
-    Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit, shape,
-    slice,
+    self, Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit,
+    shape, slice,
 };
 use crate::{BertConfig, Checkpoint, PlmError};
 
@@ -33,6 +34,7 @@ pub struct SuperPlm {
     tensors: BTreeMap<String, Stored>,
     has_pooler: bool,
     source: String,
+    scratch: Scratch,
 }
 
 /// A whole parameter.
@@ -73,7 +75,7 @@ impl SuperPlm {
         }
         let has_pooler = checkpoint.has("pooler.dense.weight");
         let source = format!("sha256:{}", checkpoint.digest()?);
-        let mut plm = Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler, source };
+        let mut plm = Self::empty(config, tokenizer, has_pooler, source);
         plm.fill(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
         if checkpoint.has(KD_PROJECTION) {
             plm.add_kd_projection(&checkpoint)?;
@@ -82,6 +84,11 @@ impl SuperPlm {
             plm.add_mlm_head(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
         }
         Ok(plm)
+    }
+
+    fn empty(config: BertConfig, tokenizer: Tokenizer, has_pooler: bool, source: String) -> Self {
+        let (tensors, scratch) = (BTreeMap::new(), Scratch::default());
+        Self { config, tokenizer, tensors, has_pooler, source, scratch }
     }
 
     /// A smaller model that begins with this one's weights: the leading part of each size,
@@ -144,6 +151,7 @@ impl SuperPlm {
             tensors,
             has_pooler: self.has_pooler,
             source: self.source.clone(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -159,8 +167,7 @@ impl SuperPlm {
     ) -> Result<Self, PlmError> {
         let config = BertConfig::new(architecture, tokenizer.vocabulary_size());
         let source = format!("random:{seed}");
-        let mut plm =
-            Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler: true, source };
+        let mut plm = Self::empty(config, tokenizer, true, source);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         plm.fill(|name, shape| initial(name, shape, &mut rng))?;
         Ok(plm)
@@ -278,16 +285,11 @@ impl SuperPlm {
         check_fit(self.architecture(), arch)?;
         self.check_batch(batch)?;
         let parameters = Parameters::collect(arch.num_layers(), self.has_pooler, |name, axes| {
-            // Embedding tables stay whole: the forward pass cuts the rows it looks up.
-            let is_table = matches!(axes[0], Axis::Vocabulary | Axis::Position | Axis::TokenType);
-            let stored = &self.tensors[name];
-            if is_table {
-                return Ok(stored.tensor.clone());
-            }
-            slice(&stored.tensor, axes, self.architecture(), arch)
+            let whole = &self.tensors[name].tensor;
+            Ok::<_, PlmError>(parameters::share(whole, axes, self.architecture(), arch, None))
         })?;
-        let batch = Batch::new(batch)?;
-        Ok(bert::forward(&parameters, arch, self.config.layer_norm_eps, &batch)?)
+        let (batch, eps) = (Batch::new(batch)?, self.config.layer_norm_eps);
+        Ok(bert::forward(&parameters, arch, eps, &batch, &self.scratch)?)
     }
 
     /// The MLM head's share of a sub-architecture, and the decoder's weights.

@@ -211,7 +211,9 @@ impl Task {
         arch: &Architecture,
         layer_norm_eps: f64,
     ) -> Result<Tensor, PlmError> {
-        let output = bert::forward(&variables.encoder(arch)?, arch, layer_norm_eps, &self.batch)?;
+        let encoder = variables.encoder(arch)?;
+        let output =
+            bert::forward(&encoder, arch, layer_norm_eps, &self.batch, variables.scratch())?;
         match &self.goal {
             Goal::Teacher(teacher) => {
                 let projection = variables.stored_share(KD_PROJECTION, arch)?;
