@@ -150,5 +150,5 @@ pub(crate) fn digest(models: &[&SuperPlm], text: &Encoded) -> String {
     for id in text.input_ids.iter().chain(&text.attention_mask).chain(&text.token_type_ids) {
         hasher.update(id.to_le_bytes());
     }
-    crate::digest::finish(hasher)
+    atb_files::hex(&hasher.finalize())
 }

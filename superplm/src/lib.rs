@@ -32,7 +32,6 @@ mod bert;
 mod checkpoint;
 mod config;
 mod data;
-mod digest;
 mod error;
 mod extract;
 mod fitness;
