@@ -29,4 +29,6 @@ pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Quiet, Reporter};
 pub use run::{Files, run};
 pub use superplm::{Origin, Weights};
-pub use train::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train};
+pub use train::{
+    HeldOutConfig, ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train,
+};

@@ -49,7 +49,7 @@ pub use checkpoint::Checkpoint;
 pub use config::BertConfig;
 pub use data::{DataError, Dataset, PrepareProgress, prepare};
 pub use error::PlmError;
-pub use extract::extract;
+pub use extract::{extract, extract_compact};
 pub use fitness::KdFitness;
 pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;

@@ -63,12 +63,28 @@ impl SuperPlm {
     /// report, [`PlmError::Shape`] for a misshapen tensor, [`PlmError::VocabularySize`] if
     /// the vocabulary and `vocab_size` differ.
     pub fn load(folder: &Path) -> Result<Self, PlmError> {
-        let checkpoint = Checkpoint::open(folder)?;
-        let tokenizer = Tokenizer::from_folder(folder)?;
+        Self::of(&Checkpoint::open(folder)?, Tokenizer::from_folder(folder)?)
+    }
+
+    /// A model that the program carries: the contents of `config.json` and
+    /// `model.safetensors`, and its vocabulary; `name` stands for its folder in messages.
+    ///
+    /// # Errors
+    /// As [`SuperPlm::load`], but for what only files can have.
+    pub fn embedded(
+        name: &str,
+        config: &str,
+        weights: &'static [u8],
+        tokenizer: Tokenizer,
+    ) -> Result<Self, PlmError> {
+        Self::of(&Checkpoint::embedded(name, config, weights)?, tokenizer)
+    }
+
+    fn of(checkpoint: &Checkpoint, tokenizer: Tokenizer) -> Result<Self, PlmError> {
         let config = checkpoint.config().clone();
         if tokenizer.vocabulary_size() != config.vocab_size {
             return Err(PlmError::VocabularySize {
-                folder: folder.to_owned(),
+                folder: checkpoint.folder().to_owned(),
                 entries: tokenizer.vocabulary_size(),
                 vocab_size: config.vocab_size,
             });
@@ -78,7 +94,7 @@ impl SuperPlm {
         let mut plm = Self::empty(config, tokenizer, has_pooler, source);
         plm.fill(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
         if checkpoint.has(KD_PROJECTION) {
-            plm.add_kd_projection(&checkpoint)?;
+            plm.add_kd_projection(checkpoint)?;
         }
         if checkpoint.has(MLM_TRANSFORM) {
             plm.add_mlm_head(|name, shape| checkpoint.tensor_of_shape(name, shape))?;

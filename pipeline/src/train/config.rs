@@ -54,7 +54,34 @@ pub struct TrainConfig {
     /// Which sub-models a step trains.
     pub one_shot: OneShotConfig,
     /// The text of the validations.
-    pub held_out: FitnessConfig,
+    pub held_out: HeldOutConfig,
+}
+
+/// The text of the validations.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeldOutConfig {
+    /// The file, one paragraph a line; a built-in text if absent.
+    pub text: Option<PathBuf>,
+    /// Tokens a paragraph is cut to.
+    pub sequence: usize,
+    /// Most paragraphs.
+    pub paragraphs: usize,
+}
+
+impl Default for HeldOutConfig {
+    fn default() -> Self {
+        let FitnessConfig { text, sequence, paragraphs, .. } = FitnessConfig::default();
+        Self { text, sequence, paragraphs }
+    }
+}
+
+impl HeldOutConfig {
+    /// The same text for a fitness.
+    pub(super) fn for_fitness(&self) -> FitnessConfig {
+        let Self { text, sequence, paragraphs } = self.clone();
+        FitnessConfig { text, sequence, paragraphs, ..FitnessConfig::default() }
+    }
 }
 
 /// What is minimised.
@@ -108,7 +135,7 @@ impl Default for TrainConfig {
             validate_every: 500,
             panel: Vec::new(),
             one_shot: OneShotConfig::default(),
-            held_out: FitnessConfig::default(),
+            held_out: HeldOutConfig::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use atb_superplm::{
 };
 use atb_text::{Encoded, Tokenizer};
 
-pub use config::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
+pub use config::{HeldOutConfig, ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
 
 use crate::{PipelineError, Reporter, steps};
 
@@ -117,7 +117,7 @@ impl Prepared {
             Some(teacher) => Objective::Distillation { teacher: Box::new(teacher) },
             None => Objective::MaskedLm,
         };
-        let held_out = steps::held_out(&config.held_out, &start)?;
+        let held_out = steps::held_out(&config.held_out.for_fitness(), &start)?;
         check_start(&start, &objective, &settings, config.sequence, &held_out)?;
         Ok(Self { start, objective, settings, held_out })
     }
