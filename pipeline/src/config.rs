@@ -20,7 +20,7 @@ pub struct Config {
     pub target: String,
     /// The search space.
     pub space: SpaceChoice,
-    /// The SuperPLM: a model folder, or `auto` for the teacher.
+    /// The SuperPLM: a model folder, `auto` for the built-in one, or `teacher`.
     pub superplm: String,
     /// Folder of everything that the run makes.
     pub output: PathBuf,

@@ -137,7 +137,7 @@ impl Run<'_> {
     fn all(&mut self, target: &Target) -> Result<RunReport, PipelineError> {
         let config = self.config;
         self.reporter.step("superplm", &config.superplm);
-        let weights = Weights::load_or_untrained(&config.superplm, &mut self.collecting())?;
+        let weights = Weights::load(&config.superplm)?;
         let space = config.space.0.within(weights.plm.architecture())?;
         self.reporter.result(&format!(
             "{}: {}, {} architectures of the space `{}` in it",

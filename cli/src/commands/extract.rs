@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     /// The sub-architecture, `L-dm-df-h-dq`
     #[arg(long)]
     arch: Architecture,
-    /// SuperPLM: a model folder, or `auto` for the teacher
+    /// SuperPLM: a model folder, `auto` for the built-in one, or `teacher`
     #[arg(long, default_value = "auto")]
     superplm: String,
     /// In half the space: weights in f16, without the pooler
