@@ -7,6 +7,10 @@ Needs torch (any 2.x), and g++ for the compiled mode. Each turn is a process of 
 first writes which sub-models its one-shot steps draw, and PyTorch trains the same. Prints a
 table as Markdown; the first steps of a turn, in which memory is obtained and code compiled,
 do not count.
+
+Tokens a second are wall-clock time and mean nothing while anything else runs. Processor time
+a step, of all threads, is that of a turn less that of one of its first steps alone; with
+`--threads 1` it compares on a busy machine as well.
 """
 
 import argparse
@@ -137,7 +141,39 @@ def child(command, environment=None):
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{command} failed")
-    return json.loads(output.splitlines()[-1]), usage.ru_maxrss / 1024
+    processor = usage.ru_utime + usage.ru_stime
+    return json.loads(output.splitlines()[-1]), processor, usage.ru_maxrss / 1024
+
+
+def ours(arguments, task, environment):
+    processor = {}
+    for steps in (WARM_UP, arguments.steps):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [arguments.program, task, "--steps", str(steps), "--out", folder]
+            found, processor[steps], memory = child(command, environment)
+            with open(os.path.join(folder, "metrics.jsonl")) as lines:
+                lines = [line for line in map(json.loads, lines) if line["kind"] == "step"]
+    return {"task": task, "who": "atb", "gflops": found["product_gflops"],
+            "seconds": [line["seconds"] for line in lines],
+            "processor_seconds": difference(processor), "memory_mib": memory,
+            "archs": [[[int(n) for n in arch.split("-")] for arch, _ in line["losses"]]
+                      for line in lines]}
+
+
+def theirs(task, mode, archs, environment):
+    processor = {}
+    for steps in (WARM_UP, len(archs)):
+        command = [sys.executable, __file__, "--child", mode, json.dumps(archs[:steps])]
+        found, processor[steps], memory = child(command, environment)
+    return {"task": task, "who": f"PyTorch {found['torch']}, {mode}",
+            "seconds": found["seconds"], "processor_seconds": difference(processor),
+            "memory_mib": memory, "archs": archs}
+
+
+def difference(processor):
+    """Processor seconds a step after the first ones."""
+    (few, of_few), (many, of_many) = sorted(processor.items())
+    return (of_many - of_few) / (many - few)
 
 
 def main():
@@ -145,29 +181,22 @@ def main():
     parser.add_argument("program", help="the program train-step, built with --release")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--modes", nargs="+", default=["eager", "compiled"])
     parser.add_argument("--out", help="also write the raw times there, as JSON")
     arguments = parser.parse_args()
+    environment = dict(os.environ, CANDLE_NUM_THREADS="1")
+    for variable in ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment[variable] = str(arguments.threads)
     raw = []
     for task in ("fixed", "one-shot"):
         for _ in range(arguments.turns):
-            with tempfile.TemporaryDirectory() as folder:
-                environment = dict(os.environ, CANDLE_NUM_THREADS="1")
-                command = [arguments.program, task, "--steps", str(arguments.steps), "--out", folder]
-                found, memory = child(command, environment)
-                with open(os.path.join(folder, "metrics.jsonl")) as lines:
-                    steps = [s for s in map(json.loads, lines) if s["kind"] == "step"]
-            archs = [[[int(n) for n in arch.split("-")] for arch, _ in s["losses"]] for s in steps]
-            seconds = [s["seconds"] for s in steps]
-            raw.append({"task": task, "who": "ours", "seconds": seconds, "memory_mib": memory,
-                        "gflops": found["product_gflops"], "archs": archs})
+            raw.append(ours(arguments, task, environment))
+            archs = raw[-1]["archs"]
             for mode in arguments.modes:
                 if task == "one-shot" and mode == "compiled":
                     continue  # a sub-model of its own every step: it would compile every step
-                command = [sys.executable, __file__, "--child", mode, json.dumps(archs)]
-                found, memory = child(command)
-                raw.append({"task": task, "who": f"PyTorch {found['torch']}, {mode}",
-                            "seconds": found["seconds"], "memory_mib": memory, "archs": archs})
+                raw.append(theirs(task, mode, archs, environment))
             print(f"{task}: a turn is done", file=sys.stderr)
     if arguments.out:
         with open(arguments.out, "w") as file:
@@ -178,12 +207,13 @@ def main():
 def table(raw):
     limit = max(run["gflops"] for run in raw if "gflops" in run)
     lines = [f"Fastest product of 1024 x 1024 matrices on the same threads: {limit:.0f} GFLOP/s.", "",
-             "| step | | tokens/s, median of the turns | slowest to fastest turn | of the product limit | peak memory |",
-             "|---|---|---:|---:|---:|---:|"]
+             "| step | | tokens/s, median of the turns | slowest to fastest turn | of the product limit "
+             "| processor time a step | peak memory |",
+             "|---|---|---:|---:|---:|---:|---:|"]
     for task in ("fixed", "one-shot"):
         runs = [run for run in raw if run["task"] == task]
         for who in dict.fromkeys(run["who"] for run in runs):
-            speeds, shares, memory = [], [], []
+            speeds, shares, processor, memory = [], [], [], []
             for run in (run for run in runs if run["who"] == who):
                 counted = list(zip(run["seconds"], run["archs"]))[WARM_UP:]
                 middle = statistics.median(seconds for seconds, _ in counted)
@@ -192,10 +222,11 @@ def table(raw):
                     (products_of(TEACHER, False) + sum(products_of(a, True) for a in archs)) / seconds
                     for seconds, archs in counted)
                 shares.append(work / 1e9 / limit)
+                processor.append(run["processor_seconds"])
                 memory.append(run["memory_mib"])
             lines.append(f"| {task} | {who} | {statistics.median(speeds):.0f} | {min(speeds):.0f} to "
                          f"{max(speeds):.0f} | {100 * statistics.median(shares):.0f} % | "
-                         f"{max(memory):.0f} MiB |")
+                         f"{statistics.median(processor):.3f} s | {max(memory):.0f} MiB |")
     return "\n".join(lines)
 
 
