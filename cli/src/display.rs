@@ -118,6 +118,13 @@ impl Reporter for Display {
         }
     }
 
+    fn reach(&mut self, done: u64, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message.to_owned());
+            bar.set_position(done);
+        }
+    }
+
     fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

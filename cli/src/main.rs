@@ -21,6 +21,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    share_threads();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -40,5 +41,16 @@ fn main() -> ExitCode {
             display::error(&error);
             ExitCode::from(1)
         }
+    }
+}
+
+/// Keeps candle from threads of its own, which wait for each other by spinning: everything
+/// here shares rayon's. `CANDLE_NUM_THREADS` in the environment counts before this.
+fn share_threads() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: this is the first thing that `main` does, so no other thread reads the
+        // environment meanwhile.
+        unsafe { std::env::set_var(VARIABLE, "1") };
     }
 }

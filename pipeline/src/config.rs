@@ -20,7 +20,7 @@ pub struct Config {
     pub target: String,
     /// The search space.
     pub space: SpaceChoice,
-    /// The SuperPLM: a model folder, or `auto` for the teacher.
+    /// The SuperPLM: a model folder, `auto` for the built-in one, or `teacher`.
     pub superplm: String,
     /// Folder of everything that the run makes.
     pub output: PathBuf,
@@ -103,18 +103,19 @@ impl SpaceChoice {
                 expected: "`kd`, `mlm` or a TOML file with name, layers, hidden, intermediate, heads and qkv",
             });
         }
-        let text = std::fs::read_to_string(path).map_err(PipelineError::io(path))?;
-        let space: Space = toml::from_str(&text).map_err(|error| config_error(path, &error))?;
+        let space: Space = read_toml(path)?;
         space.validate()?;
         Ok(space)
     }
 }
 
-fn config_error(path: &Path, error: &toml::de::Error) -> PipelineError {
-    PipelineError::Config {
+/// Reads a TOML file, naming the line of what is wrong in it.
+pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
+    let text = std::fs::read_to_string(path).map_err(PipelineError::io(path))?;
+    toml::from_str(&text).map_err(|error| PipelineError::Config {
         path: path.to_owned(),
         problem: error.to_string().trim_end().to_owned(),
-    }
+    })
 }
 
 /// The latency budget: milliseconds or a speed-up, one of the two.
@@ -262,8 +263,7 @@ impl Config {
     /// # Errors
     /// [`PipelineError::Config`] naming the line of an unknown key or a wrong type.
     pub fn read(path: &Path) -> Result<Self, PipelineError> {
-        let text = std::fs::read_to_string(path).map_err(PipelineError::io(path))?;
-        Self::parse(&text).map_err(|error| config_error(path, &error))
+        read_toml(path)
     }
 
     /// Reads a configuration from its text.

@@ -10,7 +10,7 @@ use atb_predictor::{EvaluationError, FitError, ObservationError, PredictorFileEr
 use atb_profiler::ProfileError;
 use atb_search::{SearchError, StoreError};
 use atb_space::SpaceError;
-use atb_superplm::PlmError;
+use atb_superplm::{DataError, PlmError, TrainError};
 use atb_targets::TargetError;
 use atb_text::TextError;
 
@@ -100,6 +100,12 @@ pub enum PipelineError {
     /// the SuperPLM is at fault
     #[error(transparent)]
     SuperPlm(#[from] PlmError),
+    /// text could not be prepared for training
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// the training was refused or had to stop
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// a text is at fault
     #[error(transparent)]
     Text(#[from] TextError),

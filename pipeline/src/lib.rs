@@ -21,6 +21,7 @@ mod run;
 mod state;
 pub mod steps;
 mod superplm;
+mod train;
 
 pub use config::{BudgetConfig, Config, FitnessConfig, Loss, ProfileConfig, Sampling, SpaceChoice};
 pub use error::PipelineError;
@@ -28,3 +29,6 @@ pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Quiet, Reporter};
 pub use run::{Files, run};
 pub use superplm::{Origin, Weights};
+pub use train::{
+    HeldOutConfig, ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train,
+};

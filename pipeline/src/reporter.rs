@@ -10,6 +10,8 @@ pub trait Reporter: Send {
     fn begin(&mut self, done: u64, total: u64);
     /// One more is done; `message` says how it looks.
     fn advance(&mut self, message: &str);
+    /// So many are done; `message` says how it looks.
+    fn reach(&mut self, done: u64, message: &str);
     /// The counted work is done.
     fn end(&mut self);
     /// A result worth a line.
@@ -27,6 +29,7 @@ impl Reporter for Quiet {
     fn kept(&mut self) {}
     fn begin(&mut self, _: u64, _: u64) {}
     fn advance(&mut self, _: &str) {}
+    fn reach(&mut self, _: u64, _: &str) {}
     fn end(&mut self) {}
     fn result(&mut self, _: &str) {}
     fn warn(&mut self, _: &str) {}

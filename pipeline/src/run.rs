@@ -90,6 +90,9 @@ impl Reporter for Collecting<'_> {
     fn advance(&mut self, message: &str) {
         self.reporter.advance(message);
     }
+    fn reach(&mut self, done: u64, message: &str) {
+        self.reporter.reach(done, message);
+    }
     fn end(&mut self) {
         self.reporter.end();
     }
@@ -134,7 +137,7 @@ impl Run<'_> {
     fn all(&mut self, target: &Target) -> Result<RunReport, PipelineError> {
         let config = self.config;
         self.reporter.step("superplm", &config.superplm);
-        let weights = Weights::load_or_untrained(&config.superplm, &mut self.collecting())?;
+        let weights = Weights::load(&config.superplm)?;
         let space = config.space.0.within(weights.plm.architecture())?;
         self.reporter.result(&format!(
             "{}: {}, {} architectures of the space `{}` in it",

@@ -1,13 +1,12 @@
 //! Where the SuperPLM comes from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use atb_space::Architecture;
 use atb_superplm::SuperPlm;
 use atb_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::{PipelineError, Reporter};
+use crate::PipelineError;
 
 /// What a SuperPLM is, for reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,51 +25,34 @@ pub struct Weights {
     pub origin: Origin,
 }
 
-/// Largest architecture of the untrained stand-in: the teacher's.
-const STAND_IN: &str = "6-384-1536-12-384";
-/// Seed of its weights.
-const STAND_IN_SEED: u64 = 0;
+/// The SuperPLM that the program carries; `assets/superplm-mini/README.md` says how it was
+/// made.
+mod mini {
+    pub(super) const NAME: &str = "superplm-mini";
+    pub(super) const CONFIG: &str = include_str!("../../assets/superplm-mini/config.json");
+    pub(super) const WEIGHTS: &[u8] =
+        include_bytes!("../../assets/superplm-mini/model.safetensors");
+}
 
 impl Weights {
-    /// Loads the model folder `choice`, or, for `auto`, the teacher.
+    /// Loads the model folder `choice`; or, for `auto`, the SuperPLM that the program
+    /// carries; or, for `teacher`, all-MiniLM-L6-v2, which is fetched if it is not there.
     ///
     /// # Errors
     /// [`PipelineError`] if the folder or the teacher's files are damaged or not to be had.
     pub fn load(choice: &str) -> Result<Self, PipelineError> {
-        if choice == "auto" {
-            let folder = atb_fetch::teacher()?;
-            return Self::folder(&folder, "all-MiniLM-L6-v2, the teacher itself".to_owned());
-        }
-        let folder = PathBuf::from(choice);
-        Self::folder(&folder, folder.display().to_string())
-    }
-
-    /// As [`Weights::load`], but where the teacher cannot be had `auto` gives an untrained
-    /// model of its size and warns: every latency is then real, and the exported model is
-    /// good for nothing else.
-    ///
-    /// # Errors
-    /// [`PipelineError`] if the folder or the teacher's files are damaged.
-    pub fn load_or_untrained(
-        choice: &str,
-        reporter: &mut dyn Reporter,
-    ) -> Result<Self, PipelineError> {
-        match Self::load(choice) {
-            Err(PipelineError::Fetch(error)) => {
-                reporter.warn(&format!(
-                    "{error}. The run goes on with untrained weights of the same size: the \
-                     latencies are real, but the exported model knows nothing"
-                ));
-                let arch: Architecture = STAND_IN.parse().map_err(|_| PipelineError::Setting {
-                    key: "superplm",
-                    value: STAND_IN.to_owned(),
-                    expected: "an architecture",
-                })?;
-                let plm = SuperPlm::random(arch, Tokenizer::bert_uncased()?, STAND_IN_SEED)?;
-                let description = "untrained, random weights".to_owned();
-                Ok(Self { plm, origin: Origin { description, trained: false } })
+        match choice {
+            "auto" => {
+                let tokenizer = Tokenizer::bert_uncased()?;
+                let plm = SuperPlm::embedded(mini::NAME, mini::CONFIG, mini::WEIGHTS, tokenizer)?;
+                let description = "superplm-mini, distilled from all-MiniLM-L6-v2".to_owned();
+                Ok(Self { plm, origin: Origin { description, trained: true } })
             }
-            loaded => loaded,
+            "teacher" => Self::folder(
+                &atb_fetch::teacher()?,
+                "all-MiniLM-L6-v2, whose sub-models were never trained".to_owned(),
+            ),
+            folder => Self::folder(Path::new(folder), folder.to_owned()),
         }
     }
 

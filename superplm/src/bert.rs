@@ -1,12 +1,12 @@
 //! BERT's forward pass over the parameters of one architecture.
 //!
-//! Built from operations that all have gradients: candle's and those of [`crate::ops`].
+//! Built from the operations of [`crate::ops`], which all have gradients.
 
 use atb_space::{Architecture, Layer};
 use candle_core::{DType, Device, Tensor};
 
-use crate::ops::{self, Heads};
-use crate::parameters::{LayerParameters, Linear, MlmHead, Norm, Parameters, Table};
+use crate::ops::{self, LayerShape, Scratch, Share};
+use crate::parameters::{Linear, MlmHead, Norm, Parameters};
 
 type Result<T> = candle_core::Result<T>;
 
@@ -59,52 +59,49 @@ impl Output {
     }
 }
 
-/// Runs `parameters`, which are those of `arch` (embedding tables may be wider), on a batch.
+/// Runs `parameters`, which are those of `arch`, on a batch.
 pub(crate) fn forward(
-    parameters: &Parameters,
+    parameters: &Parameters<Share>,
     arch: &Architecture,
     layer_norm_eps: f64,
     batch: &Batch,
+    scratch: &Scratch,
 ) -> Result<Output> {
     let (rows, sequence) = batch.mask.dims2()?;
-    let hidden_size = arch.hidden();
-    let norm =
-        |x: &Tensor, norm: &Norm| ops::layer_norm(x, &norm.weight, &norm.bias, layer_norm_eps);
-    let words = lookup(&parameters.word_embeddings, &batch.input_ids, hidden_size)?;
-    let types = lookup(&parameters.token_type_embeddings, &batch.token_type_ids, hidden_size)?;
-    let positions =
-        parameters.position_embeddings.narrow(0, 0, sequence)?.narrow(1, 0, hidden_size)?;
-    let mut hidden = norm(&ops::add3(&words, &types, &positions)?, &parameters.embedding_norm)?;
+    let hidden = arch.hidden();
+    let look_up = |table: &Share, ids: &Tensor| {
+        ops::lookup(&table.whole, ids, hidden, table.gradient.as_ref())
+    };
+    let words = look_up(&parameters.word_embeddings, &batch.input_ids)?;
+    let types = look_up(&parameters.token_type_embeddings, &batch.token_type_ids)?;
+    let numbers = Tensor::arange(0, sequence as i64, batch.mask.device())?;
+    let positions = look_up(&parameters.position_embeddings, &numbers)?;
+    let Norm { weight, bias } = &parameters.embedding_norm;
+    let embedded = ops::add3(&words, &types, &positions)?;
+    let mut states =
+        ops::layer_norm(&embedded, &weight.tensor()?, &bias.tensor()?, layer_norm_eps)?;
 
     let penalty = batch.mask.affine(-MASKED, MASKED)?;
-    let mut scores = None;
-    for (layer, shape) in parameters.layers.iter().zip(arch.layers()) {
-        let shape = AttentionShape { rows, sequence, layer: *shape };
-        let (attended, layer_scores) = attention(layer, &shape, &hidden, &penalty)?;
-        let attended = add_linear(&hidden, &attended, &layer.attention_output)?;
-        let attended = norm(&attended, &layer.attention_norm)?;
-        let inner = ops::gelu(&linear(&attended, &layer.intermediate, 1.0)?)?;
-        hidden = norm(&add_linear(&attended, &inner, &layer.output)?, &layer.output_norm)?;
-        scores = Some(layer_scores);
+    let mut attention_scores = None;
+    for (number, (layer, sizes)) in parameters.layers.iter().zip(arch.layers()).enumerate() {
+        let Layer { intermediate, heads, qkv } = *sizes;
+        let shape = LayerShape { rows, sequence, hidden, intermediate, heads, qkv, layer_norm_eps };
+        let last = number + 1 == arch.num_layers();
+        (states, attention_scores) =
+            ops::layer(&states, layer.clone(), shape, &penalty, last, scratch)?;
     }
-    let attention_scores =
-        scores.ok_or_else(|| candle_core::Error::msg("an architecture without layers"))?;
+    let attention_scores = attention_scores
+        .ok_or_else(|| candle_core::Error::msg("an architecture without layers"))?;
 
-    let hidden = hidden.reshape((rows, sequence, hidden_size))?;
+    let hidden = states.reshape((rows, sequence, hidden))?;
     let pooled = match &parameters.pooler {
-        Some(pooler) => {
+        Some(Linear { weight, bias }) => {
             let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
-            Some(linear(&first, pooler, 1.0)?.tanh()?)
+            Some(ops::linear(&first, &weight.tensor()?, &bias.tensor()?)?.tanh()?)
         }
         None => None,
     };
     Ok(Output { hidden, attention_scores, pooled })
-}
-
-/// Rows of an embedding table, `[ids, hidden_size]`. Cut after the look-up: cutting the
-/// table first would copy all of it.
-fn lookup(table: &Table, ids: &Tensor, hidden_size: usize) -> Result<Tensor> {
-    ops::lookup(&table.tensor, ids, hidden_size, table.gradient.as_ref())
 }
 
 /// What masked tokens are predicted to be, `[positions, vocabulary]` logits.
@@ -121,43 +118,40 @@ pub(crate) fn predict_masked(
     let (rows, sequence, width) = hidden.dims3()?;
     let hidden = hidden.reshape((rows * sequence, width))?;
     let hidden = ops::lookup(&hidden, positions, width, None)?;
-    let hidden = ops::gelu(&linear(&hidden, &head.transform, 1.0)?)?;
+    let Linear { weight, bias } = &head.transform;
+    let hidden = ops::gelu(&ops::linear(&hidden, weight, bias)?)?;
     let hidden = ops::layer_norm(&hidden, &head.norm.weight, &head.norm.bias, layer_norm_eps)?;
-    ops::linear(&hidden, decoder, &head.bias, 1.0)
+    ops::linear(&hidden, decoder, &head.bias)
 }
 
-struct AttentionShape {
-    rows: usize,
-    sequence: usize,
-    layer: Layer,
-}
+/// The same of candle's own operations alone, over tensors of any kind: the measure of
+/// [`forward`] and of its gradients.
+#[cfg(test)]
+pub(crate) fn composite(
+    parameters: &Parameters,
+    arch: &Architecture,
+    eps: f64,
+    batch: &Batch,
+) -> Result<Output> {
+    use crate::ops::composite;
 
-/// The attended values `[rows * sequence, qkv]` and the scores before mask and softmax.
-fn attention(
-    layer: &LayerParameters,
-    shape: &AttentionShape,
-    hidden: &Tensor,
-    penalty: &Tensor,
-) -> Result<(Tensor, Tensor)> {
-    let AttentionShape { rows, sequence, layer: Layer { heads, qkv, .. } } = *shape;
-    let split = Heads { rows, sequence, heads, head_size: qkv / heads };
-    // Scaling the queries scales the scores, which are many more.
-    let scale = 1.0 / (split.head_size as f64).sqrt();
-    let query = split.split(&linear(hidden, &layer.query, scale)?)?;
-    let key = split.split_transposed(&linear(hidden, &layer.key, 1.0)?)?;
-    let value = split.split(&linear(hidden, &layer.value, 1.0)?)?;
-    let scores = ops::batched_product(&query, &key)?;
-    let probabilities = ops::masked_softmax(&scores, penalty)?;
-    let attended = split.merge(&ops::batched_product(&probabilities, &value)?)?;
-    Ok((attended, scores))
-}
-
-/// `(x W^T + b) * scale` for `x` of `[rows, inputs]`.
-fn linear(x: &Tensor, linear: &Linear, scale: f64) -> Result<Tensor> {
-    ops::linear(x, &linear.weight, &linear.bias, scale)
-}
-
-/// `residual + x W^T + b`.
-fn add_linear(residual: &Tensor, x: &Tensor, layer: &Linear) -> Result<Tensor> {
-    linear(x, layer, 1.0)? + residual
+    let ((rows, sequence), hidden) = (batch.mask.dims2()?, arch.hidden());
+    let words = parameters.word_embeddings.index_select(&batch.input_ids, 0)?;
+    let types = parameters.token_type_embeddings.index_select(&batch.token_type_ids, 0)?;
+    let positions = parameters.position_embeddings.narrow(0, 0, sequence)?;
+    let embedded = (words + types)?.reshape((rows, sequence, ()))?.broadcast_add(&positions)?;
+    let embedded = embedded.narrow(2, 0, hidden)?.reshape((rows * sequence, hidden))?;
+    let Norm { weight, bias } = &parameters.embedding_norm;
+    let mut states = composite::layer_norm(&embedded, weight, bias, eps)?;
+    let mut attention_scores = None;
+    let penalty = batch.mask.affine(-MASKED, MASKED)?;
+    for (layer, &Layer { intermediate, heads, qkv }) in parameters.layers.iter().zip(arch.layers())
+    {
+        let layer_norm_eps = eps;
+        let shape = LayerShape { rows, sequence, hidden, intermediate, heads, qkv, layer_norm_eps };
+        let (output, scores) = composite::layer(&states, layer, &shape, &penalty)?;
+        (states, attention_scores) = (output, Some(scores));
+    }
+    let attention_scores = attention_scores.ok_or_else(|| candle_core::Error::msg("no layers"))?;
+    Ok(Output { hidden: states.reshape((rows, sequence, hidden))?, attention_scores, pooled: None })
 }

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
-use candle_core::safetensors::MmapedSafetensors;
+use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
 use candle_core::{DType, Device, Tensor};
 
+use crate::config::CONFIG_FILE;
 use crate::{BertConfig, PlmError};
 
 /// The weights file that is written, and preferred for reading.
@@ -43,6 +44,7 @@ pub struct Checkpoint {
 enum Weights {
     Safetensors(MmapedSafetensors),
     Pickle(PthTensors),
+    Embedded { tensors: SliceSafetensors<'static>, bytes: &'static [u8] },
 }
 
 impl Checkpoint {
@@ -64,14 +66,38 @@ impl Checkpoint {
         } else {
             return Err(PlmError::NoWeights { folder: folder.to_owned() });
         };
+        Ok(Self::new(folder.to_owned(), file, config, weights))
+    }
+
+    /// A checkpoint that the program carries: the contents of `config.json` and
+    /// `model.safetensors`; `name` stands for its folder in messages.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], but for what only files can have.
+    pub(crate) fn embedded(
+        name: &str,
+        config: &str,
+        bytes: &'static [u8],
+    ) -> Result<Self, PlmError> {
+        let folder = PathBuf::from(name);
+        let config = BertConfig::parse(&folder.join(CONFIG_FILE), config.as_bytes())?;
+        let file = folder.join(WEIGHTS_FILE);
+        let tensors = SliceSafetensors::new(bytes).map_err(|error| corrupt(&file, &error))?;
+        Ok(Self::new(folder, file, config, Weights::Embedded { tensors, bytes }))
+    }
+
+    fn new(folder: PathBuf, file: PathBuf, config: BertConfig, weights: Weights) -> Self {
         let stored: Vec<String> = match &weights {
             Weights::Safetensors(tensors) => {
                 tensors.tensors().into_iter().map(|(name, _)| name).collect()
             }
             Weights::Pickle(tensors) => tensors.tensor_infos().keys().cloned().collect(),
+            Weights::Embedded { tensors, .. } => {
+                tensors.tensors().into_iter().map(|(name, _)| name).collect()
+            }
         };
         let names = stored.into_iter().map(|name| (canonical(&name), name)).collect();
-        Ok(Self { folder: folder.to_owned(), file, config, weights, names })
+        Self { folder, file, config, weights, names }
     }
 
     /// The folder's configuration.
@@ -131,6 +157,9 @@ impl Checkpoint {
             Weights::Pickle(tensors) => {
                 tensors.get(stored).map_err(damaged)?.ok_or_else(missing)?
             }
+            Weights::Embedded { tensors, .. } => {
+                tensors.load(stored, &Device::Cpu).map_err(damaged)?
+            }
         };
         match tensor.dtype() {
             DType::F32 => Ok(tensor.contiguous()?),
@@ -150,6 +179,9 @@ impl Checkpoint {
     /// # Errors
     /// [`PlmError::Read`] if the file cannot be read any more.
     pub fn digest(&self) -> Result<String, PlmError> {
+        if let Weights::Embedded { bytes, .. } = &self.weights {
+            return Ok(atb_files::digest(bytes));
+        }
         atb_files::digest_of_file(&self.file)
             .map_err(|source| PlmError::Read { path: self.file.clone(), source })
     }

@@ -69,9 +69,16 @@ impl BertConfig {
         let path = folder.join(CONFIG_FILE);
         let bytes =
             std::fs::read(&path).map_err(|source| PlmError::Read { path: path.clone(), source })?;
-        let map: Map<String, Value> = serde_json::from_slice(&bytes)
-            .map_err(|error| PlmError::Json { path: path.clone(), message: error.to_string() })?;
-        Keys { path: &path, map: &map }.config()
+        Self::parse(&path, &bytes)
+    }
+
+    /// As [`BertConfig::read`], from the content of the file; `path` stands for it in
+    /// messages.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, PlmError> {
+        let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
+            PlmError::Json { path: path.to_owned(), message: error.to_string() }
+        })?;
+        Keys { path, map: &map }.config()
     }
 
     /// The content of a `config.json` that [`BertConfig::read`] reads back, and that

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::bert::{Batch, Output};
-use crate::kd::KdLoss;
+use crate::kd::{KdLoss, project};
 use crate::{PlmError, SuperPlm};
 
 /// Rows a batch: large enough for the matrix products, small enough that all cores have
@@ -43,8 +43,7 @@ struct Scored {
 }
 
 impl<'a> KdFitness<'a> {
-    /// Runs the whole `teacher` (the SuperPLM itself, if it was not distilled from
-    /// another) on `text` and keeps what the loss needs of it.
+    /// Runs the whole `teacher` on `text` and keeps what the loss needs of it.
     ///
     /// # Errors
     /// [`PlmError::Teacher`] if the two have different vocabularies, or widths without a
@@ -52,6 +51,37 @@ impl<'a> KdFitness<'a> {
     /// and what [`SuperPlm::forward`] reports.
     pub fn new(plm: &'a SuperPlm, teacher: &SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
         Self::check_teacher(plm, teacher)?;
+        let run = |tokens: &Encoded| teacher.forward(teacher.architecture(), tokens);
+        Self::against(plm, run, digest(&[plm, teacher], text), text)
+    }
+
+    /// Scores sub-architectures against the whole SuperPLM, for when its teacher is not at
+    /// hand. Where it has a projection to a teacher's width, hidden states are compared
+    /// there, which is where they were trained to agree.
+    ///
+    /// # Errors
+    /// As [`KdFitness::new`].
+    pub fn of_itself(plm: &'a SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
+        let whole = plm.architecture();
+        let projection = plm.kd_projection(whole)?;
+        let run = |tokens: &Encoded| {
+            let output = plm.forward(whole, tokens)?;
+            let hidden = match &projection {
+                Some(projection) => project(&output.hidden, projection)?,
+                None => output.hidden,
+            };
+            Ok(Output { hidden, ..output })
+        };
+        Self::against(plm, run, digest(&[plm], text), text)
+    }
+
+    /// Keeps what `teacher` makes of `text`.
+    fn against(
+        plm: &'a SuperPlm,
+        teacher: impl Fn(&Encoded) -> Result<Output, PlmError> + Sync,
+        digest: String,
+        text: &Encoded,
+    ) -> Result<Self, PlmError> {
         if text.real_tokens() == 0 {
             return Err(PlmError::NothingToScore);
         }
@@ -59,21 +89,18 @@ impl<'a> KdFitness<'a> {
             .split_trimmed(ROWS)
             .into_par_iter()
             .map(|tokens| {
-                let output = teacher.forward(teacher.architecture(), &tokens)?;
+                let output = teacher(&tokens)?;
                 let mask = Batch::new(&tokens)?.mask;
                 Ok(Scored { tokens, mask, teacher: Output { pooled: None, ..output } })
             })
             .collect::<Result<_, PlmError>>()?;
-        let digest = digest(&[plm, teacher], text);
         Ok(Self { plm, batches, digest })
     }
 
     /// Checks that a model can be compared with a teacher.
     pub(crate) fn check_teacher(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
+        Self::check_vocabulary(plm, teacher)?;
         let refuse = |problem: String| Err(PlmError::Teacher(problem));
-        if plm.tokenizer().vocabulary_file() != teacher.tokenizer().vocabulary_file() {
-            return refuse("the two vocabularies differ, so their token ids do".to_owned());
-        }
         let (whole, width) = (plm.architecture(), teacher.architecture().hidden());
         match plm.kd_projection(whole)? {
             Some(projection) if projection.dims()[0] != width => refuse(format!(
@@ -87,6 +114,15 @@ impl<'a> KdFitness<'a> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Checks that a model's token ids are the teacher's.
+    pub(crate) fn check_vocabulary(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), PlmError> {
+        if plm.tokenizer().vocabulary_file() == teacher.tokenizer().vocabulary_file() {
+            return Ok(());
+        }
+        let problem = "the two vocabularies differ, so their token ids do".to_owned();
+        Err(PlmError::Teacher(problem))
     }
 
     /// The KD loss of a sub-architecture over all of the text.
@@ -143,5 +179,5 @@ pub(crate) fn digest(models: &[&SuperPlm], text: &Encoded) -> String {
     for id in text.input_ids.iter().chain(&text.attention_mask).chain(&text.token_type_ids) {
         hasher.update(id.to_le_bytes());
     }
-    crate::digest::finish(hasher)
+    atb_files::hex(&hasher.finalize())
 }

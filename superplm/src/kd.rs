@@ -11,7 +11,7 @@
 //!
 //! So padding changes neither: the loss of a text does not depend on how it is batched.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::bert::Output;
 use crate::ops;
@@ -47,14 +47,10 @@ impl KdLoss {
         mask: &Tensor,
         projection: Option<&Tensor>,
     ) -> candle_core::Result<Self> {
-        let (rows, sequence, width) = teacher.hidden.dims3()?;
+        let width = teacher.hidden.dim(2)?;
         let student_width = student.hidden.dim(2)?;
         let projected = match projection {
-            Some(projection) => student
-                .hidden
-                .reshape((rows * sequence, student_width))?
-                .matmul(&projection.t()?)?
-                .reshape((rows, sequence, width))?,
+            Some(projection) => project(&student.hidden, projection)?,
             None if student_width > width => candle_core::bail!(
                 "a student of hidden size {student_width} needs a projection to a teacher of {width}"
             ),
@@ -85,4 +81,14 @@ impl KdLoss {
     pub fn total(&self) -> candle_core::Result<Tensor> {
         (&self.hidden_sum / self.hidden_count)? + (&self.attention_sum / self.attention_count)?
     }
+}
+
+/// Hidden states `[batch, sequence, hidden]` in the width of the teacher that `projection`
+/// leads to.
+pub(crate) fn project(hidden: &Tensor, projection: &Tensor) -> candle_core::Result<Tensor> {
+    let (rows, sequence, width) = hidden.dims3()?;
+    let teacher_width = projection.dim(0)?;
+    let no_bias = Tensor::zeros(teacher_width, DType::F32, hidden.device())?;
+    let hidden = hidden.reshape((rows * sequence, width))?;
+    ops::linear(&hidden, projection, &no_bias)?.reshape((rows, sequence, teacher_width))
 }

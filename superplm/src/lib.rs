@@ -32,7 +32,6 @@ mod bert;
 mod checkpoint;
 mod config;
 mod data;
-mod digest;
 mod error;
 mod extract;
 mod fitness;
@@ -43,18 +42,19 @@ mod ops;
 mod parameters;
 mod random;
 mod train;
+mod vectorised;
 
 pub use bert::Output;
 pub use checkpoint::Checkpoint;
 pub use config::BertConfig;
 pub use data::{DataError, Dataset, PrepareProgress, prepare};
 pub use error::PlmError;
-pub use extract::extract;
+pub use extract::{extract, extract_compact};
 pub use fitness::KdFitness;
 pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
 pub use train::{
     MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainError,
-    TrainSettings, Training, default_panel, train,
+    TrainSettings, Training, check_start, default_panel, train,
 };

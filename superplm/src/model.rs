@@ -12,9 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
 use crate::bert::{self, Batch, Output};
+use crate::ops::Scratch;
 use crate::parameters::{
-    Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit, shape,
-    slice,
+    self, Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit,
+    shape, slice,
 };
 use crate::{BertConfig, Checkpoint, PlmError};
 
@@ -33,6 +34,7 @@ pub struct SuperPlm {
     tensors: BTreeMap<String, Stored>,
     has_pooler: bool,
     source: String,
+    scratch: Scratch,
 }
 
 /// A whole parameter.
@@ -61,27 +63,48 @@ impl SuperPlm {
     /// report, [`PlmError::Shape`] for a misshapen tensor, [`PlmError::VocabularySize`] if
     /// the vocabulary and `vocab_size` differ.
     pub fn load(folder: &Path) -> Result<Self, PlmError> {
-        let checkpoint = Checkpoint::open(folder)?;
-        let tokenizer = Tokenizer::from_folder(folder)?;
+        Self::of(&Checkpoint::open(folder)?, Tokenizer::from_folder(folder)?)
+    }
+
+    /// A model that the program carries: the contents of `config.json` and
+    /// `model.safetensors`, and its vocabulary; `name` stands for its folder in messages.
+    ///
+    /// # Errors
+    /// As [`SuperPlm::load`], but for what only files can have.
+    pub fn embedded(
+        name: &str,
+        config: &str,
+        weights: &'static [u8],
+        tokenizer: Tokenizer,
+    ) -> Result<Self, PlmError> {
+        Self::of(&Checkpoint::embedded(name, config, weights)?, tokenizer)
+    }
+
+    fn of(checkpoint: &Checkpoint, tokenizer: Tokenizer) -> Result<Self, PlmError> {
         let config = checkpoint.config().clone();
         if tokenizer.vocabulary_size() != config.vocab_size {
             return Err(PlmError::VocabularySize {
-                folder: folder.to_owned(),
+                folder: checkpoint.folder().to_owned(),
                 entries: tokenizer.vocabulary_size(),
                 vocab_size: config.vocab_size,
             });
         }
         let has_pooler = checkpoint.has("pooler.dense.weight");
         let source = format!("sha256:{}", checkpoint.digest()?);
-        let mut plm = Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler, source };
+        let mut plm = Self::empty(config, tokenizer, has_pooler, source);
         plm.fill(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
         if checkpoint.has(KD_PROJECTION) {
-            plm.add_kd_projection(&checkpoint)?;
+            plm.add_kd_projection(checkpoint)?;
         }
         if checkpoint.has(MLM_TRANSFORM) {
             plm.add_mlm_head(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
         }
         Ok(plm)
+    }
+
+    fn empty(config: BertConfig, tokenizer: Tokenizer, has_pooler: bool, source: String) -> Self {
+        let (tensors, scratch) = (BTreeMap::new(), Scratch::default());
+        Self { config, tokenizer, tensors, has_pooler, source, scratch }
     }
 
     /// A smaller model that begins with this one's weights: the leading part of each size,
@@ -90,13 +113,29 @@ impl SuperPlm {
     /// # Errors
     /// [`PlmError::DoesNotFit`] naming the size that is too large.
     pub fn shrink(&self, architecture: &Architecture) -> Result<Self, PlmError> {
-        let (whole, wanted) = (self.architecture(), architecture.num_layers());
-        let available = whole.num_layers();
+        let (wanted, available) = (architecture.num_layers(), self.architecture().num_layers());
         if wanted > available {
-            check_fit(whole, architecture)?;
+            check_fit(self.architecture(), architecture)?;
         }
         let chosen: Vec<usize> =
             (1..=wanted).map(|i| (i * available).div_ceil(wanted) - 1).collect();
+        self.cut(architecture, &chosen)
+    }
+
+    /// A sub-architecture as a model of its own, as [`extract`](crate::extract()) writes it:
+    /// of the first layers.
+    ///
+    /// # Errors
+    /// [`PlmError::DoesNotFit`] naming the size that is too large.
+    pub fn part(&self, architecture: &Architecture) -> Result<Self, PlmError> {
+        check_fit(self.architecture(), architecture)?;
+        let first: Vec<usize> = (0..architecture.num_layers()).collect();
+        self.cut(architecture, &first)
+    }
+
+    /// The leading part of each size, of the layers `chosen`.
+    fn cut(&self, architecture: &Architecture, chosen: &[usize]) -> Result<Self, PlmError> {
+        let whole = self.architecture();
         let picked = chosen.iter().map(|layer| whole.layers()[*layer]).collect();
         let picked = Architecture::new(whole.hidden(), picked)
             .map_err(|error| candle_core::Error::msg(error.to_string()))?;
@@ -109,7 +148,7 @@ impl SuperPlm {
             tensors.insert(name.to_owned(), stored);
             Ok::<_, PlmError>(tensor)
         };
-        Parameters::collect(wanted, self.has_pooler, |name, axes| {
+        Parameters::collect(chosen.len(), self.has_pooler, |name, axes| {
             let from = match name.strip_prefix("encoder.layer.").and_then(|n| n.split_once('.')) {
                 Some((layer, rest)) => {
                     let layer = layer.parse().map_or(0, |layer: usize| chosen[layer]);
@@ -128,6 +167,7 @@ impl SuperPlm {
             tensors,
             has_pooler: self.has_pooler,
             source: self.source.clone(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -143,8 +183,7 @@ impl SuperPlm {
     ) -> Result<Self, PlmError> {
         let config = BertConfig::new(architecture, tokenizer.vocabulary_size());
         let source = format!("random:{seed}");
-        let mut plm =
-            Self { config, tokenizer, tensors: BTreeMap::new(), has_pooler: true, source };
+        let mut plm = Self::empty(config, tokenizer, true, source);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         plm.fill(|name, shape| initial(name, shape, &mut rng))?;
         Ok(plm)
@@ -262,16 +301,11 @@ impl SuperPlm {
         check_fit(self.architecture(), arch)?;
         self.check_batch(batch)?;
         let parameters = Parameters::collect(arch.num_layers(), self.has_pooler, |name, axes| {
-            // Embedding tables stay whole: the forward pass cuts the rows it looks up.
-            let is_table = matches!(axes[0], Axis::Vocabulary | Axis::Position | Axis::TokenType);
-            let stored = &self.tensors[name];
-            if is_table {
-                return Ok(stored.tensor.clone());
-            }
-            slice(&stored.tensor, axes, self.architecture(), arch)
+            let whole = &self.tensors[name].tensor;
+            Ok::<_, PlmError>(parameters::share(whole, axes, self.architecture(), arch, None))
         })?;
-        let batch = Batch::new(batch)?;
-        Ok(bert::forward(&parameters, arch, self.config.layer_norm_eps, &batch)?)
+        let (batch, eps) = (Batch::new(batch)?, self.config.layer_norm_eps);
+        Ok(bert::forward(&parameters, arch, eps, &batch, &self.scratch)?)
     }
 
     /// The MLM head's share of a sub-architecture, and the decoder's weights.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atb_space::Architecture;
 use candle_core::Tensor;
 
-use crate::ops::{Gradient, Part};
+use crate::ops::{Gradient, Part, Share};
 use crate::{BertConfig, PlmError};
 
 /// Learned elastic projection of the hidden states to the teacher's width.
@@ -59,53 +59,75 @@ pub(crate) fn shape(axes: &[Axis], config: &BertConfig) -> Vec<usize> {
     axes.iter().map(|axis| axis.length(config)).collect()
 }
 
-/// An embedding table, whole in its rows, and where its gradient is summed in training.
-pub(crate) struct Table {
-    pub(crate) tensor: Tensor,
-    pub(crate) gradient: Option<Arc<Gradient>>,
-}
-
-impl From<Tensor> for Table {
-    fn from(tensor: Tensor) -> Self {
-        Self { tensor, gradient: None }
-    }
-}
-
 /// Weight `[outputs, inputs]` and bias `[outputs]` of a linear layer.
-pub(crate) struct Linear {
-    pub(crate) weight: Tensor,
-    pub(crate) bias: Tensor,
+#[derive(Clone, Debug)]
+pub(crate) struct Linear<T = Tensor> {
+    pub(crate) weight: T,
+    pub(crate) bias: T,
 }
 
 /// Weight and bias of a LayerNorm, each as long as the hidden size.
-pub(crate) struct Norm {
-    pub(crate) weight: Tensor,
-    pub(crate) bias: Tensor,
+#[derive(Clone, Debug)]
+pub(crate) struct Norm<T = Tensor> {
+    pub(crate) weight: T,
+    pub(crate) bias: T,
 }
 
 /// The parameters of one transformer layer.
-pub(crate) struct LayerParameters {
-    pub(crate) query: Linear,
-    pub(crate) key: Linear,
-    pub(crate) value: Linear,
-    pub(crate) attention_output: Linear,
-    pub(crate) attention_norm: Norm,
-    pub(crate) intermediate: Linear,
-    pub(crate) output: Linear,
-    pub(crate) output_norm: Norm,
+#[derive(Clone, Debug)]
+pub(crate) struct LayerParameters<T = Tensor> {
+    pub(crate) query: Linear<T>,
+    pub(crate) key: Linear<T>,
+    pub(crate) value: Linear<T>,
+    pub(crate) attention_output: Linear<T>,
+    pub(crate) attention_norm: Norm<T>,
+    pub(crate) intermediate: Linear<T>,
+    pub(crate) output: Linear<T>,
+    pub(crate) output_norm: Norm<T>,
 }
 
-/// The parameters of a BERT encoder.
-pub(crate) struct Parameters {
-    pub(crate) word_embeddings: Table,
-    pub(crate) position_embeddings: Tensor,
-    pub(crate) token_type_embeddings: Table,
-    pub(crate) embedding_norm: Norm,
-    pub(crate) layers: Vec<LayerParameters>,
-    pub(crate) pooler: Option<Linear>,
+impl<T> Linear<T> {
+    fn try_map<U, E>(&self, map: &impl Fn(&T) -> Result<U, E>) -> Result<Linear<U>, E> {
+        Ok(Linear { weight: map(&self.weight)?, bias: map(&self.bias)? })
+    }
 }
 
-impl Parameters {
+impl<T> Norm<T> {
+    fn try_map<U, E>(&self, map: &impl Fn(&T) -> Result<U, E>) -> Result<Norm<U>, E> {
+        Ok(Norm { weight: map(&self.weight)?, bias: map(&self.bias)? })
+    }
+}
+
+impl<T> LayerParameters<T> {
+    /// The same parameters as another type.
+    pub(crate) fn try_map<U, E>(
+        &self,
+        map: impl Fn(&T) -> Result<U, E>,
+    ) -> Result<LayerParameters<U>, E> {
+        Ok(LayerParameters {
+            query: self.query.try_map(&map)?,
+            key: self.key.try_map(&map)?,
+            value: self.value.try_map(&map)?,
+            attention_output: self.attention_output.try_map(&map)?,
+            attention_norm: self.attention_norm.try_map(&map)?,
+            intermediate: self.intermediate.try_map(&map)?,
+            output: self.output.try_map(&map)?,
+            output_norm: self.output_norm.try_map(&map)?,
+        })
+    }
+}
+
+/// The parameters of a BERT encoder, each a `T`.
+pub(crate) struct Parameters<T = Tensor> {
+    pub(crate) word_embeddings: T,
+    pub(crate) position_embeddings: T,
+    pub(crate) token_type_embeddings: T,
+    pub(crate) embedding_norm: Norm<T>,
+    pub(crate) layers: Vec<LayerParameters<T>>,
+    pub(crate) pooler: Option<Linear<T>>,
+}
+
+impl<T> Parameters<T> {
     /// Asks `source` for every parameter, by its Hugging Face name and axes.
     ///
     /// This is the one list of names; loading, random weights, slicing and saving all go
@@ -113,12 +135,12 @@ impl Parameters {
     pub(crate) fn collect<E>(
         num_layers: usize,
         pooler: bool,
-        mut source: impl FnMut(&str, &[Axis]) -> Result<Tensor, E>,
+        mut source: impl FnMut(&str, &[Axis]) -> Result<T, E>,
     ) -> Result<Self, E> {
         use Axis::{Hidden, Intermediate, Position, Qkv, TokenType, Vocabulary};
         let source = &mut source;
         Ok(Self {
-            word_embeddings: source(WORD_EMBEDDINGS, &[Vocabulary, Hidden])?.into(),
+            word_embeddings: source(WORD_EMBEDDINGS, &[Vocabulary, Hidden])?,
             position_embeddings: source(
                 "embeddings.position_embeddings.weight",
                 &[Position, Hidden],
@@ -126,8 +148,7 @@ impl Parameters {
             token_type_embeddings: source(
                 "embeddings.token_type_embeddings.weight",
                 &[TokenType, Hidden],
-            )?
-            .into(),
+            )?,
             embedding_norm: norm(source, "embeddings.LayerNorm")?,
             layers: (0..num_layers)
                 .map(|i| {
@@ -191,22 +212,22 @@ impl MlmHead {
     }
 }
 
-fn linear<E>(
-    source: &mut impl FnMut(&str, &[Axis]) -> Result<Tensor, E>,
+fn linear<T, E>(
+    source: &mut impl FnMut(&str, &[Axis]) -> Result<T, E>,
     name: &str,
     outputs: Axis,
     inputs: Axis,
-) -> Result<Linear, E> {
+) -> Result<Linear<T>, E> {
     Ok(Linear {
         weight: source(&format!("{name}.weight"), &[outputs, inputs])?,
         bias: source(&format!("{name}.bias"), &[outputs])?,
     })
 }
 
-fn norm<E>(
-    source: &mut impl FnMut(&str, &[Axis]) -> Result<Tensor, E>,
+fn norm<T, E>(
+    source: &mut impl FnMut(&str, &[Axis]) -> Result<T, E>,
     name: &str,
-) -> Result<Norm, E> {
+) -> Result<Norm<T>, E> {
     Ok(Norm {
         weight: source(&format!("{name}.weight"), &[Axis::Hidden])?,
         bias: source(&format!("{name}.bias"), &[Axis::Hidden])?,
@@ -289,13 +310,24 @@ pub(crate) fn slice(
     Ok(part)
 }
 
-/// The same share as [`slice`], as rows and columns of the whole parameter.
-pub(crate) fn part(
+/// The same share as [`slice`], of a whole parameter that stays where it is.
+pub(crate) fn share(
+    tensor: &Tensor,
     axes: &[Axis],
-    lengths: &[usize],
     whole: &Architecture,
     arch: &Architecture,
-) -> Part {
+    gradient: Option<Arc<Gradient>>,
+) -> Share {
+    let part = part(axes, tensor.dims(), whole, arch);
+    let shape = match axes {
+        [_] => vec![part.row_length()],
+        _ => vec![part.rows.iter().map(Range::len).sum(), part.row_length()],
+    };
+    Share { whole: tensor.clone(), part, shape, gradient }
+}
+
+/// Rows and columns of a share.
+fn part(axes: &[Axis], lengths: &[usize], whole: &Architecture, arch: &Architecture) -> Part {
     let kept = |axis: Axis, length: usize| -> Vec<Range<usize>> {
         match axis {
             Axis::Vocabulary | Axis::Position | Axis::TokenType | Axis::Teacher(_) => {

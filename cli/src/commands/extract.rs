@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use atb_pipeline::Weights;
 use atb_space::Architecture;
-use atb_superplm::extract;
+use atb_superplm::{extract, extract_compact};
 use clap::Args;
 
 use crate::display;
@@ -14,9 +14,12 @@ pub(crate) struct Arguments {
     /// The sub-architecture, `L-dm-df-h-dq`
     #[arg(long)]
     arch: Architecture,
-    /// SuperPLM: a model folder, or `auto` for the teacher
+    /// SuperPLM: a model folder, `auto` for the built-in one, or `teacher`
     #[arg(long, default_value = "auto")]
     superplm: String,
+    /// In half the space: weights in f16, without the pooler
+    #[arg(long)]
+    compact: bool,
     /// Model folder to write
     #[arg(long, short)]
     out: PathBuf,
@@ -24,7 +27,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let weights = Weights::load(&arguments.superplm)?;
-    extract(&weights.plm, &arguments.arch, &arguments.out)?;
+    let write = if arguments.compact { extract_compact } else { extract };
+    write(&weights.plm, &arguments.arch, &arguments.out)?;
     display::data(&arguments.out.display().to_string())?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod profile;
 mod refine;
 mod run;
 mod search;
+mod train;
 mod verify;
 
 use atb_space::Workload;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Predict(predict::Arguments),
     /// Search the best sub-architecture of a SuperPLM under a latency budget
     Search(search::Arguments),
+    /// Train a SuperPLM by distillation or masked language modelling, or one architecture further
+    Train(train::Arguments),
     /// Cut a sub-architecture out of a SuperPLM
     Extract(extract::Arguments),
     /// Export a model folder to a bundle with an ONNX file
@@ -66,6 +69,7 @@ impl Command {
             Self::Calibrate(arguments) => calibrate::execute(&arguments),
             Self::Predict(arguments) => predict::execute(&arguments),
             Self::Search(arguments) => search::execute(&arguments),
+            Self::Train(arguments) => train::execute(&arguments),
             Self::Extract(arguments) => extract::execute(&arguments),
             Self::Export(arguments) => export::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     /// Predictor file, as `atb fit` writes it
     #[arg(long, default_value = "predictor.json")]
     predictor: PathBuf,
-    /// SuperPLM: a model folder, or `auto` for the teacher
+    /// SuperPLM: a model folder, `auto` for the built-in one, or `teacher`
     #[arg(long, default_value = "auto")]
     superplm: String,
     /// Latency aimed at, in milliseconds

@@ -45,7 +45,7 @@ fn an_architecture_outside_the_superplm_is_named() {
 fn a_teacher_that_cannot_be_had_is_named_with_its_place() {
     let job = Job::new();
     let output = job
-        .command(&["extract", "--arch", "2-128-256-12-180", "--out", "x"])
+        .command(&["extract", "--arch", "2-128-256-12-180", "--superplm", "teacher", "--out", "x"])
         .env("PATH", job.path("no-programs"))
         .env("ATB_CACHE", job.path("cache"))
         .output()

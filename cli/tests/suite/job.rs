@@ -80,6 +80,13 @@ impl Job {
         self.configure(&CONFIG.replace(from, to));
     }
 
+    /// One part of what [`Job::change`] wrote replaced as well.
+    pub(crate) fn change_more(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path("job.toml")).expect("reads");
+        assert!(text.contains(from), "the configuration has no `{from}`");
+        self.configure(&text.replace(from, to));
+    }
+
     /// Writes the configuration's space to `space.toml`.
     pub(crate) fn space(&self) {
         let begin = CONFIG.find("name = \"small\"").expect("a space");

@@ -5,3 +5,4 @@ mod devices;
 mod job;
 mod profiles;
 mod run;
+mod train;

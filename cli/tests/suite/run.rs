@@ -206,13 +206,18 @@ fn without_python_the_job_completes_and_says_what_was_not_compared() {
 }
 
 #[test]
-fn without_the_teacher_the_latencies_are_real_and_the_model_is_marked_untrained() {
+fn the_built_in_superplm_needs_nothing_but_the_program() {
     let job = Job::new();
     job.change("superplm = \"superplm\"", "superplm = \"auto\"");
+    job.change_more("heads = 4", "heads = 12");
+    job.change_more(
+        "{ min = 32, max = 96, step = 8 }\n\n",
+        "{ min = 36, max = 96, step = 12 }\n\n",
+    );
     job.runs_without_python();
     let report = job.report();
-    assert_eq!(report["superplm"]["trained"], false);
-    assert!(report["measured_ms"].as_f64().expect("measured") > 0.0);
-    let warning = report["warnings"][0].as_str().expect("a warning");
-    assert!(warning.contains("knows nothing"), "{warning}");
+    assert_eq!(report["superplm"]["trained"], true);
+    let winner: atb_space::Architecture =
+        report["winner"].as_str().expect("a winner").parse().expect("an architecture");
+    assert_eq!(winner.layers()[0].heads, 12);
 }

@@ -13,3 +13,5 @@ pub use fit::{evaluate, fit, read_measurements};
 pub use profile::{ProfiledDevice, profile_devices, profile_space, protocol_for, refine_space};
 pub use search::{LossOnText, band_ms, budget, search_space};
 pub use verify::verify_bundle;
+
+pub(crate) use search::held_out;

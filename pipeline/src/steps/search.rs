@@ -43,7 +43,7 @@ pub fn band_ms(target_ms: f64) -> (f64, f64) {
 ///
 /// # Errors
 /// [`PipelineError::Text`] naming file and line.
-fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
+pub(crate) fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
     let mut texts = Vec::new();
     let mut take = |paragraph: Result<atb_text::Paragraph, atb_text::TextError>| {
         texts.push(paragraph?.text);
@@ -75,7 +75,7 @@ impl<'a> LossOnText<'a> {
     pub fn new(config: &FitnessConfig, plm: &'a SuperPlm) -> Result<Self, PipelineError> {
         let text = held_out(config, plm)?;
         Ok(match config.loss {
-            Loss::Kd => Self::Kd(KdFitness::new(plm, plm, &text)?),
+            Loss::Kd => Self::Kd(KdFitness::of_itself(plm, &text)?),
             Loss::Mlm => Self::MaskedLm(MaskedLmFitness::new(plm, &text)?),
         })
     }

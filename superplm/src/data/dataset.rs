@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 
 use super::DataError;
 use super::shard::{Shard, parse};
-use crate::digest;
 
 /// Name of the list of shards; it is written last.
 pub(super) const LIST_FILE: &str = "dataset.json";
@@ -83,7 +82,7 @@ impl Dataset {
         if dataset.sequences == 0 {
             return Err(DataError::Corrupt { path, problem: "it lists no sequence".to_owned() });
         }
-        dataset.digest = digest::finish(hasher);
+        dataset.digest = atb_files::hex(&hasher.finalize());
         Ok(dataset)
     }
 
@@ -129,5 +128,5 @@ pub(super) fn vocabulary_digest(tokenizer: &Tokenizer) -> String {
     let mut hasher = Sha256::new();
     hasher.update(tokenizer.vocabulary_file());
     hasher.update(tokenizer.config_file(0));
-    digest::finish(hasher)
+    atb_files::hex(&hasher.finalize())
 }

@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 use super::dataset::{LIST_FILE, List, vocabulary_digest};
 use super::shard::{Header, SCHEMA, Shard, write_whole};
 use super::{DataError, Dataset, Specials};
-use crate::digest;
 
 /// Bytes of text after which a part ends with its document; a document that goes on for
 /// as much again is cut.
@@ -165,7 +164,7 @@ fn text_digest(part: &[Paragraph]) -> String {
         hasher.update(&paragraph.text);
         hasher.update("\n");
     }
-    digest::finish(hasher)
+    atb_files::hex(&hasher.finalize())
 }
 
 struct Packer<'a> {

@@ -3,6 +3,37 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::LayerShape;
+use crate::parameters::{LayerParameters, Linear, Norm};
+
+/// Hidden states after a transformer layer and its attention scores, see
+/// [`super::layer()`].
+pub(crate) fn layer(
+    x: &Tensor,
+    parameters: &LayerParameters<Tensor>,
+    shape: &LayerShape,
+    penalty: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let LayerShape { rows, sequence, heads, qkv, .. } = *shape;
+    let dense = |x: &Tensor, layer: &Linear<Tensor>| linear(x, &layer.weight, &layer.bias);
+    let normalise = |x: &Tensor, norm: &Norm<Tensor>| {
+        layer_norm(x, &norm.weight, &norm.bias, shape.layer_norm_eps)
+    };
+    let split =
+        |x: Tensor| x.reshape((rows, sequence, heads, qkv / heads))?.transpose(1, 2)?.contiguous();
+    let query = (split(dense(x, &parameters.query)?)? * shape.scale())?;
+    let key = split(dense(x, &parameters.key)?)?;
+    let value = split(dense(x, &parameters.value)?)?;
+    let scores = query.matmul(&key.t()?)?;
+    let attended = masked_softmax(&scores, penalty)?.matmul(&value)?;
+    let attended = attended.transpose(1, 2)?.reshape((rows * sequence, qkv))?;
+    let attended = (dense(&attended, &parameters.attention_output)? + x)?;
+    let attended = normalise(&attended, &parameters.attention_norm)?;
+    let inner = dense(&attended, &parameters.intermediate)?.gelu_erf()?;
+    let output = (dense(&inner, &parameters.output)? + attended)?;
+    Ok((normalise(&output, &parameters.output_norm)?, scores))
+}
+
 pub(crate) fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let period = z.dim(0)?;
@@ -15,11 +46,11 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
     centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, scale: f64) -> Result<Tensor> {
-    x.matmul(&weight.t()?)?.broadcast_add(bias)? * scale
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-pub(crate) fn masked_softmax(scores: &Tensor, penalty: &Tensor) -> Result<Tensor> {
+fn masked_softmax(scores: &Tensor, penalty: &Tensor) -> Result<Tensor> {
     let scores = scores.broadcast_add(&penalty.unsqueeze(1)?.unsqueeze(1)?)?;
     let exponentials = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)

@@ -8,15 +8,25 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use super::gradient::{Gradient, Part};
 use super::{last_axis, values};
 
-/// A part of `whole`, of the given shape; in the backward pass its gradient is added to
-/// `gradient`, and `whole` itself gets none from candle.
-pub(crate) fn part(
-    whole: &Tensor,
-    part: Part,
-    shape: Vec<usize>,
-    gradient: Arc<Gradient>,
-) -> Result<Tensor> {
-    whole.apply_op1(TakePart { part, shape, gradient })
+/// What a sub-model takes of a whole parameter.
+#[derive(Clone, Debug)]
+pub(crate) struct Share {
+    /// The whole parameter.
+    pub(crate) whole: Tensor,
+    /// Which part of it.
+    pub(crate) part: Part,
+    /// The part's shape.
+    pub(crate) shape: Vec<usize>,
+    /// Where the part's gradient is added; without one it is not computed.
+    pub(crate) gradient: Option<Arc<Gradient>>,
+}
+
+impl Share {
+    /// The part as a tensor. In the backward pass its gradient is added where the share
+    /// says, and the whole parameter gets none from candle.
+    pub(crate) fn tensor(&self) -> Result<Tensor> {
+        self.whole.apply_op1(TakePart(self.clone()))
+    }
 }
 
 /// The beginnings, `length` long, of the rows `ids` (i64) of a table.
@@ -37,11 +47,7 @@ pub(crate) fn lookup(
     }
 }
 
-struct TakePart {
-    part: Part,
-    shape: Vec<usize>,
-    gradient: Arc<Gradient>,
-}
+struct TakePart(Share);
 
 impl CustomOp1 for TakePart {
     fn name(&self) -> &'static str {
@@ -49,12 +55,14 @@ impl CustomOp1 for TakePart {
     }
 
     fn cpu_fwd(&self, whole: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let part = self.part.gather(values(whole, layout)?);
-        Ok((CpuStorage::F32(part), Shape::from(self.shape.as_slice())))
+        let part = self.0.part.gather(values(whole, layout)?);
+        Ok((CpuStorage::F32(part), Shape::from(self.0.shape.as_slice())))
     }
 
     fn bwd(&self, _whole: &Tensor, _part: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        super::with_values(grad, |grad| self.gradient.add_part(&self.part, grad))?;
+        if let Some(gradient) = &self.0.gradient {
+            super::with_values(grad, |grad| gradient.add_part(&self.0.part, grad))?;
+        }
         Ok(None)
     }
 }

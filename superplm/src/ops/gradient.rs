@@ -31,6 +31,16 @@ impl Part {
         self.rows.iter().cloned().flatten().map(|row| row * self.width).collect()
     }
 
+    /// Number of rows and of columns, if the part is the beginning of both.
+    pub(super) fn leading(&self) -> Option<(usize, usize)> {
+        match (self.rows.as_slice(), self.columns.as_slice()) {
+            ([rows], [columns]) if rows.start == 0 && columns.start == 0 => {
+                Some((rows.end, columns.end))
+            }
+            _ => None,
+        }
+    }
+
     /// Copies the part out of the whole parameter.
     pub(super) fn gather(&self, whole: &[f32]) -> Vec<f32> {
         let starts = self.row_starts();
@@ -44,7 +54,7 @@ impl Part {
     }
 
     /// Adds `values` to the part within the whole.
-    fn add(&self, whole: &mut [f32], values: &[f32]) {
+    pub(super) fn add(&self, whole: &mut [f32], values: &[f32]) {
         let mut rows: Vec<&mut [f32]> = Vec::new();
         let mut number = 0;
         let mut rest = whole;
@@ -58,9 +68,7 @@ impl Part {
         let add = |(row, mut values): (&mut &mut [f32], &[f32])| {
             for columns in &self.columns {
                 let (run, rest) = values.split_at(columns.len());
-                for (sum, value) in row[columns.clone()].iter_mut().zip(run) {
-                    *sum += value;
-                }
+                super::kernel::add_to(&mut row[columns.clone()], run);
                 values = rest;
             }
         };
@@ -118,9 +126,7 @@ impl Gradient {
         let mut sum = self.lock();
         for (row, values) in rows.iter().zip(values.chunks_exact(length)) {
             let start = *row as usize * width;
-            for (sum, value) in sum.values[start..start + length].iter_mut().zip(values) {
-                *sum += value;
-            }
+            super::kernel::add_to(&mut sum.values[start..start + length], values);
         }
         let rows = rows.iter().map(|row| *row as u32);
         match &mut sum.touched {
@@ -134,7 +140,7 @@ impl Gradient {
 impl Sum {
     /// The sum of the squared values, the same however many threads there are.
     pub(crate) fn squared_norm(&mut self, width: usize) -> f64 {
-        let square = |values: &[f32]| f64::from(super::kernel::sum(values, values, |a, b| a * b));
+        let square = |values: &[f32]| f64::from(super::kernel::sum_of_squares(values));
         let squares: Vec<f64> = match &mut self.touched {
             Touched::Nothing => Vec::new(),
             Touched::Rows(rows) => {

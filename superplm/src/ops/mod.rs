@@ -1,29 +1,30 @@
-//! The element-wise passes of a BERT layer, each as one fused operation on the CPU.
+//! What a BERT is made of, as few fused operations on the CPU.
 //!
-//! candle computes a LayerNorm or a softmax in half a dozen passes over memory, and joins
-//! its threads by spinning at a barrier after each, which several batches at a time do not
-//! survive. Here each is one pass, parallel over rows in rayon's pool, so that it nests in
+//! candle computes a LayerNorm or a softmax in half a dozen passes over memory, joins its
+//! threads by spinning at a barrier after each, and sums gradients in fresh memory. Here a
+//! whole transformer layer is one operation, parallel in rayon's pool, so that it nests in
 //! whatever parallelism there is around it. On other devices the [`composite`] forms are
 //! used, whose gradients are candle's own.
 
-mod composite;
+pub(crate) mod composite;
 mod cross_entropy;
 mod elastic;
 mod gradient;
-mod heads;
 mod kernel;
+mod layer;
+mod linear;
 mod product;
+mod scratch;
 
 use candle_core::WithDType;
-use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor,
-};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
 pub(crate) use cross_entropy::cross_entropy;
-pub(crate) use elastic::{lookup, part};
+pub(crate) use elastic::{Share, lookup};
 pub(crate) use gradient::{Gradient, Part, Sum, Touched};
-pub(crate) use heads::Heads;
-pub(crate) use product::{batched_product, linear};
+pub(crate) use layer::{LayerShape, layer};
+pub(crate) use linear::linear;
+pub(crate) use scratch::Scratch;
 
 /// The exact (Erf) GELU.
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
@@ -45,16 +46,6 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
         x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm { eps })
     } else {
         composite::layer_norm(x, weight, bias, eps)
-    }
-}
-
-/// Softmax over the last axis of `scores + penalty`, `scores` of `[batch, heads, queries,
-/// keys]` and `penalty` of `[batch, keys]`, which gets no gradient.
-pub(crate) fn masked_softmax(scores: &Tensor, penalty: &Tensor) -> Result<Tensor> {
-    if scores.device().is_cpu() {
-        scores.contiguous()?.apply_op2(&penalty.detach().contiguous()?, MaskedSoftmax)
-    } else {
-        composite::masked_softmax(scores, penalty)
     }
 }
 
@@ -156,7 +147,7 @@ impl CustomOp3 for Add3 {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let length = z.elem_count();
-        let repeated = with_values(grad, |grad| kernel::column_sums(grad, length, 1.0))?;
+        let repeated = with_values(grad, |grad| kernel::column_sums(grad, length))?;
         Ok((Some(grad.clone()), Some(grad.clone()), Some(shaped(repeated, z)?)))
     }
 }
@@ -179,11 +170,14 @@ impl CustomOp3 for LayerNorm {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let output = kernel::layer_norm(
-            values(x, x_layout)?,
+        let x = values(x, x_layout)?;
+        let mut output = vec![0.0; x.len()];
+        kernel::layer_norm(
+            x,
             values(weight, weight_layout)?,
             values(bias, bias_layout)?,
             self.eps as f32,
+            &mut output,
         );
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
@@ -196,57 +190,17 @@ impl CustomOp3 for LayerNorm {
         _result: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [x_grad, weight_grad, bias_grad] = with_values(x, |x| {
+        let mut x_grad = with_values(grad, <[f32]>::to_vec)?;
+        let [weight_grad, bias_grad] = with_values(x, |x| {
             with_values(weight, |weight| {
-                with_values(grad, |grad| {
-                    kernel::layer_norm_gradient(x, weight, grad, self.eps as f32)
-                })
+                kernel::layer_norm_gradient(x, weight, self.eps as f32, &mut x_grad)
             })
-        })???;
+        })??;
         Ok((
             Some(shaped(x_grad, x)?),
             Some(shaped(weight_grad, weight)?),
             Some(shaped(bias_grad, bias)?),
         ))
-    }
-}
-
-struct MaskedSoftmax;
-
-impl CustomOp2 for MaskedSoftmax {
-    fn name(&self) -> &'static str {
-        "masked-softmax"
-    }
-
-    fn cpu_fwd(
-        &self,
-        scores: &CpuStorage,
-        scores_layout: &Layout,
-        penalty: &CpuStorage,
-        penalty_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, heads, queries, keys) = scores_layout.shape().dims4()?;
-        let output = kernel::masked_softmax(
-            values(scores, scores_layout)?,
-            values(penalty, penalty_layout)?,
-            heads * queries,
-            keys,
-        );
-        Ok((CpuStorage::F32(output), scores_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        _scores: &Tensor,
-        _penalty: &Tensor,
-        result: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let keys = result.dim(candle_core::D::Minus1)?;
-        let grad = with_values(result, |result| {
-            with_values(grad, |grad| kernel::softmax_gradient(result, grad, keys))
-        })??;
-        Ok((Some(shaped(grad, result)?), None))
     }
 }
 
@@ -391,7 +345,7 @@ mod tests {
         variables.iter().map(|variable| gradient(&fused, variable)).collect()
     }
 
-    fn close(what: &str, a: &Tensor, b: &Tensor) {
+    pub(super) fn close(what: &str, a: &Tensor, b: &Tensor) {
         assert_eq!(a.dims(), b.dims(), "{what}");
         let list = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
         for (a, b) in list(a).into_iter().zip(list(b)) {
@@ -422,24 +376,6 @@ mod tests {
             || layer_norm(&x, &weight, &bias, 1e-12),
             || composite::layer_norm(&x, &weight, &bias, 1e-12),
         );
-    }
-
-    #[test]
-    fn masked_softmax_is_its_composite() {
-        let scores = variable(11, &[2, 3, 4, 5]);
-        let penalty = Tensor::new(
-            &[[0f32, 0.0, 0.0, 0.0, -10_000.0], [0.0, 0.0, -10_000.0, -10_000.0, -10_000.0]],
-            &Device::Cpu,
-        )
-        .expect("a tensor");
-        assert_alike(
-            &[&scores],
-            || masked_softmax(&scores, &penalty),
-            || composite::masked_softmax(&scores, &penalty),
-        );
-        let probabilities = masked_softmax(&scores, &penalty).expect("runs");
-        let masked = probabilities.narrow(3, 4, 1).and_then(|t| t.sum_all()?.to_scalar::<f32>());
-        assert!(masked.expect("a sum") < 1e-30);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization"), in place.
 
+use crate::vectorised::vectorised;
 use candle_core::{CpuStorage, InplaceOp1, Layout};
 use rayon::prelude::*;
 
@@ -60,17 +61,28 @@ impl Update {
         first: &mut [f32],
         second: &mut [f32],
     ) {
-        let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
-        let values = weights.iter_mut().zip(gradient).zip(first).zip(second);
-        for (((weight, gradient), first), second) in values {
-            let g = *gradient * self.scale;
-            *gradient = 0.0;
-            *first = beta_1 * *first + (1.0 - beta_1) * g;
-            *second = beta_2 * *second + (1.0 - beta_2) * g * g;
-            let direction = *first * self.first_correction
-                / ((*second * self.second_correction).sqrt() + EPSILON as f32);
-            *weight -= self.learning_rate * direction + self.decay * *weight;
+        vectorised! {
+            fn run(
+                update: &Update,
+                weights: &mut [f32],
+                gradient: &mut [f32],
+                first: &mut [f32],
+                second: &mut [f32],
+            ) {
+                let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
+                let values = weights.iter_mut().zip(gradient).zip(first).zip(second);
+                for (((weight, gradient), first), second) in values {
+                    let g = *gradient * update.scale;
+                    *gradient = 0.0;
+                    *first = beta_1 * *first + (1.0 - beta_1) * g;
+                    *second = beta_2 * *second + (1.0 - beta_2) * g * g;
+                    let direction = *first * update.first_correction
+                        / ((*second * update.second_correction).sqrt() + EPSILON as f32);
+                    *weight -= update.learning_rate * direction + update.decay * *weight;
+                }
+            }
         }
+        run(self, weights, gradient, first, second);
     }
 }
 

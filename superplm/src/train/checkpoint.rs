@@ -83,7 +83,8 @@ pub(super) fn save(
 ) -> Result<PathBuf, TrainError> {
     let folder = training.join(FOLDER).join(format!("{PREFIX}{:08}", state.steps));
     if !folder.is_dir() {
-        write_folder(plm, plm.architecture(), &folder, |staging| {
+        let tensors = plm.tensors_of(plm.architecture())?;
+        write_folder(plm, tensors, plm.architecture(), &folder, |staging| {
             let write_error =
                 |name: &str, message: String| PlmError::Write { path: folder.join(name), message };
             let mut tensors = Vec::new();

@@ -20,4 +20,4 @@ pub use objective::Objective;
 pub(crate) use objective::{mask_held_out, masked_lm_loss};
 pub use settings::{Schedule, TrainSettings};
 pub use sub_models::{SubModels, default_panel};
-pub use trainer::{Outcome, Progress, Stopped, Training, train};
+pub use trainer::{Outcome, Progress, Stopped, Training, check_start, train};

@@ -51,29 +51,42 @@ impl Objective {
         }
     }
 
-    /// Checks that a model can be trained with this objective, and adds the parameters that
-    /// it needs.
+    /// Checks that a model can be trained with this objective.
+    pub(super) fn check(&self, plm: &SuperPlm) -> Result<(), TrainError> {
+        let Self::Distillation { teacher } = self else { return Ok(()) };
+        let refuse = |problem: String| Err(TrainError::Teacher(problem));
+        let of_teacher = teacher.architecture().layers().last().map_or(0, |layer| layer.heads);
+        for (number, layer) in plm.architecture().layers().iter().enumerate() {
+            if layer.heads != of_teacher {
+                return refuse(format!(
+                    "layer {number} of the model has {} attention heads, the teacher's last \
+                     layer {of_teacher}; heads are compared pair by pair, so start from an \
+                     architecture with as many",
+                    layer.heads
+                ));
+            }
+        }
+        KdFitness::check_vocabulary(plm, teacher)
+            .map_err(|error| TrainError::Teacher(error.to_string()))?;
+        let width = teacher.architecture().hidden();
+        match plm.kd_projection(plm.architecture())?.map(|projection| projection.dims()[0]) {
+            Some(found) if found != width => refuse(format!(
+                "the model's kd_projection.weight leads to a hidden size of {found}, the \
+                 teacher has {width}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds the parameters that the objective needs to a model that passed
+    /// [`Objective::check`].
     pub(super) fn prepare(&self, plm: &mut SuperPlm, seed: u64) -> Result<(), TrainError> {
         match self {
             Self::MaskedLm => {
                 plm.ensure_mlm_head(&mut generator(seed, Purpose::Parameters, 0))?;
             }
             Self::Distillation { teacher } => {
-                let of_teacher = teacher.architecture().layers().last().map(|layer| layer.heads);
-                for (number, layer) in plm.architecture().layers().iter().enumerate() {
-                    if Some(layer.heads) != of_teacher {
-                        return Err(TrainError::Teacher(format!(
-                            "layer {number} of the model has {} attention heads, the teacher's \
-                             last layer {}; heads are compared pair by pair, so start from an \
-                             architecture with as many",
-                            layer.heads,
-                            of_teacher.unwrap_or_default()
-                        )));
-                    }
-                }
                 plm.ensure_kd_projection(teacher.architecture().hidden())?;
-                KdFitness::check_teacher(plm, teacher)
-                    .map_err(|error| TrainError::Teacher(error.to_string()))?;
             }
         }
         Ok(())
@@ -198,7 +211,9 @@ impl Task {
         arch: &Architecture,
         layer_norm_eps: f64,
     ) -> Result<Tensor, PlmError> {
-        let output = bert::forward(&variables.encoder(arch)?, arch, layer_norm_eps, &self.batch)?;
+        let encoder = variables.encoder(arch)?;
+        let output =
+            bert::forward(&encoder, arch, layer_norm_eps, &self.batch, variables.scratch())?;
         match &self.goal {
             Goal::Teacher(teacher) => {
                 let projection = variables.stored_share(KD_PROJECTION, arch)?;

@@ -348,10 +348,28 @@ impl Trainer {
 /// Refuses what would fail later.
 fn check(training: &Training) -> Result<(), TrainError> {
     let Training { start, objective, data, held_out, settings } = training;
-    settings.check()?;
     if !data.is_of(start.tokenizer()) {
         return Err(TrainError::Vocabulary);
     }
+    check_start(start, objective, settings, data.sequence_length(), held_out)
+}
+
+/// Everything that can be wrong with a training before its text is prepared, in sequences of
+/// `sequence_length`: refused in a moment, where preparing the text may take minutes.
+/// [`train`] checks the same once more.
+///
+/// # Errors
+/// [`TrainError::Setting`], [`TrainError::SequenceLength`], [`TrainError::Teacher`],
+/// [`TrainError::Space`], [`TrainError::Model`].
+pub fn check_start(
+    start: &SuperPlm,
+    objective: &Objective,
+    settings: &TrainSettings,
+    sequence_length: usize,
+    held_out: &Encoded,
+) -> Result<(), TrainError> {
+    settings.check()?;
+    settings.sub_models.within(start.architecture())?;
     let teacher = match objective {
         Objective::Distillation { teacher } => Some(&**teacher),
         Objective::MaskedLm => None,
@@ -360,14 +378,15 @@ fn check(training: &Training) -> Result<(), TrainError> {
     for (model, plm) in models {
         let limit = plm.config().max_position_embeddings;
         for (what, found) in
-            [("training text", data.sequence_length()), ("held-out text", held_out.sequence)]
+            [("training text", sequence_length), ("held-out text", held_out.sequence)]
         {
             if found > limit {
                 return Err(TrainError::SequenceLength { what, found, model, limit });
             }
         }
-        plm.check_batch(held_out)?;
     }
+    objective.check(start)?;
+    start.check_batch(held_out)?;
     let fixed = match &settings.sub_models {
         SubModels::Fixed(arch) => Some(arch),
         SubModels::OneShot { .. } => None,

@@ -8,7 +8,7 @@ use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 
 use super::adamw::{AdamW, Moments, Update};
-use crate::ops::{self, Gradient};
+use crate::ops::{Gradient, Scratch, Share};
 use crate::parameters::{self, Axis, MlmHead, Parameters, WORD_EMBEDDINGS};
 use crate::{PlmError, SuperPlm};
 
@@ -34,6 +34,7 @@ impl Variable {
 pub(super) struct Variables {
     whole: Architecture,
     variables: BTreeMap<String, Variable>,
+    scratch: Scratch,
 }
 
 impl Variables {
@@ -53,42 +54,36 @@ impl Variables {
             };
             variables.insert(name.clone(), variable);
         }
-        Ok(Self { whole, variables })
+        Ok(Self { whole, variables, scratch: Scratch::default() })
     }
 
     /// What an architecture uses of the encoder; without the pooler, which no objective
     /// trains.
-    pub(super) fn encoder(&self, arch: &Architecture) -> Result<Parameters, PlmError> {
+    pub(super) fn encoder(&self, arch: &Architecture) -> Result<Parameters<Share>, PlmError> {
         parameters::check_fit(&self.whole, arch)?;
-        let mut encoder = Parameters::collect(arch.num_layers(), false, |name, axes| {
-            if name == WORD_EMBEDDINGS {
-                return Ok(self.variables[name].var.as_tensor().clone());
-            }
-            self.share(name, axes, arch)
-        })?;
-        encoder.word_embeddings.gradient = Some(self.variables[WORD_EMBEDDINGS].gradient.clone());
-        Ok(encoder)
+        Parameters::collect(arch.num_layers(), false, |name, axes| Ok(self.share(name, axes, arch)))
     }
 
     /// What an architecture uses of the MLM head, and the decoder's weights.
     pub(super) fn mlm_head(&self, arch: &Architecture) -> Result<(MlmHead, Tensor), PlmError> {
-        let decoder = self.share(WORD_EMBEDDINGS, &[Axis::Vocabulary, Axis::Hidden], arch)?;
-        Ok((MlmHead::collect(|name, axes| self.share(name, axes, arch))?, decoder))
+        let tensor = |name: &str, axes: &[Axis]| self.share(name, axes, arch).tensor();
+        let decoder = tensor(WORD_EMBEDDINGS, &[Axis::Vocabulary, Axis::Hidden])?;
+        Ok((MlmHead::collect(tensor)?, decoder))
     }
 
     /// A parameter's share, of any axes that it was stored with.
     pub(super) fn stored_share(&self, name: &str, arch: &Architecture) -> Result<Tensor, PlmError> {
-        self.share(name, &self.variables[name].axes, arch)
+        Ok(self.share(name, &self.variables[name].axes, arch).tensor()?)
     }
 
-    fn share(&self, name: &str, axes: &[Axis], arch: &Architecture) -> Result<Tensor, PlmError> {
-        let variable = &self.variables[name];
-        let part = parameters::part(axes, variable.var.dims(), &self.whole, arch);
-        let shape = match axes {
-            [_] => vec![part.row_length()],
-            _ => vec![part.rows.iter().map(std::ops::Range::len).sum(), part.row_length()],
-        };
-        Ok(ops::part(&variable.var, part, shape, variable.gradient.clone())?)
+    /// The buffers of a step, used again in the next.
+    pub(super) fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    fn share(&self, name: &str, axes: &[Axis], arch: &Architecture) -> Share {
+        let Variable { var, gradient, .. } = &self.variables[name];
+        parameters::share(var, axes, &self.whole, arch, Some(gradient.clone()))
     }
 
     /// The norm of all gradients together.
@@ -143,6 +138,10 @@ mod tests {
         }
     }
 
+    fn run(parameters: &Parameters<Share>, arch: &Architecture, batch: &Batch) -> crate::Output {
+        bert::forward(parameters, arch, 1e-12, batch, &Scratch::default()).expect("runs")
+    }
+
     /// A scalar of hidden states and scores to which every parameter matters.
     fn scalar(output: &crate::Output) -> Tensor {
         let weigh = |tensor: &Tensor| {
@@ -169,20 +168,20 @@ mod tests {
             let batch = Batch::new(&batch()).expect("a batch");
 
             let encoder = variables.encoder(&arch).expect("fits");
-            let output = bert::forward(&encoder, &arch, 1e-12, &batch).expect("runs");
+            let output = run(&encoder, &arch, &batch);
             let store = scalar(&output).backward().expect("gradients");
             assert!(variables.variables.values().all(|v| store.get(&v.var).is_none()));
 
-            // The same forward pass over candle's own views of the variables.
+            // The same of candle's own operations over candle's own views of the variables.
             let views = Parameters::collect(arch.num_layers(), false, |name, axes| {
                 let var = variables.variables[name].var.as_tensor();
-                if name == WORD_EMBEDDINGS {
+                if name.ends_with("_embeddings.weight") {
                     return Ok(var.clone());
                 }
                 parameters::slice(var, axes, &variables.whole, &arch)
             });
             let views = views.expect("slices");
-            let output = bert::forward(&views, &arch, 1e-12, &batch).expect("runs");
+            let output = bert::composite(&views, &arch, 1e-12, &batch).expect("runs");
             let store = scalar(&output).backward().expect("gradients");
             for (name, variable) in &variables.variables {
                 let sum = variable.gradient.lock();
@@ -219,7 +218,7 @@ mod tests {
         for step in 0..2 {
             let batch = Batch::new(&batch()).expect("a batch");
             let encoder = variables.encoder(&whole).expect("fits");
-            let output = bert::forward(&encoder, &whole, 1e-12, &batch).expect("runs");
+            let output = run(&encoder, &whole, &batch);
             scalar(&output).backward().expect("gradients");
             let norm = variables.gradient_norm();
             assert!(norm > 1.0);
@@ -257,7 +256,7 @@ mod tests {
         let seen = plm.forward(&whole, &batch()).expect("runs").hidden;
         let parameters = variables.encoder(&whole).expect("fits");
         let batch = Batch::new(&batch()).expect("a batch");
-        let own = bert::forward(&parameters, &whole, 1e-12, &batch).expect("runs").hidden;
+        let own = run(&parameters, &whole, &batch).hidden;
         let difference = (seen - own).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>());
         assert_eq!(difference.expect("a number"), 0.0);
     }

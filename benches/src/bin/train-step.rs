@@ -1,0 +1,114 @@
+//! Training steps to be timed: what `benches/training/compare.py` runs beside PyTorch.
+//!
+//! Leaves a training's `metrics.jsonl` in its folder and prints one line of JSON: the speed
+//! of a large matrix product on as many threads, which is what a step could reach at best.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+use atb_space::Space;
+use atb_superplm::{
+    Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training, prepare, train,
+};
+use atb_text::{HELD_OUT, Tokenizer};
+use clap::{Parser, ValueEnum};
+use gemm::Parallelism;
+
+const STUDENT: &str = "4-384-1536-12-384";
+const TEACHER: &str = "6-384-1536-12-384";
+const ROWS: usize = 16;
+const SEQUENCE: usize = 64;
+
+/// Time training steps of a 4-layer, 384-wide BERT distilled from a 6-layer one.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What a step trains
+    #[arg(value_enum)]
+    mode: Mode,
+    /// Steps
+    #[arg(long, default_value_t = 20)]
+    steps: u64,
+    /// Empty folder for the training
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// The whole model
+    Fixed,
+    /// Three sub-models: the largest, the smallest and one of the KD space
+    OneShot,
+}
+
+fn main() -> Result<()> {
+    let Arguments { mode, steps, out } = Arguments::parse();
+    let tokenizer = Tokenizer::bert_uncased()?;
+    let text = out.join("text.txt");
+    std::fs::create_dir_all(&out)?;
+    std::fs::write(&text, HELD_OUT.repeat(8))?;
+    let data = prepare(&[text], &tokenizer, SEQUENCE, &out.join("text"), |_| {})?;
+    let held_out = tokenizer.encode_batch(["A sentence."], 8)?;
+    let teacher = SuperPlm::random(TEACHER.parse()?, tokenizer.clone(), 1)?;
+    let start = SuperPlm::random(STUDENT.parse()?, tokenizer, 2)?;
+    let arch = start.architecture().clone();
+    let sub_models = match mode {
+        Mode::Fixed => SubModels::Fixed(arch.clone()),
+        Mode::OneShot => {
+            SubModels::OneShot { space: Space::paper_kd(), per_step: 3, sandwich: true }
+        }
+    };
+    let settings = TrainSettings {
+        rows: ROWS,
+        schedule: Schedule { steps, warmup_steps: 0, learning_rate: 1e-4 },
+        checkpoint_every: u64::MAX,
+        validate_every: u64::MAX,
+        ..TrainSettings::new(sub_models, vec![arch], steps, 3)
+    };
+    let objective = Objective::Distillation { teacher: Box::new(teacher) };
+    let training = Training { start, objective, data, held_out, settings };
+    train(training, &out, |_| ControlFlow::Continue(()))?;
+    println!("{}", serde_json::json!({ "product_gflops": product_gflops() }));
+    Ok(())
+}
+
+/// The speed of products of 1024 x 1024 matrices on all of rayon's threads, the best of some.
+fn product_gflops() -> f64 {
+    const SIZE: usize = 1024;
+    let (a, b) = (vec![0.5_f32; SIZE * SIZE], vec![0.25_f32; SIZE * SIZE]);
+    let mut output = vec![0.0_f32; SIZE * SIZE];
+    let parallelism = Parallelism::Rayon(0);
+    let mut best = f64::INFINITY;
+    for _ in 0..20 {
+        let began = Instant::now();
+        let stride = SIZE as isize;
+        // SAFETY: all three are dense square matrices of that size.
+        unsafe {
+            gemm::gemm(
+                SIZE,
+                SIZE,
+                SIZE,
+                output.as_mut_ptr(),
+                1,
+                stride,
+                false,
+                a.as_ptr(),
+                1,
+                stride,
+                b.as_ptr(),
+                1,
+                stride,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+        best = best.min(began.elapsed().as_secs_f64());
+    }
+    2.0 * (SIZE as f64).powi(3) / best / 1e9
+}

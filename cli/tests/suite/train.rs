@@ -1,0 +1,138 @@
+//! Training as a user runs it: from text to a model folder, and what is refused.
+
+use std::fs;
+
+use atb_superplm::{SuperPlm, extract};
+use atb_text::Tokenizer;
+
+use crate::job::Job;
+
+const CONFIG: &str = r#"
+text = ["text.txt"]
+output = "trained"
+start = "superplm"
+size = "2-64-128-4-64"
+teacher = "superplm"
+sequence = 16
+rows = 2
+seed = 3
+checkpoint_every = 2
+validate_every = 3
+
+[schedule]
+steps = 4
+warmup_steps = 1
+learning_rate = 1e-3
+
+[one_shot]
+per_step = 2
+
+[one_shot.space]
+name = "small"
+layers = { min = 1, max = 3 }
+hidden = { min = 32, max = 96, step = 8 }
+intermediate = { min = 64, max = 256, step = 16 }
+heads = 4
+qkv = { min = 32, max = 96, step = 8 }
+
+[held_out]
+sequence = 12
+paragraphs = 3
+"#;
+
+fn job() -> Job {
+    let job = Job::new();
+    let text = "A battery lasts two days.\nIt charges quickly.\n\nAnother document.\n";
+    fs::write(job.path("text.txt"), text.repeat(20)).expect("writes");
+    change(&job, "", "");
+    job
+}
+
+/// Writes the configuration with one part replaced, which must be there.
+fn change(job: &Job, from: &str, to: &str) {
+    assert!(CONFIG.contains(from), "the configuration has no `{from}`");
+    fs::write(job.path("train.toml"), CONFIG.replacen(from, to, 1)).expect("writes");
+}
+
+/// The message of a training that is refused before anything is written.
+fn refused(job: &Job, from: &str, to: &str) -> String {
+    change(job, from, to);
+    let message = job.fails(&["train", "train.toml"]);
+    assert!(!job.path("trained").exists(), "{message}");
+    message
+}
+
+#[test]
+fn a_superplm_is_trained_and_one_architecture_of_it_further() {
+    let job = job();
+    // Interrupted by the time, then continued.
+    let stdout = job.succeeds(&["train", "train.toml", "--for", "1ms"]);
+    assert!(stdout.contains("checkpoints/step-00000001"), "{stdout}");
+    let stdout = job.succeeds(&["train", "train.toml"]);
+    assert!(stdout.contains("trained/model") && stdout.contains("4 (all are made)"), "{stdout}");
+    assert!(stdout.contains("2-64-128-4-64  held-out loss "), "{stdout}");
+    let metrics = fs::read_to_string(job.path("trained/metrics.jsonl")).expect("metrics");
+    assert_eq!(metrics.lines().filter(|line| line.contains("\"step\",\"step\"")).count(), 4);
+
+    let further = ["train", "train.toml", "--start", "trained/model", "--out", "further"];
+    let arch = ["--size", "2-64-128-4-64", "--arch", "1-48-96-4-32", "--steps", "2"];
+    let stdout = job.succeeds(&[&further[..], &arch].concat());
+    assert!(stdout.contains("1-48-96-4-32  held-out loss "), "{stdout}");
+    let model = SuperPlm::load(&job.path("further/model")).expect("loads");
+    assert_eq!(model.architecture().id(), "1-48-96-4-32");
+}
+
+#[test]
+fn a_masked_language_model_is_trained_from_random_weights() {
+    let job = job();
+    change(&job, "start = \"superplm\"", "start = \"random\"\nobjective = \"mlm\"");
+    let stdout = job.succeeds(&["train", "train.toml"]);
+    assert!(stdout.contains("4 (all are made)"), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_the_text_is_read() {
+    let job = job();
+    let message = refused(&job, "text = [\"text.txt\"]", "text = []");
+    assert!(message.contains("hint: atb train --text corpus.txt"), "{message}");
+    let message = refused(&job, "rows = 2", "row = 2");
+    assert!(message.contains("line 8") && message.contains("unknown field `row`"), "{message}");
+    let message = refused(&job, "sequence = 16", "sequence = 600");
+    assert!(message.contains("sequences of 600 tokens, the model takes at most 512"), "{message}");
+    let message = refused(&job, "seed = 3", "arch = \"2-64-128-2-32\"");
+    assert!(message.contains("2 attention heads, the teacher's last layer 4"), "{message}");
+    let message = refused(&job, "size = \"2-64-128-4-64\"", "size = \"4-64-128-4-64\"");
+    assert!(message.contains("the number of layers 4 is more than 3"), "{message}");
+    let message = refused(&job, "steps = 4", "steps = 0");
+    assert!(message.contains("schedule.steps` is 0"), "{message}");
+    let message = refused(&job, "start = \"superplm\"", "start = \"nowhere\"");
+    assert!(message.contains("nowhere"), "{message}");
+
+    // Another vocabulary than the teacher's.
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "tiny"].join("\n");
+    fs::create_dir(job.path("words")).expect("creates");
+    fs::write(job.path("words/vocab.txt"), words).expect("writes");
+    let tokenizer = Tokenizer::from_folder(&job.path("words")).expect("loads");
+    let arch = "2-64-128-4-64".parse().expect("an architecture");
+    let plm = SuperPlm::random(arch, tokenizer, 1).expect("random");
+    extract(&plm, plm.architecture(), &job.path("other")).expect("writes");
+    let message = refused(&job, "start = \"superplm\"", "start = \"other\"");
+    assert!(message.contains("the two vocabularies differ"), "{message}");
+}
+
+#[test]
+fn bad_text_and_checkpoints_of_another_training_are_named() {
+    let job = job();
+    fs::write(job.path("text.txt"), "").expect("writes");
+    let message = job.fails(&["train", "train.toml"]);
+    assert!(message.contains("text.txt") && message.contains("no text"), "{message}");
+    fs::write(job.path("text.txt"), b"one line\nand \xff another\n").expect("writes");
+    let message = job.fails(&["train", "train.toml"]);
+    assert!(message.contains("text.txt") && message.contains("line 2"), "{message}");
+
+    fs::write(job.path("text.txt"), "A text.\n".repeat(60)).expect("writes");
+    job.succeeds(&["train", "train.toml"]);
+    change(&job, "learning_rate = 1e-3", "learning_rate = 2e-3");
+    let message = job.fails(&["train", "train.toml"]);
+    assert!(message.contains("schedule.learning_rate` is 0.001, here it is 0.002"), "{message}");
+}

@@ -1,0 +1,212 @@
+//! Training a SuperPLM, or one architecture of it further: from a configuration to
+//! [`atb_superplm::train`].
+
+mod config;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use atb_superplm::{
+    Dataset, Objective, Outcome, Progress, SubModels, SuperPlm, TrainSettings, Training,
+    check_start, default_panel, prepare, train as train_model,
+};
+use atb_text::{Encoded, Tokenizer};
+
+pub use config::{HeldOutConfig, ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
+
+use crate::{PipelineError, Reporter, steps};
+
+/// Bytes of text that progress is counted in.
+const MEGABYTE: u64 = 1 << 20;
+
+/// Trains what `config` says in its output folder, or continues there.
+///
+/// Leaves `text/` (the tokenized text), `checkpoints/`, `metrics.jsonl` and, when all steps
+/// are made, the model folder `model/`. Whatever can be wrong with models and settings is
+/// said before the text is tokenized.
+///
+/// # Errors
+/// [`PipelineError`]; the same call continues from the last checkpoint.
+pub fn train(config: &TrainConfig, reporter: &mut dyn Reporter) -> Result<Outcome, PipelineError> {
+    reporter.step("start", &config.start);
+    let Prepared { start, objective, settings, held_out } = Prepared::new(config)?;
+    reporter.result(&match &settings.sub_models {
+        SubModels::Fixed(arch) => format!("{arch} alone is trained"),
+        SubModels::OneShot { space, per_step, .. } => format!(
+            "a SuperPLM of {}, {per_step} of its {} architectures of the space `{}` a step",
+            start.architecture(),
+            space.within(start.architecture())?.count_uniform(),
+            space.name
+        ),
+    });
+    let data = tokenize(config, start.tokenizer(), reporter)?;
+    let detail = format!(
+        "{} steps of {} tokens, {}",
+        settings.schedule.steps,
+        settings.rows * settings.accumulation * config.sequence,
+        match objective {
+            Objective::Distillation { .. } => "distilled from the teacher",
+            Objective::MaskedLm => "masked language modelling",
+        }
+    );
+    reporter.step("train", &detail);
+    let training = Training { start, objective, data, held_out, settings };
+    let mut begun = false;
+    let outcome = train_model(training, &config.output, |progress| {
+        if !begun {
+            reporter.begin(progress.steps, progress.steps_total);
+            begun = true;
+        }
+        report(progress, reporter);
+        ControlFlow::Continue(())
+    });
+    reporter.end();
+    Ok(outcome?)
+}
+
+/// Everything that a training takes but its text.
+struct Prepared {
+    start: SuperPlm,
+    objective: Objective,
+    settings: TrainSettings,
+    held_out: Encoded,
+}
+
+impl Prepared {
+    fn new(config: &TrainConfig) -> Result<Self, PipelineError> {
+        if config.text.is_empty() {
+            return Err(PipelineError::Setting {
+                key: "text",
+                value: "empty".to_owned(),
+                expected: "the text files to train on; hint: atb train --text corpus.txt",
+            });
+        }
+        let teacher = match config.objective {
+            ObjectiveChoice::Kd => Some(teacher(&config.teacher)?),
+            ObjectiveChoice::Mlm => None,
+        };
+        let start = start(config, teacher.as_ref())?;
+        let whole = start.architecture().clone();
+        let sub_models = match &config.arch {
+            Some(arch) => SubModels::Fixed(arch.clone()),
+            None => SubModels::OneShot {
+                space: config.one_shot.space.0.clone(),
+                per_step: config.one_shot.per_step,
+                sandwich: config.one_shot.sandwich,
+            },
+        };
+        let panel = match &sub_models {
+            _ if !config.panel.is_empty() => config.panel.clone(),
+            SubModels::Fixed(arch) => vec![arch.clone()],
+            SubModels::OneShot { space, .. } => default_panel(space, &whole)?,
+        };
+        let settings = TrainSettings {
+            sub_models,
+            schedule: config.schedule,
+            rows: config.rows,
+            accumulation: config.accumulation,
+            weight_decay: config.weight_decay,
+            clip_norm: config.clip_norm,
+            seed: config.seed,
+            checkpoint_every: config.checkpoint_every,
+            validate_every: config.validate_every,
+            panel,
+            time_budget: config.time_budget,
+        };
+        let objective = match teacher {
+            Some(teacher) => Objective::Distillation { teacher: Box::new(teacher) },
+            None => Objective::MaskedLm,
+        };
+        let held_out = steps::held_out(&config.held_out.for_fitness(), &start)?;
+        check_start(&start, &objective, &settings, config.sequence, &held_out)?;
+        Ok(Self { start, objective, settings, held_out })
+    }
+}
+
+fn teacher(choice: &str) -> Result<SuperPlm, PipelineError> {
+    let folder = match choice {
+        "auto" => atb_fetch::teacher()?,
+        folder => folder.into(),
+    };
+    Ok(SuperPlm::load(&folder)?)
+}
+
+/// The model that `config` starts from, of the size that it asks for.
+fn start(config: &TrainConfig, with: Option<&SuperPlm>) -> Result<SuperPlm, PipelineError> {
+    let mut start = match config.start.as_str() {
+        "teacher" => teacher(&config.teacher)?,
+        "random" => {
+            let arch = config.size.as_ref().or(config.arch.as_ref());
+            let arch = arch.ok_or_else(|| PipelineError::Setting {
+                key: "size",
+                value: "absent".to_owned(),
+                expected: "the architecture of the random model to start from",
+            })?;
+            let tokenizer = match with {
+                Some(teacher) => teacher.tokenizer().clone(),
+                None => Tokenizer::bert_uncased()?,
+            };
+            SuperPlm::random(arch.clone(), tokenizer, config.seed)?
+        }
+        folder => SuperPlm::load(Path::new(folder))?,
+    };
+    if let Some(size) = &config.size
+        && size != start.architecture()
+    {
+        start = start.shrink(size)?;
+    }
+    if let Some(arch) = &config.arch
+        && arch != start.architecture()
+    {
+        start = start.part(arch)?;
+    }
+    Ok(start)
+}
+
+/// Tokenizes the text, as far as that is not done yet.
+fn tokenize(
+    config: &TrainConfig,
+    tokenizer: &Tokenizer,
+    reporter: &mut dyn Reporter,
+) -> Result<Dataset, PipelineError> {
+    reporter.step("text", &format!("{} files to tokens", config.text.len()));
+    let mut begun = false;
+    let mut reused = 0;
+    let folder = config.output.join("text");
+    let prepared = prepare(&config.text, tokenizer, config.sequence, &folder, |progress| {
+        if !begun {
+            reporter.begin(0, progress.bytes_total / MEGABYTE);
+            begun = true;
+        }
+        reused = progress.reused;
+        let message = format!("MB of text, {:.1} million tokens", progress.tokens as f64 / 1e6);
+        reporter.reach(progress.bytes_done / MEGABYTE, &message);
+    });
+    reporter.end();
+    let data = prepared?;
+    reporter.result(&format!(
+        "{:.1} million tokens in {} sequences of {}{}",
+        data.tokens() as f64 / 1e6,
+        data.sequences(),
+        data.sequence_length(),
+        if reused > 0 { ", tokenized before as far as possible" } else { "" }
+    ));
+    Ok(data)
+}
+
+/// Shows how far a training is; each validation becomes a line that stays.
+fn report(progress: &Progress, reporter: &mut dyn Reporter) {
+    let minutes = progress.remaining.as_secs().div_ceil(60);
+    let speed = format!("{:.0} tokens/s, {minutes} min left", progress.tokens_per_second);
+    reporter.reach(progress.steps, &format!("loss {:.4}, {speed}", progress.loss));
+    if let Some(losses) = &progress.validation {
+        let losses: Vec<String> =
+            losses.iter().map(|(arch, loss)| format!("{arch} {loss:.4}")).collect();
+        reporter.result(&format!(
+            "step {} of {}, {speed}; held-out loss {}",
+            progress.steps,
+            progress.steps_total,
+            losses.join(", ")
+        ));
+    }
+}

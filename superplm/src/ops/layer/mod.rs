@@ -1,0 +1,139 @@
+//! A transformer layer as one operation.
+//!
+//! It reads the weights where the whole parameters lie, adds their gradients there, and
+//! keeps for the backward pass no more than that needs, in buffers that are used again.
+
+mod attention;
+mod backward;
+mod forward;
+mod weights;
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::scratch::Scratch;
+use super::{values, with_values};
+use crate::parameters::LayerParameters;
+use forward::Saved;
+pub(crate) use weights::Share;
+
+/// The sizes that a layer works on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerShape {
+    /// Sequences.
+    pub(crate) rows: usize,
+    /// Tokens a sequence.
+    pub(crate) sequence: usize,
+    pub(crate) hidden: usize,
+    pub(crate) intermediate: usize,
+    pub(crate) heads: usize,
+    /// Total width of each of q, k and v.
+    pub(crate) qkv: usize,
+    /// Added to the variance in LayerNorm.
+    pub(crate) layer_norm_eps: f64,
+}
+
+impl LayerShape {
+    fn tokens(&self) -> usize {
+        self.rows * self.sequence
+    }
+
+    fn head_size(&self) -> usize {
+        self.qkv / self.heads
+    }
+
+    /// Values of the hidden states.
+    fn states(&self) -> usize {
+        self.tokens() * self.hidden
+    }
+
+    /// Values of the attention scores.
+    fn scores(&self) -> usize {
+        self.rows * self.heads * self.sequence * self.sequence
+    }
+
+    /// What the scores are multiplied by.
+    pub(super) fn scale(&self) -> f64 {
+        1.0 / (self.head_size() as f64).sqrt()
+    }
+}
+
+/// Hidden states after a layer, `[rows * sequence, hidden]`, and, if they are asked for, its
+/// attention scores before mask and softmax, `[rows, heads, sequence, sequence]`.
+///
+/// `x` is `[rows * sequence, hidden]`, `penalty`, added to the scores of each key,
+/// `[rows, sequence]`.
+pub(crate) fn layer(
+    x: &Tensor,
+    parameters: LayerParameters<Share>,
+    shape: LayerShape,
+    penalty: &Tensor,
+    with_scores: bool,
+    scratch: &Scratch,
+) -> Result<(Tensor, Option<Tensor>)> {
+    if !x.device().is_cpu() {
+        let parameters = parameters.try_map(Share::tensor)?;
+        let (hidden, scores) = super::composite::layer(x, &parameters, &shape, penalty)?;
+        return Ok((hidden, with_scores.then_some(scores)));
+    }
+    let operation = LayerOp {
+        parameters,
+        shape,
+        penalty: penalty.flatten_all()?.to_vec1()?,
+        with_scores,
+        scratch: scratch.clone(),
+        saved: Mutex::new(None),
+    };
+    // One tensor with both, hidden states first: an operation has one result.
+    let both = x.contiguous()?.apply_op1(operation)?;
+    let LayerShape { rows, sequence, hidden, heads, .. } = shape;
+    if !with_scores {
+        return Ok((both.reshape((shape.tokens(), hidden))?, None));
+    }
+    let states = both.narrow(0, 0, shape.states())?.reshape((shape.tokens(), hidden))?;
+    let scores = both.narrow(0, shape.states(), shape.scores())?;
+    Ok((states, Some(scores.reshape((rows, heads, sequence, sequence))?)))
+}
+
+struct LayerOp {
+    parameters: LayerParameters<Share>,
+    shape: LayerShape,
+    penalty: Vec<f32>,
+    with_scores: bool,
+    scratch: Scratch,
+    /// From the forward to the backward pass, if there is to be one.
+    saved: Mutex<Option<Saved>>,
+}
+
+impl CustomOp1 for LayerOp {
+    fn name(&self) -> &'static str {
+        "transformer-layer"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, layout)?;
+        if x.len() != self.shape.states() {
+            candle_core::bail!("{} values are not those of {:?}", x.len(), self.shape);
+        }
+        let trained = self.parameters.query.weight.gradient.is_some();
+        let (output, saved) = self.forward(x)?;
+        if trained {
+            *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+        }
+        let length = output.len();
+        Ok((CpuStorage::F32(output), Shape::from(length)))
+    }
+
+    fn bwd(&self, x: &Tensor, _result: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(saved) = saved else {
+            candle_core::bail!("a layer has one backward pass, and only if it is trained");
+        };
+        let output = with_values(x, |x| with_values(grad, |grad| self.backward(x, grad, saved)))???;
+        Ok(Some(super::shaped(output, x)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;
