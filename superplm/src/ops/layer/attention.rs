@@ -45,6 +45,9 @@ pub(super) struct Projections<'a> {
     pub(super) value: &'a [f32],
 }
 
+/// One row's probabilities and attended values, and its scores if they are asked for.
+type RowOutputs<'a> = ((&'a mut [f32], &'a mut [f32]), Option<&'a mut [f32]>);
+
 /// Sets the probabilities, `[rows, heads, sequence, sequence]`, the attended values and, if
 /// they are asked for, the scores.
 pub(super) fn forward(
@@ -57,10 +60,7 @@ pub(super) fn forward(
 ) {
     let (width, square) = (shape.sequence * shape.qkv, shape.sequence * shape.sequence);
     let squares = shape.heads * square;
-    let row = |(row, ((probabilities, attended), scores)): (
-        usize,
-        ((&mut [f32], &mut [f32]), Option<&mut [f32]>),
-    )| {
+    let row = |(row, ((probabilities, attended), scores)): (usize, RowOutputs<'_>)| {
         let [query, key, value] =
             [of.query, of.key, of.value].map(|values| &values[row * width..][..width]);
         let penalty = &penalty[row * shape.sequence..][..shape.sequence];
