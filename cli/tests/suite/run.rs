@@ -197,8 +197,13 @@ fn without_python_the_job_completes_and_says_what_was_not_compared() {
     let report = job.report();
     assert!(report["parity"]["candle_ort"].is_null() && report["parity"]["tract_ort"].is_null());
     assert!(report["parity"]["candle_tract"].as_f64().expect("compared") < 1e-4);
-    let warning = report["warnings"][0].as_str().expect("a warning");
-    assert!(warning.contains("libonnxruntime"), "{warning}");
+    // A busy machine has warnings of its own.
+    let warnings = report["warnings"].as_array().expect("warnings");
+    let warning = warnings
+        .iter()
+        .filter_map(|warning| warning.as_str())
+        .find(|warning| warning.contains("libonnxruntime"))
+        .expect("what was not compared");
     assert!(
         warning.contains(&job.path("empty-cache/onnxruntime").display().to_string()),
         "{warning}"
