@@ -8,6 +8,15 @@ use std::process::{Command, Stdio};
 
 use crate::agents::{AGENT, agent_path};
 
+/// cargo's profile for the smallest agent that is as fast as can be.
+const SMALL: &str = "agent";
+
+/// What makes the static agent smaller still: a program that aborts at a panic needs no
+/// tables to unwind with, one that lies at a fixed place no relocations, and functions that
+/// are alike are kept once. rust-lld knows all of it; other linkers may not.
+const SMALL_FLAGS: &str = "-Crelocation-model=static -Cforce-unwind-tables=no \
+                           -Clink-arg=--icf=all -Clink-arg=--no-eh-frame-hdr";
+
 /// A way to build for another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
@@ -123,7 +132,7 @@ impl AgentBuild {
         Ok(Self {
             source: source.to_owned(),
             triple: triple.to_owned(),
-            profile: "agent".to_owned(),
+            profile: SMALL.to_owned(),
             // Apart from the folder of the host's own builds, whose lock cargo holds while
             // it compiles.
             target_folder: target.unwrap_or_else(|| source.join("target")).join("agents"),
@@ -215,9 +224,12 @@ impl AgentBuild {
             _ => self.triple.clone(),
         });
         command.arg("--target-dir").arg(&self.target_folder);
+        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&self.triple));
+        if tool == Tool::Cargo && self.profile == SMALL && self.triple.contains("-musl") {
+            command.env(&flags, SMALL_FLAGS);
+        }
         if is_static {
-            let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&self.triple));
-            command.env(flags, "-Ctarget-feature=+crt-static");
+            command.env(&flags, "-Ctarget-feature=+crt-static");
             // The usual GNU linker loses the Thumb bit of the C library's indirect functions in
             // a program of this size, which then dies in its first memcpy.
             command.args(["--bin", AGENT, "--", "-Clink-arg=-fuse-ld=gold"]);
@@ -279,6 +291,8 @@ fn succeeds(program: &str, arguments: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     fn build(triple: &str) -> AgentBuild {
@@ -327,6 +341,25 @@ mod tests {
             "cargo rustc --profile agent --package atb-agent --target \
              armv7-unknown-linux-gnueabihf --target-dir t --bin atb-agent -- \
              -Clink-arg=-fuse-ld=gold"
+        );
+    }
+
+    #[test]
+    fn only_what_rust_lld_links_gets_its_flags() {
+        let flags = |triple: &str, tool| {
+            let command = build(triple).command(tool);
+            let set = |(name, value): (&OsStr, Option<&OsStr>)| {
+                let name = name.to_str()?;
+                name.ends_with("_RUSTFLAGS").then(|| value?.to_str().map(str::to_owned))?
+            };
+            command.get_envs().find_map(set)
+        };
+        let small = flags("aarch64-unknown-linux-musl", Tool::Cargo).expect("flags");
+        assert!(small.contains("--icf=all"), "{small}");
+        assert_eq!(flags("aarch64-unknown-linux-musl", Tool::Zigbuild), None);
+        assert_eq!(
+            flags("armv7-unknown-linux-gnueabihf", Tool::Cargo).as_deref(),
+            Some("-Ctarget-feature=+crt-static")
         );
     }
 
