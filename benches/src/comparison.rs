@@ -111,15 +111,13 @@ impl Comparison {
         );
         let machines = Machines::of(&uniform.sources);
         let machines = &machines;
+        let draws = settings.draws;
         let mut models: Vec<(String, Kind, Sampling, u64)> = vec![
-            ("structured, designed".to_owned(), Kind::Structured, Sampling::Designed, 0),
-            ("structured".to_owned(), Kind::Structured, Sampling::Random, 0),
-            ("look-up table".to_owned(), Kind::Table, Sampling::Random, 0),
-            ("boosted trees".to_owned(), Kind::Trees, Sampling::Random, 0),
+            ("structured, designed".to_owned(), Kind::Structured, Sampling::Designed, draws),
+            ("structured".to_owned(), Kind::Structured, Sampling::Random, draws),
+            ("look-up table".to_owned(), Kind::Table, Sampling::Random, draws),
+            ("boosted trees".to_owned(), Kind::Trees, Sampling::Random, draws),
         ];
-        for model in &mut models {
-            model.3 = settings.draws;
-        }
         if let Some((perceptron, draws)) = settings.perceptron {
             let name = format!("perceptron of width {}", perceptron.width);
             models.push((name, Kind::Mlp(perceptron), Sampling::Random, draws));

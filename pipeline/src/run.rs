@@ -248,11 +248,11 @@ impl Run<'_> {
         let budget = steps::budget(&config.budget, predictor)?;
         self.reporter
             .step("search", &format!("for the lowest loss at about {:.2} ms", budget.target_ms));
-        let fitness = steps::LossOnText::new(&config.fitness, &weights.plm)?;
+        let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
         let inputs = digest(&[
             &file_digest(&self.files.predictor)?,
             &format!("{space:?} {budget:?} {:?}", config.search),
-            &atb_search::Fitness::digest(&fitness),
+            &fitness.digest(),
         ]);
         let file = self.files.search.clone();
         let outcome: Outcome = if self.state.is_done("search", &inputs) && file.exists() {
@@ -265,7 +265,7 @@ impl Run<'_> {
                 predictor,
                 &budget,
                 &config.search,
-                &fitness,
+                fitness.as_ref(),
                 &store,
                 &mut self.collecting(),
             )?;

@@ -1,15 +1,15 @@
 //! What a predictor is worth on measurements that it was not fitted on.
 
+use atb_measurements::Quantity;
 use atb_space::Workload;
-use serde::{Deserialize, Serialize};
 
 use crate::observation::{Observation, Observations};
 use crate::predictor::{LEVEL, PredictError};
-use crate::validation::{WORST, Worst};
+use crate::validation::Worst;
 use crate::{Metrics, Predictor, Source};
 
 /// Predictions beside measurements that the predictor has not seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Errors and ranking.
     pub metrics: Metrics,
@@ -48,14 +48,14 @@ impl Predictor {
         let mut predicted = Vec::new();
         let mut actual = Vec::new();
         let mut covered = 0_usize;
-        let mut worst = Vec::new();
+        let mut predictions = Vec::new();
         for item in measured.items.iter().chain(&measured.checks).filter(inside_space) {
             let prediction = self.predict_for(&item.arch, item.workload, LEVEL)?;
             let measured_ms = item.first_ms * self.scale_to(measured, item.workload);
             covered += usize::from((prediction.low_ms..=prediction.high_ms).contains(&measured_ms));
             predicted.push(prediction.latency_ms);
             actual.push(measured_ms);
-            worst.push(Worst {
+            predictions.push(Worst {
                 arch: item.arch.clone(),
                 measured_ms,
                 predicted_ms: prediction.latency_ms,
@@ -65,16 +65,18 @@ impl Predictor {
         let Some(metrics) = Metrics::of(&predicted, &actual) else {
             return Err(EvaluationError::Nothing { space: self.space.name.clone() });
         };
-        worst.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()));
-        worst.truncate(WORST);
         let coverage = covered as f64 / metrics.count as f64;
-        Ok(Evaluation { metrics, coverage, worst })
+        Ok(Evaluation { metrics, coverage, worst: Worst::of(predictions) })
     }
 
     /// What brings latencies of other measurements of the same device to this predictor's
     /// scale: the ratio of the reference latencies of the two. A workload that the predictor
-    /// was not fitted on has no scale but the other's own.
+    /// was not fitted on has no scale but the other's own, and other quantities have one
+    /// scale everywhere.
     fn scale_to(&self, measured: &Observations, workload: Workload) -> f64 {
+        if self.quantity() != Quantity::Latency {
+            return 1.0;
+        }
         let reference = |sources: &[Source]| {
             let same = |source: &&Source| source.protocol.workload == workload;
             sources.iter().find(same).map(|source| source.reference_ms)

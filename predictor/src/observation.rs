@@ -199,17 +199,16 @@ impl Observations {
             measured.iter().filter(|item| roles.contains(&item.record.role)).collect()
         };
         let samples = of(&[Role::Sample, Role::Retest]);
+        let mut noise = noise_floor(&samples);
+        if quantity != Quantity::Latency {
+            // Halves of the timed runs say nothing about other quantities.
+            noise.split_half = None;
+        }
         Ok(Self {
             items: average(&samples),
             baselines: average(&of(&[Role::Baseline])),
             checks: average(&of(&[Role::Check])),
-            noise: NoiseFloor {
-                // Halves of the timed runs say nothing about other quantities.
-                split_half: noise_floor(&samples)
-                    .split_half
-                    .filter(|_| quantity == Quantity::Latency),
-                ..noise_floor(&samples)
-            },
+            noise,
             sources,
         })
     }

@@ -2,7 +2,6 @@
 //! until its error is small enough.
 
 use atb_space::{Architecture, Space, Workload};
-use serde::{Deserialize, Serialize};
 
 use crate::design::{choose, choose_next};
 use crate::evaluation::EvaluationError;
@@ -10,8 +9,7 @@ use crate::fit::{FitError, FitSettings};
 use crate::{Metrics, Observations, Predictor};
 
 /// How many to measure, and when it is enough.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefineSettings {
     /// Architectures of the first round, a design over the whole space.
     pub first: usize,
@@ -35,7 +33,7 @@ impl Default for RefineSettings {
 }
 
 /// What the predictor was worth after one round.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Round {
     /// Architectures measured until then.
     pub measured: usize,

@@ -16,7 +16,7 @@ const LEAVE_ONE_OUT_UP_TO: usize = 40;
 /// Number of folds above that.
 const FOLDS: usize = 10;
 /// How many of the worst predictions are kept.
-pub(crate) const WORST: usize = 10;
+const WORST: usize = 10;
 
 /// A prediction far off its measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,13 @@ impl Worst {
     #[must_use]
     pub fn error(&self) -> f64 {
         (self.predicted_ms - self.measured_ms) / self.measured_ms
+    }
+
+    /// The ten of `predictions` that are farthest off, worst first.
+    pub(crate) fn of(mut predictions: Vec<Self>) -> Vec<Self> {
+        predictions.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()));
+        predictions.truncate(WORST);
+        predictions
     }
 }
 
@@ -120,7 +127,7 @@ pub(crate) fn cross_validate(
     let measured_ms: Vec<f64> = observations.iter().map(|item| item.latency_ms).collect();
     let metrics =
         Metrics::of(&predicted_ms, &measured_ms).ok_or(FitError::NothingFits { count })?;
-    let mut worst: Vec<Worst> = observations
+    let predictions = observations
         .iter()
         .zip(&predicted_ms)
         .map(|(item, predicted_ms)| Worst {
@@ -130,9 +137,12 @@ pub(crate) fn cross_validate(
             spread: item.spread,
         })
         .collect();
-    worst.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()));
-    worst.truncate(WORST);
-    Ok(Validation { folds, metrics, worst, residuals: Residuals::new(scores) })
+    Ok(Validation {
+        folds,
+        metrics,
+        worst: Worst::of(predictions),
+        residuals: Residuals::new(scores),
+    })
 }
 
 #[cfg(test)]

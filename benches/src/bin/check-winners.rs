@@ -70,13 +70,13 @@ fn main() -> Result<()> {
             paragraphs: if fits { FitnessConfig::default().paragraphs } else { 2 },
             ..FitnessConfig::default()
         };
-        let loss = steps::LossOnText::new(&fitness, plm)?;
+        let loss = steps::loss_on_text(&fitness, plm)?;
         let outcome = steps::search_space(
             &space.within(plm.architecture())?,
             &predictor,
             &budget,
             &Settings::default(),
-            &loss,
+            loss.as_ref(),
             &arguments.evaluations.join(format!("{speedup}.jsonl")),
             &mut Quiet,
         )?;

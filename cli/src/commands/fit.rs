@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use atb_measurements::Quantity;
-use atb_pipeline::{PredictorSummary, SpaceChoice, steps};
+use atb_pipeline::{PredictorSummary, steps};
 use atb_predictor::{Evaluation, Kind, Predictor, Worst};
-use atb_space::Architecture;
 use clap::Args;
 
+use super::SpaceArguments;
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -15,12 +15,8 @@ pub(crate) struct Arguments {
     /// Measurement files of one device, as `atb profile` writes them
     #[arg(required = true)]
     measurements: Vec<PathBuf>,
-    /// Space to fit for: `kd`, `mlm` or a TOML file
-    #[arg(long, default_value = "kd")]
-    space: String,
-    /// Only architectures that fit into this one
-    #[arg(long, value_name = "ARCH")]
-    within: Option<Architecture>,
+    #[command(flatten)]
+    space: SpaceArguments,
     /// Kind of model: structured, table, trees, mlp, or auto for the one that
     /// cross-validates best
     #[arg(long, default_value = "structured")]
@@ -37,10 +33,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut space = SpaceChoice::find(&arguments.space)?;
-    if let Some(largest) = &arguments.within {
-        space = space.within(largest)?;
-    }
+    let space = arguments.space.find()?;
     let files = steps::read_measurements(&arguments.measurements)?;
     let mut display = Display::new();
     let Arguments { model, quantity, out, .. } = arguments;
@@ -62,11 +55,11 @@ pub(super) fn test(
         return Ok(());
     }
     let evaluation = steps::evaluate(predictor, &steps::read_measurements(files)?, display)?;
-    display::data(&format!("\n{}", tested(&evaluation)))?;
+    display::data(&format!("\n{}", tested(&evaluation, predictor.quantity())))?;
     Ok(())
 }
 
-fn tested(evaluation: &Evaluation) -> String {
+fn tested(evaluation: &Evaluation, quantity: Quantity) -> String {
     let Evaluation { metrics, coverage, worst: farthest } = evaluation;
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let table = display::table(
@@ -74,14 +67,14 @@ fn tested(evaluation: &Evaluation) -> String {
         vec![
             row("tested on others", metrics.count.to_string()),
             row("MAPE", percent(metrics.mape)),
-            row("RMSE", format!("{:.3} ms", metrics.rmse_ms)),
+            row("RMSE", format!("{:.3} {}", metrics.rmse_ms, quantity.unit())),
             row("within 5 %", percent(metrics.within_5)),
             row("within 10 %", percent(metrics.within_10)),
             row("Kendall tau", format!("{:.3}", metrics.tau)),
             row("inside the 90 % interval", percent(*coverage)),
         ],
     );
-    format!("{table}\n\n{}", worst(farthest, Quantity::Latency))
+    format!("{table}\n\n{}", worst(farthest, quantity))
 }
 
 fn percent(share: f64) -> String {

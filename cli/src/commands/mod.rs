@@ -16,7 +16,10 @@ mod search;
 mod train;
 mod verify;
 
-use atb_space::Workload;
+use atb_measurements::Protocol;
+use atb_pipeline::{SpaceChoice, steps};
+use atb_space::{Architecture, Space, Workload};
+use atb_targets::Target;
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -78,6 +81,43 @@ impl Command {
             Self::Doctor(arguments) => doctor::execute(&arguments),
             Self::Agent(arguments) => agent::execute(&arguments),
         }
+    }
+}
+
+/// The space of architectures.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SpaceArguments {
+    /// Space of architectures: `kd`, `mlm` or a TOML file
+    #[arg(long, default_value = "kd")]
+    space: String,
+    /// Only architectures that fit into this one, as those of a SuperPLM do
+    #[arg(long, value_name = "ARCH")]
+    within: Option<Architecture>,
+}
+
+impl SpaceArguments {
+    pub(crate) fn find(&self) -> anyhow::Result<Space> {
+        let space = SpaceChoice::find(&self.space)?;
+        Ok(match &self.within {
+            Some(largest) => space.within(largest)?,
+            None => space,
+        })
+    }
+}
+
+/// How models are run while they are measured.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ProtocolArguments {
+    /// Threads of the runtime; what the target file says, or one, if absent
+    #[arg(long, value_parser = at_least_one)]
+    threads: Option<usize>,
+    #[command(flatten)]
+    workload: WorkloadArguments,
+}
+
+impl ProtocolArguments {
+    pub(crate) fn on(self, target: &Target) -> Protocol {
+        steps::protocol_for(target, self.workload.into(), self.threads)
     }
 }
 

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use atb_measurements::{MeasurementFile, Verdict};
 use atb_pipeline::steps::{self, ProfiledDevice};
-use atb_pipeline::{ProfileConfig, Sampling, SpaceChoice};
+use atb_pipeline::{ProfileConfig, Sampling};
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::{Args, ValueEnum};
 
-use super::WorkloadArguments;
+use super::{ProtocolArguments, SpaceArguments};
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -17,12 +17,8 @@ pub(crate) struct Arguments {
     /// Device: a built-in name or a target file; several are measured at the same time
     #[arg(long = "target", value_name = "TARGET", default_value = "local")]
     targets: Vec<String>,
-    /// Space to measure in: `kd`, `mlm` or a TOML file
-    #[arg(long, default_value = "kd")]
-    space: String,
-    /// Only architectures that fit into this one, as those of a SuperPLM do
-    #[arg(long, value_name = "ARCH")]
-    within: Option<Architecture>,
+    #[command(flatten)]
+    space: SpaceArguments,
     /// Architectures to measure
     #[arg(long, default_value_t = ProfileConfig::default().samples)]
     samples: usize,
@@ -39,11 +35,8 @@ pub(crate) struct Arguments {
     /// How they are chosen: those that tell a predictor most, or uniformly, to test one on
     #[arg(long, value_enum, default_value_t)]
     sampling: SamplingArgument,
-    /// Threads of the runtime; what the target file says, or one, if absent
-    #[arg(long, value_parser = super::at_least_one)]
-    threads: Option<usize>,
     #[command(flatten)]
-    workload: WorkloadArguments,
+    protocol: ProtocolArguments,
     /// Measurement file; one that is there is continued. Of several devices each has its
     /// own, with the target's name before the extension
     #[arg(long, short, default_value = "measurements.jsonl")]
@@ -67,10 +60,7 @@ impl From<SamplingArgument> for Sampling {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut space = SpaceChoice::find(&arguments.space)?;
-    if let Some(largest) = &arguments.within {
-        space = space.within(largest)?;
-    }
+    let space = arguments.space.find()?;
     let settings = ProfileConfig {
         samples: arguments.samples,
         retests: arguments.retests,
@@ -82,8 +72,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let mut devices = Vec::new();
     for name in &arguments.targets {
         let target = Target::find(name)?;
-        let workload = arguments.workload.into();
-        let protocol = steps::protocol_for(&target, workload, arguments.threads);
+        let protocol = arguments.protocol.on(&target);
         let file = match several {
             true => file_of(&arguments.out, &target.name),
             false => arguments.out.clone(),

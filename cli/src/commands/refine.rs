@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use atb_pipeline::{ProfileConfig, SpaceChoice, steps};
+use atb_pipeline::{ProfileConfig, steps};
 use atb_predictor::{RefineSettings, Refined};
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
 
-use super::{WorkloadArguments, fit};
+use super::{ProtocolArguments, SpaceArguments, fit};
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -16,12 +16,8 @@ pub(crate) struct Arguments {
     /// Device: a built-in name or a target file
     #[arg(long, default_value = "local")]
     target: String,
-    /// Space to measure in: `kd`, `mlm` or a TOML file
-    #[arg(long, default_value = "kd")]
-    space: String,
-    /// Only architectures that fit into this one, as those of a SuperPLM do
-    #[arg(long, value_name = "ARCH")]
-    within: Option<Architecture>,
+    #[command(flatten)]
+    space: SpaceArguments,
     /// Mean error to reach, in per cent: cross-validated, and of a round's architectures as
     /// predicted before they were measured
     #[arg(long, default_value_t = 100.0 * RefineSettings::default().error)]
@@ -49,11 +45,8 @@ pub(crate) struct Arguments {
     /// Seed of every choice
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Threads of the runtime; what the target file says, or one, if absent
-    #[arg(long, value_parser = super::at_least_one)]
-    threads: Option<usize>,
     #[command(flatten)]
-    workload: WorkloadArguments,
+    protocol: ProtocolArguments,
     /// Measurement file; one that is there is continued
     #[arg(long, default_value = "measurements.jsonl")]
     measurements: PathBuf,
@@ -64,10 +57,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let target = Target::find(&arguments.target)?;
-    let mut space = SpaceChoice::find(&arguments.space)?;
-    if let Some(largest) = &arguments.within {
-        space = space.within(largest)?;
-    }
+    let space = arguments.space.find()?;
     let settings = RefineSettings {
         first: arguments.first,
         round: arguments.round,
@@ -76,14 +66,13 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         focus_ms: arguments.around.map(steps::band_ms),
         seed: arguments.seed,
     };
-    let protocol = steps::protocol_for(&target, arguments.workload.into(), arguments.threads);
     let refined = steps::refine_space(
         &target,
         &space,
         &settings,
         arguments.retests,
         &arguments.baselines,
-        &protocol,
+        &arguments.protocol.on(&target),
         &arguments.measurements,
         &mut Display::new(),
     )?;

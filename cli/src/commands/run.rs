@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use atb_pipeline::{Config, Files, RunReport, run};
+use atb_space::Architecture;
 use clap::Args;
 
 use crate::display::{self, Display};
@@ -26,6 +27,10 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn summary(report: &RunReport, files: &Files) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let baseline = match report.baseline == Architecture::bert_base() {
+        true => "BERT-base".to_owned(),
+        false => report.baseline.id(),
+    };
     let parity = match report.parity.tract_ort {
         Some(_) => {
             format!("candle, tract and ONNX Runtime agree to {:.1e}", report.parity.largest())
@@ -65,7 +70,7 @@ fn summary(report: &RunReport, files: &Files) -> String {
             row(
                 "speed-up",
                 format!(
-                    "{:.1} times faster than BERT-base ({:.1} ms)",
+                    "{:.1} times faster than {baseline} ({:.1} ms)",
                     report.speedup, report.baseline_ms
                 ),
             ),

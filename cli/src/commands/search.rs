@@ -157,7 +157,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         text: arguments.text.clone(),
         ..FitnessConfig::default()
     };
-    let fitness = steps::LossOnText::new(&fitness, &weights.plm)?;
+    let fitness = steps::loss_on_text(&fitness, &weights.plm)?;
     let settings = arguments.strategy.settings();
     let settings = Settings {
         seed: arguments.seed,
@@ -170,7 +170,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         &predictor,
         &budget,
         &settings,
-        &fitness,
+        fitness.as_ref(),
         &arguments.evaluations,
         &mut display,
     )?;

@@ -69,5 +69,6 @@ pub fn evaluate(
             reporter.warn(&format!("{}: {difference}", file.path.display()));
         }
     }
-    Ok(predictor.evaluate(&Observations::from_files(measurements)?)?)
+    let measured = Observations::of_quantity(measurements, predictor.quantity())?;
+    Ok(predictor.evaluate(&measured)?)
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use atb_measurements::Quantity;
 use atb_predictor::Predictor;
-use atb_search::{Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search};
-use atb_space::{Architecture, Space};
+use atb_search::{Budget, Candidates, Fitness, Outcome, Settings, Store, search};
+use atb_space::Space;
 use atb_superplm::{KdFitness, MaskedLmFitness, SuperPlm};
 use atb_text::{Corpus, Encoded, HELD_OUT};
 
@@ -15,8 +15,8 @@ use crate::{BudgetConfig, FitnessConfig, Loss, PipelineError, Reporter};
 /// The budget that `config` asks for on the predictor's device.
 ///
 /// # Errors
-/// [`PipelineError`] if it makes no sense or asks for a speed-up against an architecture that was not
-/// measured.
+/// [`PipelineError`] if it makes no sense or asks for a speed-up against an architecture
+/// that was not measured.
 pub fn budget(config: &BudgetConfig, predictor: &Predictor) -> Result<Budget, PipelineError> {
     if predictor.quantity() != Quantity::Latency {
         return Err(PipelineError::Setting {
@@ -43,7 +43,7 @@ pub fn band_ms(target_ms: f64) -> (f64, f64) {
 ///
 /// # Errors
 /// [`PipelineError::Text`] naming file and line.
-pub(crate) fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
+pub fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
     let mut texts = Vec::new();
     let mut take = |paragraph: Result<atb_text::Paragraph, atb_text::TextError>| {
         texts.push(paragraph?.text);
@@ -58,51 +58,24 @@ pub(crate) fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded
     Ok(plm.tokenizer().encode_batch(texts.iter().map(String::as_str), config.sequence)?)
 }
 
-/// The loss that a search minimises.
-pub enum LossOnText<'a> {
-    /// By distillation.
-    Kd(KdFitness<'a>),
-    /// By masked language modelling.
-    MaskedLm(MaskedLmFitness<'a>),
+/// The loss that `config` asks for, of sub-models of `plm` on its held-out text. The teacher
+/// of the KD loss is the whole SuperPLM.
+///
+/// # Errors
+/// [`PipelineError`] if the text is at fault or the SuperPLM has no such loss.
+pub fn loss_on_text<'a>(
+    config: &FitnessConfig,
+    plm: &'a SuperPlm,
+) -> Result<Box<dyn Fitness + 'a>, PipelineError> {
+    let text = held_out(config, plm)?;
+    Ok(match config.loss {
+        Loss::Kd => Box::new(KdFitness::of_itself(plm, &text)?),
+        Loss::Mlm => Box::new(MaskedLmFitness::new(plm, &text)?),
+    })
 }
 
-impl<'a> LossOnText<'a> {
-    /// The loss that `config` asks for, of sub-models of `plm` on its held-out text. The
-    /// teacher of the KD loss is the whole SuperPLM.
-    ///
-    /// # Errors
-    /// [`PipelineError`] if the text is at fault or the SuperPLM has no such loss.
-    pub fn new(config: &FitnessConfig, plm: &'a SuperPlm) -> Result<Self, PipelineError> {
-        let text = held_out(config, plm)?;
-        Ok(match config.loss {
-            Loss::Kd => Self::Kd(KdFitness::of_itself(plm, &text)?),
-            Loss::Mlm => Self::MaskedLm(MaskedLmFitness::new(plm, &text)?),
-        })
-    }
-
-    fn fitness(&self) -> &dyn Fitness {
-        match self {
-            Self::Kd(fitness) => fitness,
-            Self::MaskedLm(fitness) => fitness,
-        }
-    }
-}
-
-impl Fitness for LossOnText<'_> {
-    fn name(&self) -> &str {
-        self.fitness().name()
-    }
-
-    fn digest(&self) -> String {
-        self.fitness().digest()
-    }
-
-    fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
-        self.fitness().evaluate(arch)
-    }
-}
-
-/// Searches `space` under `budget` for the sub-architecture with the lowest loss. Evaluations are kept in `store` and never repeated.
+/// Searches `space` under `budget` for the sub-architecture with the lowest loss. Evaluations
+/// are kept in `store` and never repeated.
 ///
 /// # Errors
 /// [`PipelineError`]; in particular if no architecture meets the budget.
