@@ -56,9 +56,12 @@ fn main() -> Result<()> {
     let arch = start.architecture().clone();
     let sub_models = match mode {
         Mode::Fixed => SubModels::Fixed(arch.clone()),
-        Mode::OneShot => {
-            SubModels::OneShot { space: Space::paper_kd(), per_step: 3, sandwich: true }
-        }
+        Mode::OneShot => SubModels::OneShot {
+            space: Space::paper_kd(),
+            per_step: 3,
+            sandwich: true,
+            at_largest: 0.0,
+        },
     };
     let settings = TrainSettings {
         rows: ROWS,

@@ -96,7 +96,7 @@ pub enum ObjectiveChoice {
 }
 
 /// Which sub-models a step of one-shot training trains.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneShotConfig {
     /// The space they are drawn from; what the SuperPLM contains of it.
@@ -105,11 +105,13 @@ pub struct OneShotConfig {
     pub per_step: usize,
     /// Whether the largest and the smallest are always among them.
     pub sandwich: bool,
+    /// Probability with which each width of a drawn one is the largest instead.
+    pub at_largest: f64,
 }
 
 impl Default for OneShotConfig {
     fn default() -> Self {
-        Self { space: SpaceChoice(Space::paper_kd()), per_step: 3, sandwich: true }
+        Self { space: SpaceChoice(Space::paper_kd()), per_step: 3, sandwich: true, at_largest: 0.0 }
     }
 }
 

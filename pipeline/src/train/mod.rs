@@ -93,6 +93,7 @@ impl Prepared {
                 space: config.one_shot.space.0.clone(),
                 per_step: config.one_shot.per_step,
                 sandwich: config.one_shot.sandwich,
+                at_largest: config.one_shot.at_largest,
             },
         };
         let panel = match &sub_models {

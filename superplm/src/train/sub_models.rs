@@ -1,7 +1,7 @@
 //! Which sub-architectures a step trains, and which are watched.
 
 use atb_space::{Architecture, Layer, Sampler, Space, SpaceError};
-use rand::Rng;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
@@ -22,6 +22,12 @@ pub enum SubModels {
         per_step: usize,
         /// Whether the space's largest and smallest architecture are always among them.
         sandwich: bool,
+        /// Probability with which each width of a drawn architecture (hidden size,
+        /// intermediate size, q|k|v size) is the space's largest instead; its depth stays.
+        /// On a fine grid the columns that only the largest widths have are else hardly
+        /// ever trained in a shallow sub-model.
+        #[serde(default)]
+        at_largest: f64,
     },
     /// Further training of one architecture.
     Fixed(Architecture),
@@ -30,33 +36,60 @@ pub enum SubModels {
 impl SubModels {
     /// The same, limited to what a model of the shape `largest` contains.
     pub(super) fn within(&self, largest: &Architecture) -> Result<Self, TrainError> {
-        let Self::OneShot { space, per_step, sandwich } = self else {
-            return Ok(self.clone());
+        let mut limited = self.clone();
+        let Self::OneShot { space, per_step, sandwich, at_largest } = &mut limited else {
+            return Ok(limited);
         };
-        let problem = match (per_step, sandwich) {
-            (0, _) => "is 0, expected at least 1 sub-model a step",
-            (1, true) => "is 1, too few for the largest and the smallest of sandwich sampling",
-            _ => {
-                let space = space.within(largest)?;
-                return Ok(Self::OneShot { space, per_step: *per_step, sandwich: *sandwich });
-            }
-        };
-        Err(TrainError::Setting { key: "sub_models.per_step", problem: problem.to_owned() })
+        let wrong = |key: &'static str, problem: String| Err(TrainError::Setting { key, problem });
+        if *per_step == 0 {
+            let problem = "is 0, expected at least 1 sub-model a step";
+            return wrong("one_shot.per_step", problem.to_owned());
+        }
+        if *per_step == 1 && *sandwich {
+            let problem = "is 1, too few for the largest and the smallest of sandwich sampling";
+            return wrong("one_shot.per_step", problem.to_owned());
+        }
+        if !(0.0..=1.0).contains(at_largest) {
+            let problem = format!("is {at_largest}, expected a probability from 0 to 1");
+            return wrong("one_shot.at_largest", problem);
+        }
+        *space = space.within(largest)?;
+        Ok(limited)
     }
 
     /// The architectures of a step.
     pub(super) fn of_step(&self, seed: u64, step: u64) -> Result<Vec<Architecture>, SpaceError> {
         match self {
             Self::Fixed(arch) => Ok(vec![arch.clone()]),
-            Self::OneShot { space, per_step, sandwich } => {
+            Self::OneShot { space, per_step, sandwich, at_largest } => {
                 let mut chosen =
                     if *sandwich { vec![largest(space)?, smallest(space)?] } else { Vec::new() };
-                let seed = generator(seed, Purpose::Sampling, step).next_u64();
-                chosen.extend(Sampler::new(space, seed).take(per_step - chosen.len()));
+                let mut rng = generator(seed, Purpose::Sampling, step);
+                let drawn = Sampler::new(space, rng.next_u64()).take(per_step - chosen.len());
+                chosen.extend(drawn.map(|arch| widen(arch, space, *at_largest, &mut rng)));
                 Ok(chosen)
             }
         }
     }
+}
+
+/// `arch` with each of its widths the largest of `space` with the probability `share`; in a
+/// space of uniform architectures for all layers at once.
+fn widen(arch: Architecture, space: &Space, share: f64, rng: &mut impl Rng) -> Architecture {
+    let mut or_largest = |size: usize, largest: Option<usize>| {
+        if rng.random_bool(share) { largest.unwrap_or(size) } else { size }
+    };
+    let hidden = or_largest(arch.hidden(), space.hidden.last());
+    let mut widened = |layer: &Layer| Layer {
+        intermediate: or_largest(layer.intermediate, space.intermediate.last()),
+        qkv: or_largest(layer.qkv, space.qkv.sizes(layer.heads).next_back()),
+        heads: layer.heads,
+    };
+    let layers = match arch.layers() {
+        [first, ..] if !space.per_layer => vec![widened(first); arch.num_layers()],
+        layers => layers.iter().map(widened).collect(),
+    };
+    Architecture::new(hidden, layers).unwrap_or(arch)
 }
 
 /// A fixed panel of architectures across what a model of the shape `whole` contains of a
@@ -118,6 +151,7 @@ mod tests {
             space: Space::paper_kd(),
             per_step,
             sandwich,
+            at_largest: 0.0,
         };
         let sub_models = one_shot(3, true).within(&whole).expect("fits");
         let ids = |step| -> Vec<String> {
@@ -131,7 +165,38 @@ mod tests {
 
         for (per_step, sandwich) in [(0, false), (1, true)] {
             let error = one_shot(per_step, sandwich).within(&whole).expect_err("refused");
-            assert!(error.to_string().starts_with("training setting `sub_models.per_step` is"));
+            assert!(error.to_string().starts_with("training setting `one_shot.per_step` is"));
+        }
+    }
+
+    #[test]
+    fn widths_are_at_their_largest_as_often_as_asked() {
+        let space = Space::paper_kd();
+        let whole: Architecture = "8-768-3072-12-768".parse().expect("an architecture");
+        for per_layer in [false, true] {
+            let sub_models = |at_largest| {
+                let space = Space { per_layer, ..space.clone() };
+                SubModels::OneShot { space, per_step: 100, sandwich: false, at_largest }
+                    .within(&whole)
+            };
+            let steps = sub_models(0.3).expect("fits");
+            let drawn: Vec<Architecture> =
+                (0..20).flat_map(|step| steps.of_step(3, step).expect("draws")).collect();
+            let share = |largest: &dyn Fn(&Architecture) -> bool| {
+                drawn.iter().filter(|&arch| largest(arch)).count() as f64 / drawn.len() as f64
+            };
+            let widest = largest(&space).expect("a corner");
+            let hidden = share(&|arch| arch.hidden() == widest.hidden());
+            let qkv = share(&|arch| arch.layers()[0].qkv == widest.layers()[0].qkv);
+            let full_depth = share(&|arch| arch.num_layers() == 8);
+            assert!((hidden - 0.32).abs() < 0.04, "{hidden}");
+            assert!((qkv - 0.32).abs() < 0.04, "{qkv}");
+            assert!((full_depth - 0.125).abs() < 0.03, "{full_depth}");
+            let uniform =
+                |arch: &Architecture| arch.layers().iter().all(|l| *l == arch.layers()[0]);
+            assert!(drawn.iter().all(|arch| per_layer || uniform(arch)));
+            let error = sub_models(1.5).expect_err("refused");
+            assert!(error.to_string().contains("`one_shot.at_largest` is 1.5"), "{error}");
         }
     }
 

@@ -74,7 +74,8 @@ impl Room {
     fn training(&self, steps: u64) -> Training {
         let teacher = self.teacher();
         let start = teacher.shrink(&arch(STUDENT)).expect("fits");
-        let sub_models = SubModels::OneShot { space: space(), per_step: 3, sandwich: true };
+        let sub_models =
+            SubModels::OneShot { space: space(), per_step: 3, sandwich: true, at_largest: 0.0 };
         let panel = ["1-4-4-4-4", "2-8-8-4-8", STUDENT].map(arch).to_vec();
         Training {
             start,
