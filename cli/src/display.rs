@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use atb_measurements::Flag;
 use atb_pipeline::Reporter;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -36,6 +37,12 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// A table without borders whose columns are all text.
 pub(crate) fn text_table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     aligned(header, rows, CellAlignment::Left)
+}
+
+/// Rows of a table for those of `flags` that say that no device is behind its numbers.
+pub(crate) fn no_device(flags: &[Flag]) -> impl Iterator<Item = Vec<String>> {
+    let flags = flags.iter().filter(|flag| flag.means_no_device());
+    flags.map(|flag| vec![flag.name().to_owned(), flag.text().to_owned()])
 }
 
 fn aligned(header: &[&str], rows: Vec<Vec<String>>, alignment: CellAlignment) -> String {

@@ -10,7 +10,8 @@
 //! Only operators of the default domain at opset 17 are used. Inputs are `input_ids`,
 //! `attention_mask` and `token_type_ids` (int64, `[batch, sequence]`), outputs are
 //! `last_hidden_state` (`[batch, sequence, hidden]`) and `pooler_output`
-//! (`[batch, hidden]`), as in Hugging Face's exports.
+//! (`[batch, hidden]`), as in Hugging Face's exports. A file's metadata name its architecture;
+//! [`Description::read`] gives that back.
 //!
 //! ```
 //! use atb_graph::{Network, RandomWeights, Vocabulary};
@@ -24,10 +25,12 @@
 //! ```
 
 mod builder;
+mod description;
 mod network;
 mod onnx;
 mod weights;
 
+pub use description::{Description, DescriptionError};
 pub use network::{GraphError, Network, TensorSpec, Vocabulary};
 pub use weights::{HfWeights, Layout, RandomWeights, WeightError, Weights};
 

@@ -7,6 +7,7 @@ use atb_space::{Architecture, Workload};
 use prost::Message;
 
 use crate::builder::{Built, build};
+use crate::description::ARCHITECTURE;
 use crate::onnx::{
     DataLocation, DataType, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
     TensorProto,
@@ -188,7 +189,7 @@ fn model(graph: GraphProto) -> ModelProto {
         producer_name: "autotinybert".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         metadata_props: vec![StringStringEntryProto {
-            key: "architecture".to_owned(),
+            key: ARCHITECTURE.to_owned(),
             value: graph.name.clone(),
         }],
         graph: Some(graph),

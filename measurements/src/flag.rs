@@ -45,6 +45,12 @@ impl Flag {
         Self::LowBattery,
     ];
 
+    /// Whether it says that no device is behind the numbers.
+    #[must_use]
+    pub fn means_no_device(self) -> bool {
+        matches!(self, Self::Simulated | Self::Emulated)
+    }
+
     /// The flag's name, as files have it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -52,7 +52,7 @@ impl Verdict {
         let of_device = |flag: Flag| {
             device_flags.contains(&flag) || records.iter().any(|r| r.flags.contains(&flag))
         };
-        for flag in [Flag::Simulated, Flag::Emulated] {
+        for flag in Flag::ALL.into_iter().filter(|flag| flag.means_no_device()) {
             if of_device(flag) {
                 verdict.objections.push(flag.text().to_owned());
             }

@@ -1,11 +1,13 @@
 //! The configuration of a run, a TOML file. `examples/host.toml` documents every key.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use atb_measurements::Protocol;
+use atb_measurements::{DriftRule, Protocol, WarmUp};
 use atb_search::{Budget, Limits, Settings};
-use atb_space::{Architecture, Space};
+use atb_space::{Architecture, Space, Workload};
+use atb_targets::Target;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -29,7 +31,7 @@ pub struct Config {
     /// What is measured.
     pub profile: ProfileConfig,
     /// How the measuring is done.
-    pub protocol: Protocol,
+    pub protocol: ProtocolConfig,
     /// How the search goes.
     pub search: Settings,
     /// What the search minimises.
@@ -47,7 +49,7 @@ impl Default for Config {
             output: PathBuf::from("atb-run"),
             budget: BudgetConfig::default(),
             profile: ProfileConfig::default(),
-            protocol: Protocol::default(),
+            protocol: ProtocolConfig::default(),
             search: Settings::default(),
             fitness: FitnessConfig::default(),
             finalists: 3,
@@ -227,6 +229,97 @@ pub enum Sampling {
     Uniform,
 }
 
+/// How the measuring is done. It becomes a [`Protocol`] on a target, whose file says which
+/// cores and how many threads where nothing else is asked for.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProtocolConfig {
+    /// Batch and sequence length of every run.
+    pub workload: Workload,
+    /// Threads of the runtime; what the target file says, or one, if absent.
+    pub threads: Option<NonZeroUsize>,
+    /// Logical cores that the agent is pinned to; those of the target file if absent.
+    pub cores: Option<Vec<usize>>,
+    /// As in [`Protocol`], like all that follow.
+    pub reference: Architecture,
+    /// Runs that bring a model back into the caches.
+    pub settle_runs: usize,
+    /// Fewest pairs.
+    pub min_pairs: usize,
+    /// Most pairs.
+    pub max_pairs: usize,
+    /// Half width of the ratio's confidence interval that is enough.
+    pub ratio_half_width: f64,
+    /// Seconds that are enough.
+    pub max_seconds: f64,
+    /// The warm-up of each model.
+    pub warm_up: WarmUp,
+    /// What to do when the device gets slower.
+    pub drift: DriftRule,
+    /// Entries of the random word embeddings.
+    pub vocabulary: usize,
+    /// Seed of the random weights and tokens.
+    pub seed: u64,
+}
+
+impl Default for ProtocolConfig {
+    fn default() -> Self {
+        let Protocol {
+            workload,
+            threads: _,
+            cores: _,
+            reference,
+            settle_runs,
+            min_pairs,
+            max_pairs,
+            ratio_half_width,
+            max_seconds,
+            warm_up,
+            drift,
+            vocabulary,
+            seed,
+        } = Protocol::default();
+        Self {
+            workload,
+            threads: None,
+            cores: None,
+            reference,
+            settle_runs,
+            min_pairs,
+            max_pairs,
+            ratio_half_width,
+            max_seconds,
+            warm_up,
+            drift,
+            vocabulary,
+            seed,
+        }
+    }
+}
+
+impl ProtocolConfig {
+    /// The protocol on `target`.
+    #[must_use]
+    pub fn on(&self, target: &Target) -> Protocol {
+        let threads = self.threads.map(NonZeroUsize::get).or(target.threads);
+        Protocol {
+            workload: self.workload,
+            threads: threads.unwrap_or(Protocol::default().threads),
+            cores: self.cores.clone().unwrap_or_else(|| target.cores.clone()),
+            reference: self.reference.clone(),
+            settle_runs: self.settle_runs,
+            min_pairs: self.min_pairs,
+            max_pairs: self.max_pairs,
+            ratio_half_width: self.ratio_half_width,
+            max_seconds: self.max_seconds,
+            warm_up: self.warm_up,
+            drift: self.drift,
+            vocabulary: self.vocabulary,
+            seed: self.seed,
+        }
+    }
+}
+
 /// What the search minimises: a loss on held-out text.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -300,8 +393,27 @@ mod tests {
         assert!(no_space.contains("line 2") && no_space.contains("moon"), "{no_space}");
         let misspelt = error("[space]\nname = \"x\"\nlayer = 3\n");
         assert!(misspelt.contains("layer"), "{misspelt}");
+        let no_threads = error("[protocol]\nthreads = 0\n");
+        assert!(no_threads.contains("line 2") && no_threads.contains("nonzero"), "{no_threads}");
         let deep = error("[protocol.warm_up]\nmin_run = 3\n");
         assert!(deep.contains("line 2") && deep.contains("min_run"), "{deep}");
+    }
+
+    #[test]
+    fn the_target_says_what_the_job_leaves_open() {
+        let target = "name = \"pi\"\ncores = [2, 3]\nthreads = 2\ntransport = { kind = \"local\" }";
+        let target = Target::parse(target, "pi.toml").expect("a target");
+        let this_machine = Target::find("local").expect("built in");
+        let protocol = |text: &str, target| {
+            let Protocol { threads, cores, .. } =
+                Config::parse(text).expect(text).protocol.on(target);
+            (threads, cores)
+        };
+        assert_eq!(Config::default().protocol.on(&this_machine), Protocol::default());
+        assert_eq!(protocol("", &target), (2, vec![2, 3]));
+        assert_eq!(protocol("protocol.threads = 1", &target), (1, vec![2, 3]));
+        assert_eq!(protocol("protocol.cores = [0]", &target), (2, vec![0]));
+        assert_eq!(protocol("protocol.cores = []", &target), (2, vec![]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `report.json`: what a run found. The schema is this struct; times are in milliseconds.
 
 use atb_export::Parity;
+use atb_measurements::Flag;
 use atb_predictor::Predictor;
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,9 @@ pub struct RunReport {
     pub evaluated: usize,
     /// The best of the search as predicted and as measured, the winner first.
     pub finalists: Vec<Finalist>,
+    /// What a reader must know of the device, above all that there is none.
+    #[serde(default)]
+    pub flags: Vec<Flag>,
     /// What lessens the results' worth, for people.
     pub warnings: Vec<String>,
 }

@@ -65,6 +65,8 @@ impl Files {
 /// One run: its files, its state and who watches it.
 struct Run<'a> {
     config: &'a Config,
+    /// The configuration's protocol on the target.
+    protocol: Protocol,
     files: Files,
     state: State,
     reporter: &'a mut dyn Reporter,
@@ -113,14 +115,11 @@ pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, Pi
     // What can be wrong with the settings is said before any time is spent.
     config.budget.aim()?;
     let target = Target::find(&config.target)?;
-    let mut config = config.clone();
-    if config.protocol.cores.is_empty() {
-        config.protocol.cores.clone_from(&target.cores);
-    }
     config.space.0.validate()?;
     fs::create_dir_all(&config.output).map_err(PipelineError::io(&config.output))?;
     let mut run = Run {
-        config: &config,
+        config,
+        protocol: config.protocol.on(&target),
         files: Files::of(&config.output),
         state: State::open(&config.output)?,
         reporter,
@@ -165,7 +164,7 @@ impl Run<'_> {
             parity,
             timed,
         };
-        self.report(&found, weights.origin, &mut bundle)
+        self.report(target, &found, weights.origin, &mut bundle)
     }
 
     fn profile(
@@ -174,7 +173,7 @@ impl Run<'_> {
         space: &Space,
     ) -> Result<MeasurementFile, PipelineError> {
         let config = self.config;
-        let workload = config.protocol.workload;
+        let workload = self.protocol.workload;
         self.reporter.step(
             "profile",
             &format!(
@@ -187,9 +186,10 @@ impl Run<'_> {
         if !settings.baselines.contains(&config.budget.against) {
             settings.baselines.push(config.budget.against.clone());
         }
+        let protocol = self.protocol.clone();
         let mut reporter = self.collecting();
         let measured =
-            steps::profile_space(target, space, &settings, &config.protocol, &file, &mut reporter)?;
+            steps::profile_space(target, space, &settings, &protocol, &file, &mut reporter)?;
         self.reporter.result(&format!(
             "{} measurements; the reference model {} takes {:.2} ms",
             measured.records.len(),
@@ -363,7 +363,7 @@ impl Run<'_> {
     }
 
     fn export(&mut self) -> Result<Bundle, PipelineError> {
-        let workload = self.config.protocol.workload;
+        let workload = self.protocol.workload;
         self.reporter.step("export", "the winner to ONNX");
         let weights = file_digest(&self.files.winner.join("model.safetensors"))?;
         let inputs = digest(&[&weights, &format!("{workload:?}")]);
@@ -409,7 +409,7 @@ impl Run<'_> {
         self.reporter.step("bench", &format!("the exported file and {baseline} in turns"));
         let inputs = digest(&[
             &file_digest(&bundle.model_file())?,
-            &format!("{target:?} {:?} {baseline}", self.config.protocol),
+            &format!("{target:?} {:?} {baseline}", self.protocol),
         ]);
         let file = self.files.check.clone();
         // Measurements of another model are of no use; those of this one are continued.
@@ -417,7 +417,7 @@ impl Run<'_> {
             fs::remove_file(&file).map_err(PipelineError::io(&file))?;
         }
         self.state.finish("bench", &inputs)?;
-        let protocol: Protocol = self.config.protocol.clone();
+        let protocol = self.protocol.clone();
         let baseline = &self.config.budget.against;
         let model = bundle.model_file();
         steps::bench(target, &model, baseline, None, &protocol, &file, &mut self.collecting())
@@ -425,6 +425,7 @@ impl Run<'_> {
 
     fn report(
         &mut self,
+        target: &Target,
         found: &Found<'_>,
         superplm: Origin,
         bundle: &mut Bundle,
@@ -436,8 +437,8 @@ impl Run<'_> {
         let measured_ms = timed.ratio * reference_ms;
         let report = RunReport {
             schema: REPORT_SCHEMA,
-            target: self.config.target.clone(),
-            workload: self.config.protocol.workload,
+            target: target.name.clone(),
+            workload: self.protocol.workload,
             winner: winner.arch.clone(),
             loss: winner.loss,
             budget_ms: budget.target_ms,
@@ -456,12 +457,13 @@ impl Run<'_> {
             candidates: outcome.candidates,
             evaluated: outcome.ranking.len(),
             finalists: finalists.to_vec(),
+            flags: timed.flags.clone(),
             warnings: std::mem::take(&mut self.warnings),
         };
         bundle.update(|bundle| {
             bundle.set_latency(Latency {
                 target: report.target.clone(),
-                engine: "tract".to_owned(),
+                engine: timed.engine.clone(),
                 measured_ms: report.measured_ms,
                 predicted_ms: Some(report.predicted_ms),
                 speedup: Some(report.speedup),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use atb_pipeline::steps;
+use atb_pipeline::{ProtocolConfig, steps};
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::{Args, ValueEnum};
@@ -46,7 +46,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     // The shape stands in the bundle's report; for a lone file the arguments give it.
     let folder = arguments.model.parent().unwrap_or(&arguments.model);
     let workload = steps::bundle_workload(folder).unwrap_or_else(|| arguments.workload.into());
-    let protocol = steps::protocol_for(&target, workload, None);
+    let protocol = ProtocolConfig { workload, ..ProtocolConfig::default() }.on(&target);
     let library = match arguments.engine {
         Some(Engine::Ort) => {
             Some(steps::onnx_runtime_for(&target, arguments.ort_library.as_deref())?)
@@ -74,6 +74,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         let ratio = ms / timed.latency_ms;
         rows.insert(1, row("in ONNX Runtime", format!("{ms:.3} ms ({ratio:.2} of tract's)")));
     }
+    rows.extend(display::no_device(&timed.flags));
     display::data(&display::table(&[], rows))?;
     Ok(())
 }

@@ -16,8 +16,10 @@ mod search;
 mod train;
 mod verify;
 
+use std::num::NonZeroUsize;
+
 use atb_measurements::Protocol;
-use atb_pipeline::{SpaceChoice, steps};
+use atb_pipeline::{ProtocolConfig, SpaceChoice};
 use atb_space::{Architecture, Space, Workload};
 use atb_targets::Target;
 use clap::{Args, Subcommand};
@@ -117,7 +119,8 @@ pub(crate) struct ProtocolArguments {
 
 impl ProtocolArguments {
     pub(crate) fn on(self, target: &Target) -> Protocol {
-        steps::protocol_for(target, self.workload.into(), self.threads)
+        let threads = self.threads.and_then(NonZeroUsize::new);
+        ProtocolConfig { threads, ..self.workload.into() }.on(target)
     }
 }
 
@@ -135,6 +138,12 @@ pub(crate) struct WorkloadArguments {
 impl From<WorkloadArguments> for Workload {
     fn from(arguments: WorkloadArguments) -> Self {
         Self { batch: arguments.batch, sequence: arguments.sequence }
+    }
+}
+
+impl From<WorkloadArguments> for ProtocolConfig {
+    fn from(arguments: WorkloadArguments) -> Self {
+        Self { workload: arguments.into(), ..Self::default() }
     }
 }
 

@@ -40,46 +40,45 @@ fn summary(report: &RunReport, files: &Files) -> String {
             report.parity.largest()
         ),
     };
-    display::table(
-        &[],
-        vec![
-            row("winner", report.winner.id()),
-            row(
-                "budget",
-                format!(
-                    "{:.2} ms ({:.2} to {:.2} ms)",
-                    report.budget_ms, report.band_ms.0, report.band_ms.1
-                ),
+    let mut rows = vec![
+        row("winner", report.winner.id()),
+        row(
+            "budget",
+            format!(
+                "{:.2} ms ({:.2} to {:.2} ms)",
+                report.budget_ms, report.band_ms.0, report.band_ms.1
             ),
-            row(
-                "predicted",
-                format!(
-                    "{:.2} ms ({:.2} to {:.2} ms)",
-                    report.predicted_ms, report.interval_ms.0, report.interval_ms.1
-                ),
+        ),
+        row(
+            "predicted",
+            format!(
+                "{:.2} ms ({:.2} to {:.2} ms)",
+                report.predicted_ms, report.interval_ms.0, report.interval_ms.1
             ),
-            row(
-                "measured",
-                format!(
-                    "{:.2} ms ({:+.1} %, {} the band)",
-                    report.measured_ms,
-                    100.0 * report.prediction_error,
-                    if report.in_band { "in" } else { "outside" }
-                ),
+        ),
+        row(
+            "measured",
+            format!(
+                "{:.2} ms ({:+.1} %, {} the band)",
+                report.measured_ms,
+                100.0 * report.prediction_error,
+                if report.in_band { "in" } else { "outside" }
             ),
-            row(
-                "speed-up",
-                format!(
-                    "{:.1} times faster than {baseline} ({:.1} ms)",
-                    report.speedup, report.baseline_ms
-                ),
+        ),
+        row(
+            "speed-up",
+            format!(
+                "{:.1} times faster than {baseline} ({:.1} ms)",
+                report.speedup, report.baseline_ms
             ),
-            row("parity", parity),
-            row("weights", report.superplm.description.clone()),
-            row("bundle", files.bundle.display().to_string()),
-            row("report", files.report.display().to_string()),
-        ],
-    )
+        ),
+        row("parity", parity),
+        row("weights", report.superplm.description.clone()),
+        row("bundle", files.bundle.display().to_string()),
+        row("report", files.report.display().to_string()),
+    ];
+    rows.extend(display::no_device(&report.flags));
+    display::table(&[], rows)
 }
 
 #[cfg(test)]

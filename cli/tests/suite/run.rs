@@ -102,6 +102,53 @@ fn a_killed_run_continues_without_losing_or_repeating_a_measurement() {
 }
 
 #[test]
+fn the_main_job_for_a_simulated_phone_comes_to_its_end_and_says_that_there_is_none() {
+    let job = Job::new();
+    let phone = "name = \"no-phone\"\nthreads = 2\n[transport]\nkind = \"simulated\"\n";
+    fs::write(job.path("phone.toml"), phone).expect("writes");
+    job.change("output = \"out\"", "output = \"out\"\ntarget = \"phone.toml\"");
+    let summary = job.succeeds(&["run", "job.toml"]);
+    let mark = "a cost model made these numbers, no device";
+    let marked =
+        |text: &str| text.lines().any(|line| line.starts_with("simulated") && line.contains(mark));
+    assert!(marked(&summary), "{summary}");
+    let report = job.report();
+    assert_eq!(report["flags"], serde_json::json!(["simulated"]));
+    let warnings = report["warnings"].as_array().expect("warnings");
+    let warned = |warning: &serde_json::Value| warning.as_str().is_some_and(|w| w.contains(mark));
+    assert!(warnings.iter().any(warned), "{warnings:?}");
+    // The cost model knows the exported file by its architecture, so that only its noise is
+    // between what was predicted and what was measured.
+    let error = report["prediction_error"].as_f64().expect("a number");
+    assert!(error.abs() < 0.05, "{error}");
+    let bundle = fs::read_to_string(job.path("out/bundle/report.json")).expect("a report");
+    let bundle: serde_json::Value = serde_json::from_str(&bundle).expect("JSON");
+    assert_eq!(bundle["latency"][0]["engine"], "simulated");
+    let card = fs::read_to_string(job.path("out/bundle/README.md")).expect("a card");
+    assert!(card.contains("latency on no-phone (simulated)"), "{card}");
+    // The threads are those of the target file.
+    for name in ["measurements.jsonl", "finalists.jsonl", "check.jsonl"] {
+        let text = fs::read_to_string(job.path("out").join(name)).expect("measured");
+        let header = text.lines().next().expect("a header");
+        let header: serde_json::Value = serde_json::from_str(header).expect("JSON");
+        assert_eq!(header["protocol"]["threads"], 2, "{name}");
+        assert_eq!(header["device"]["simulated"], true, "{name}");
+    }
+
+    let bench = ["bench", "out/bundle/model.onnx", "--target", "phone.toml"];
+    let timed = job.succeeds(&bench);
+    assert!(marked(&timed), "{timed}");
+    let refused = job.fails(&[&bench[..], &["--engine", "ort"]].concat());
+    let message = "error: the engine is ONNX Runtime on `no-phone`; expected none on a simulated \
+                   device, which has only a cost model\nhint: compare engines on a device";
+    assert_eq!(refused, message);
+    fs::write(job.path("foreign.onnx"), []).expect("writes");
+    let refused = job.fails(&["bench", "foreign.onnx", "--target", "phone.toml"]);
+    assert!(refused.contains("foreign.onnx does not say its architecture"), "{refused}");
+    assert!(refused.contains("hint: export it with `atb export`"), "{refused}");
+}
+
+#[test]
 fn every_step_is_a_command_on_the_same_files() {
     let job = Job::new();
     job.space();

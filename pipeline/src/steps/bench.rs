@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use atb_export::Bundle;
-use atb_measurements::{Protocol, Record, Role, Subject, median};
+use atb_measurements::{Flag, Protocol, Record, Role, Subject, median};
 use atb_profiler::{Item, Link, Plan, ProfileError, profile_over};
 use atb_space::{Architecture, Workload};
 use atb_targets::{Target, Transport};
@@ -12,7 +12,7 @@ use super::profile::Progress;
 use crate::{PipelineError, Reporter};
 
 /// A model file timed beside a baseline.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Timed {
     /// The model's latency over the reference model's.
     pub ratio: f64,
@@ -25,6 +25,10 @@ pub struct Timed {
     /// The model's latency in ONNX Runtime in milliseconds, on the same scale, where that
     /// was asked for.
     pub onnx_runtime_ms: Option<f64>,
+    /// What ran the model: the engine, or what stood in for it or for its processor.
+    pub engine: String,
+    /// What a reader must know of the device.
+    pub flags: Vec<Flag>,
 }
 
 /// How often a model file and the baseline are measured in turns.
@@ -75,12 +79,20 @@ pub fn bench(
     let (model, baseline) = (ratio(&model)?, ratio(&baseline)?);
     let reference_ms = measured.reference_ms()?;
     let other_engine = other_engine.as_ref().map(ratio).transpose()?;
+    let flags = measured.header.device.flags();
+    let runtime = measured.header.agent.runtime;
+    let engine = match flags.contains(&Flag::Emulated) {
+        true => format!("{runtime}, emulated"),
+        false => runtime,
+    };
     Ok(Timed {
         ratio: model,
         latency_ms: model * reference_ms,
         baseline_ms: baseline * reference_ms,
         speedup: baseline / model,
         onnx_runtime_ms: other_engine.map(|ratio| ratio * reference_ms),
+        engine,
+        flags,
     })
 }
 
@@ -88,9 +100,15 @@ pub fn bench(
 /// device, or on this machine the one that comes with the tests' and parity checks' files.
 ///
 /// # Errors
-/// [`PipelineError`] if there is none.
+/// [`PipelineError`] if there is none, or no device that could run it.
 pub fn onnx_runtime_for(target: &Target, given: Option<&str>) -> Result<String, PipelineError> {
     match (given, &target.transport) {
+        (_, Transport::Simulated(_)) => Err(PipelineError::Setting {
+            key: "the engine",
+            value: format!("ONNX Runtime on `{}`", target.name),
+            expected: "none on a simulated device, which has only a cost model; hint: compare \
+                       engines on a device",
+        }),
         (Some(library), _) => Ok(library.to_owned()),
         (None, Transport::Local) => Ok(atb_fetch::onnx_runtime()?.display().to_string()),
         (None, _) => Err(PipelineError::Setting {

@@ -6,7 +6,7 @@ use atb_measurements::{Failure, MeasurementFile, Protocol, Record, Role, Statist
 use atb_predictor::design::choose;
 use atb_predictor::{Observations, RefineError, RefineSettings, Refined, Round, refine};
 use atb_profiler::{Item, Job, Observer, Plan, ProfileError, profile, profile_all};
-use atb_space::{Architecture, Sampler, Space, Workload};
+use atb_space::{Architecture, Sampler, Space};
 use atb_targets::Target;
 
 use crate::{PipelineError, ProfileConfig, Reporter, Sampling};
@@ -118,18 +118,6 @@ fn plan(
             Plan::new(Sampler::new(space, seed), samples, retests, baselines, seed)
         }
     })
-}
-
-/// The default protocol with what the target file says of cores and threads.
-#[must_use]
-pub fn protocol_for(target: &Target, workload: Workload, threads: Option<usize>) -> Protocol {
-    let default = Protocol::default();
-    Protocol {
-        workload,
-        threads: threads.or(target.threads).unwrap_or(default.threads),
-        cores: target.cores.clone(),
-        ..default
-    }
 }
 
 /// Measures architectures of `space` on `target` into `file` in rounds, until a predictor

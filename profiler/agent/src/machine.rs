@@ -1,6 +1,7 @@
 //! What the agent needs of the machine that it runs on, real or simulated.
 
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
+use atb_space::Workload;
 
 /// Something that can be run and timed.
 pub trait Model {
@@ -102,4 +103,24 @@ pub trait Machine: Device {
 
     /// The highest memory of the agent since [`Machine::reset_peak_memory`], in KiB.
     fn peak_memory_kib(&self) -> Option<u64>;
+}
+
+/// Checks that the model file `path`, made for `workload`, is what `protocol` measures.
+///
+/// # Errors
+/// How its shape differs from the protocol's.
+pub(crate) fn takes(
+    path: impl std::fmt::Display,
+    workload: Workload,
+    protocol: &Protocol,
+) -> Result<(), String> {
+    let asked = protocol.workload;
+    if workload == asked {
+        return Ok(());
+    }
+    Err(format!(
+        "{path} takes {} sequences of {} tokens, the protocol measures {} of {}; hint: export it \
+         for that shape",
+        workload.batch, workload.sequence, asked.batch, asked.sequence
+    ))
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use atb_graph::{Network, RandomWeights, Vocabulary};
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
 use atb_runtime::{Inputs, Outputs, Session};
+use atb_space::Workload;
 
 use crate::cores::Affinity;
-use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model};
+use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, takes};
 use crate::system::System;
 
 /// The device, read through its operating system.
@@ -226,15 +227,8 @@ impl SessionModel {
             Subject::OnnxRuntime(file) => return Err(no_library(file)),
         }
         .map_err(|error| error.to_string())?;
-        let (batch, sequence) = (session.batch(), session.sequence());
-        let workload = protocol.workload;
-        if (batch, sequence) != (workload.batch, workload.sequence) {
-            return Err(format!(
-                "{subject} takes {batch} sequences of {sequence} tokens, the protocol measures \
-                 {} of {}; hint: export it for that shape",
-                workload.batch, workload.sequence
-            ));
-        }
+        let workload = Workload { batch: session.batch(), sequence: session.sequence() };
+        takes(subject, workload, protocol)?;
         let words = session.words().unwrap_or(protocol.vocabulary);
         let weights_ms = weights_us.load(Ordering::Relaxed) as f64 / 1e3;
         Ok(Self { inputs: inputs(protocol, words), session, weights_ms })

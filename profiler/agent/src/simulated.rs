@@ -1,9 +1,11 @@
 //! A machine that does not exist: a known cost model behind a virtual clock.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use atb_graph::{Description, DescriptionError};
 use atb_measurements::{
     AgentContext, Battery, CoreCluster, CoreFrequency, DeviceContext, Protocol, Reading,
     SimulatedCluster, Simulation, Subject, ThermalZone,
@@ -13,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model};
+use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, takes};
 
 /// Length of another program's turn at the core, in microseconds.
 const SLICE_US: f64 = 4000.0;
@@ -120,6 +122,14 @@ impl State {
     }
 }
 
+/// Why `what` cannot run in ONNX Runtime.
+fn no_engine(what: &str) -> String {
+    format!(
+        "{what} cannot run in ONNX Runtime on a simulated device, which has only a cost model, no \
+         engine; hint: compare engines on a device"
+    )
+}
+
 struct SimulatedModel {
     number: u64,
     costs_us: Vec<f64>,
@@ -170,8 +180,14 @@ impl SimulatedMachine {
         Ok(Self { simulation, state: Rc::new(RefCell::new(state)), clusters })
     }
 
-    fn model(&mut self, arch: &Architecture, protocol: &Protocol) -> Result<Loaded, LoadError> {
-        let (workload, vocabulary) = (protocol.workload, protocol.vocabulary);
+    /// The model of `arch` with `vocabulary` word embeddings.
+    fn model(
+        &mut self,
+        arch: &Architecture,
+        vocabulary: usize,
+        protocol: &Protocol,
+    ) -> Result<Loaded, LoadError> {
+        let workload = protocol.workload;
         let mut state = self.state.borrow_mut();
         let model_kib = self.simulation.model_kib(arch, workload, vocabulary);
         if state.loaded == 0 {
@@ -198,6 +214,21 @@ impl SimulatedMachine {
             state: Rc::clone(&self.state),
         };
         Ok(Loaded { model: Box::new(model), kernel: None, weights_ms: 0.0 })
+    }
+
+    /// The model in the file `path`: the cost model knows its architecture, which the file
+    /// names.
+    fn model_file(&mut self, path: &str, protocol: &Protocol) -> Result<Loaded, LoadError> {
+        let description = Description::read(Path::new(path)).map_err(|error| match error {
+            DescriptionError::Lacking { .. } => format!(
+                "{error}, and a simulated device has only a cost model, no engine to run it; \
+                 hint: export it with `atb export`, or time it on a device"
+            ),
+            DescriptionError::Io { .. } | DescriptionError::NoOnnx { .. } => error.to_string(),
+        })?;
+        let Description { architecture, workload, words } = description;
+        takes(path, workload, protocol)?;
+        self.model(&architecture, words, protocol)
     }
 }
 
@@ -248,7 +279,10 @@ impl Device for SimulatedMachine {
 }
 
 impl Machine for SimulatedMachine {
-    fn prepare(&mut self, protocol: &Protocol, _: Option<&str>) -> Result<(), String> {
+    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), String> {
+        if onnx_runtime.is_some() {
+            return Err(no_engine("the model file"));
+        }
         let cluster_of = |core: &usize| {
             self.clusters.iter().position(|cores| cores.contains(core)).ok_or_else(|| {
                 let all: usize = self.clusters.iter().map(Vec::len).sum();
@@ -269,11 +303,9 @@ impl Machine for SimulatedMachine {
 
     fn load(&mut self, subject: &Subject, protocol: &Protocol) -> Result<Loaded, LoadError> {
         match subject {
-            Subject::Architecture(arch) => self.model(arch, protocol),
-            Subject::Model(_) | Subject::OnnxRuntime(_) => Err(LoadError::Model(format!(
-                "{subject}: a simulated device has no engine and knows architectures only; hint: \
-                 time model files on a device"
-            ))),
+            Subject::Architecture(arch) => self.model(arch, protocol.vocabulary, protocol),
+            Subject::Model(path) => self.model_file(path, protocol),
+            Subject::OnnxRuntime(path) => Err(LoadError::Model(no_engine(path))),
         }
     }
 

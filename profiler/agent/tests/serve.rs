@@ -169,6 +169,64 @@ fn a_simulated_device_says_so_everywhere() {
 }
 
 #[test]
+fn a_simulated_device_takes_a_model_file_for_the_architecture_that_it_names() {
+    let arch: Architecture = "2-64-[96,128]-[2,4]-[32,48]".parse().expect("parses");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, workload| {
+        let file = folder.path().join(name);
+        Network::new(&arch, workload, Vocabulary::small(100))
+            .write(&RandomWeights::new(1), &file)
+            .expect("writes");
+        file.display().to_string()
+    };
+    let file = write("model.onnx", protocol().workload);
+    let longer = write("longer.onnx", Workload { batch: 1, sequence: 17 });
+    let foreign = folder.path().join("foreign.onnx").display().to_string();
+    std::fs::write(&foreign, []).expect("writes");
+    let subjects = [
+        Subject::architecture(arch.clone()),
+        Subject::Model(file.clone()),
+        Subject::Model(longer),
+        Subject::Model(foreign.clone()),
+        Subject::Model("no/such/model.onnx".to_owned()),
+        Subject::OnnxRuntime(file),
+    ];
+    let lines: Vec<String> = [start()].into_iter().chain(subjects.map(measure)).collect();
+    let quiet = "{\"noise\":0.0,\"outliers\":0.0}";
+    let (responses, _, success) = converse_with(&["--simulate", quiet], &lines);
+    assert!(success);
+    let [
+        Response::Ready { .. },
+        Response::Measured { record: built },
+        Response::Measured { record: loaded },
+        refused @ ..,
+    ] = &responses[..]
+    else {
+        panic!("unexpected: {responses:?}");
+    };
+    assert!(loaded.flags.contains(&Flag::Simulated));
+    // On a device without noise all that differs is rounding: the clock has gone on.
+    let ratio = |record| Statistics::of(record).expect("valid").ratio;
+    assert!((ratio(loaded) / ratio(built) - 1.0).abs() < 1e-9);
+    let messages: Vec<&str> = refused
+        .iter()
+        .map(|response| match response {
+            Response::Failed { message, .. } => message.as_str(),
+            other => panic!("unexpected: {other:?}"),
+        })
+        .collect();
+    let [shape, nameless, absent, engine] = &messages[..] else { panic!("{messages:?}") };
+    assert!(shape.contains("takes 1 sequences of 17 tokens"), "{shape}");
+    assert!(
+        nameless.starts_with(&format!("{foreign} does not say its architecture")),
+        "{nameless}"
+    );
+    assert!(nameless.contains("hint: export it with `atb export`"), "{nameless}");
+    assert!(absent.starts_with("no/such/model.onnx: "), "{absent}");
+    assert!(engine.contains("cannot run in ONNX Runtime on a simulated device"), "{engine}");
+}
+
+#[test]
 fn a_model_that_does_not_fit_ends_the_simulated_agent() {
     let lines = [start(), measure(Subject::architecture(Architecture::bert_base()))];
     let (responses, stderr, success) =
