@@ -1,7 +1,8 @@
 //! A line-wise connection to a running agent.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ pub trait Connection: Send {
     /// Waits for the next line; `None` once the agent has ended.
     ///
     /// # Errors
-    /// If the connection breaks or the line is not UTF-8.
+    /// If the connection breaks, nothing comes for too long, or the line is not UTF-8.
     fn receive(&mut self) -> io::Result<Option<String>>;
 
     /// Ends the agent and says how it ended: its exit status and the last lines of its
@@ -30,34 +31,49 @@ const ERROR_TAIL: usize = 4096;
 /// How long an agent may take to end once its input has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the agent hears from the host, so that it can tell a silent host from one that
-/// is gone. An empty line is no request.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How a host and an agent that are far apart tell that the other is still there: the host
+/// sends an empty line now and then, the agent answers it with one, even while it measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// How often the host sends one.
+    pub interval: Duration,
+    /// How long nothing may be heard; a multiple of the interval.
+    pub limit: Duration,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(5), limit: Duration::from_secs(30) }
+    }
+}
+
 /// What a remote shell prints right before our part of its output begins; whatever a login
 /// shell prints before it is no concern of ours.
 pub(crate) const MARKER: &str = "--- atb ---";
 
 /// Where the agent at the other end of a process runs.
-pub(crate) enum Manner {
-    /// It is the process.
-    Here,
-    /// On a device, behind a shell that says [`MARKER`] first.
-    Remote {
-        /// What keeps the way there open.
-        keep: Box<dyn Send>,
-    },
+#[derive(Default)]
+pub(crate) struct Manner {
+    /// Whether a shell says [`MARKER`] before the agent begins.
+    pub(crate) marker: bool,
+    /// How to tell that the agent is still there, where the process does not end with it.
+    pub(crate) pulse: Option<Pulse>,
+    /// What keeps the way there open.
+    pub(crate) keep: Option<Box<dyn Send>>,
 }
 
 type Input = Arc<Mutex<Option<ChildStdin>>>;
+type Errors = Arc<Mutex<Vec<u8>>>;
 
 /// A connection to a child process over its standard streams.
 pub struct ProcessConnection {
     child: Child,
     input: Input,
-    output: BufReader<ChildStdout>,
-    /// Whether the marker is still to come.
-    expects_marker: bool,
-    errors: Arc<Mutex<Vec<u8>>>,
+    /// What comes from the agent; closed when it ends.
+    lines: Receiver<io::Result<String>>,
+    /// How long nothing may come.
+    limit: Option<Duration>,
+    errors: Errors,
     error_reader: Option<JoinHandle<()>>,
     _keep: Option<Box<dyn Send>>,
 }
@@ -68,47 +84,94 @@ impl ProcessConnection {
     /// # Errors
     /// If it cannot be started.
     pub fn spawn(command: Command) -> io::Result<Self> {
-        Self::start(command, Manner::Here)
+        Self::start(command, Manner::default())
+    }
+
+    /// As [`ProcessConnection::spawn`], for an agent that may be gone without its process:
+    /// one that nothing is heard of is taken for gone.
+    ///
+    /// # Errors
+    /// As [`ProcessConnection::spawn`].
+    pub fn spawn_with(command: Command, pulse: Pulse) -> io::Result<Self> {
+        Self::start(command, Manner { pulse: Some(pulse), ..Manner::default() })
     }
 
     pub(crate) fn start(mut command: Command, manner: Manner) -> io::Result<Self> {
+        let Manner { marker, pulse, keep } = manner;
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let missing = || io::Error::other("the process has no standard streams");
         let input = Arc::new(Mutex::new(child.stdin.take()));
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
-        let mut stderr = child.stderr.take().ok_or_else(missing)?;
-        let errors = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let errors = Errors::default();
         let tail = Arc::clone(&errors);
-        let error_reader = thread::spawn(move || {
-            let mut chunk = [0; 1024];
-            while let Ok(length) = stderr.read(&mut chunk) {
-                if length == 0 {
-                    break;
-                }
-                let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-                tail.extend_from_slice(&chunk[..length]);
-                let surplus = tail.len().saturating_sub(ERROR_TAIL);
-                tail.drain(..surplus);
-            }
-        });
-        let (expects_marker, keep) = match manner {
-            Manner::Here => (false, None),
-            Manner::Remote { keep } => {
-                let input = Arc::downgrade(&input);
-                thread::spawn(move || beat(&input));
-                (true, Some(keep))
-            }
-        };
-        let error_reader = Some(error_reader);
-        Ok(Self { child, input, output, expects_marker, errors, error_reader, _keep: keep })
+        let error_reader = Some(thread::spawn(move || read_errors(stderr, &tail)));
+        let (sender, lines) = channel();
+        let last_words = Arc::clone(&errors);
+        thread::spawn(move || read_lines(output, marker, &sender, &last_words));
+        if let Some(pulse) = pulse {
+            let input = Arc::downgrade(&input);
+            thread::spawn(move || beat(&input, pulse.interval));
+        }
+        let limit = pulse.map(|pulse| pulse.limit);
+        Ok(Self { child, input, lines, limit, errors, error_reader, _keep: keep })
     }
 }
 
-/// Sends an empty line now and then, until the connection has ended.
-fn beat(input: &Weak<Mutex<Option<ChildStdin>>>) {
+/// Keeps the end of what comes from `stderr`.
+fn read_errors(mut stderr: impl Read, errors: &Errors) {
+    let mut chunk = [0; 1024];
+    while let Ok(length) = stderr.read(&mut chunk) {
+        if length == 0 {
+            return;
+        }
+        let mut tail = errors.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(&chunk[..length]);
+        let surplus = tail.len().saturating_sub(ERROR_TAIL);
+        tail.drain(..surplus);
+    }
+}
+
+/// Passes on what comes from `output`, line by line. What it says instead of the marker goes
+/// to `errors`.
+fn read_lines(
+    mut output: impl BufRead,
+    marker: bool,
+    lines: &Sender<io::Result<String>>,
+    errors: &Errors,
+) {
+    if marker {
+        match skip_to_marker(&mut output) {
+            Ok((_, true)) => {}
+            Ok((said, false)) => {
+                let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
+                errors.extend_from_slice(said.as_bytes());
+                return;
+            }
+            Err(error) => {
+                // Nobody listens any more if this fails, here and below.
+                let _ = lines.send(Err(error));
+                return;
+            }
+        }
+    }
     loop {
-        thread::sleep(HEARTBEAT);
+        let mut line = String::new();
+        let read = output.read_line(&mut line);
+        // A line without its end was cut off when the agent died.
+        let cut_off = read.is_ok() && !line.ends_with('\n');
+        let broken = read.is_err();
+        if cut_off || lines.send(read.map(|_| line)).is_err() || broken {
+            return;
+        }
+    }
+}
+
+/// Sends an empty line every `interval`, until the connection has ended.
+fn beat(input: &Weak<Mutex<Option<ChildStdin>>>, interval: Duration) {
+    loop {
+        thread::sleep(interval);
         let Some(input) = input.upgrade() else { return };
         let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stream) = input.as_mut() else { return };
@@ -146,18 +209,22 @@ impl Connection for ProcessConnection {
     }
 
     fn receive(&mut self) -> io::Result<Option<String>> {
-        if self.expects_marker {
-            self.expects_marker = false;
-            if let (said, false) = skip_to_marker(&mut self.output)? {
-                let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-                errors.extend_from_slice(said.as_bytes());
-                return Ok(None);
+        loop {
+            let line = match self.limit {
+                None => self.lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(limit) => self.lines.recv_timeout(limit),
+            };
+            match line {
+                Ok(Ok(line)) if line.trim().is_empty() => {}
+                Ok(line) => return line.map(|line| Some(line.trim_end().to_owned())),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = self.limit.unwrap_or_default().as_secs_f64();
+                    let text = format!("nothing was heard of it for {seconds} s");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                }
             }
         }
-        let mut line = String::new();
-        let length = self.output.read_line(&mut line)?;
-        // A line without its end was cut off when the agent died.
-        Ok((length > 0 && line.ends_with('\n')).then(|| line.trim_end().to_owned()))
     }
 
     fn end(&mut self) -> String {
@@ -197,10 +264,21 @@ impl Drop for ProcessConnection {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> ProcessConnection {
+    fn command(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ProcessConnection::spawn(command).expect("sh starts")
+        command
+    }
+
+    fn shell(script: &str) -> ProcessConnection {
+        ProcessConnection::spawn(command(script)).expect("sh starts")
+    }
+
+    /// A connection that expects a sign of life every half second.
+    fn watched(script: &str) -> ProcessConnection {
+        let (interval, limit) = (Duration::from_millis(50), Duration::from_millis(500));
+        ProcessConnection::spawn_with(command(script), Pulse { interval, limit })
+            .expect("sh starts")
     }
 
     #[test]
@@ -216,6 +294,27 @@ mod tests {
         let mut connection = shell("echo 'half a li' | tr -d '\\n'; echo 'no memory' >&2; exit 3");
         assert_eq!(connection.receive().expect("readable"), None);
         assert_eq!(connection.end(), "exit status: 3; no memory");
+    }
+
+    #[test]
+    fn what_answers_the_pulse_may_take_its_time() {
+        // Answers twenty empty lines, which takes twice as long as may pass in silence.
+        let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do read line; \
+                      echo \"$line\"; done; echo done";
+        let mut connection = watched(script);
+        let begin = Instant::now();
+        assert_eq!(connection.receive().expect("there").as_deref(), Some("done"));
+        assert!(begin.elapsed() > Duration::from_millis(500));
+    }
+
+    #[test]
+    fn what_falls_silent_is_taken_for_gone() {
+        let mut connection = watched("read line; echo \"$line\"; exec sleep 1000");
+        let begin = Instant::now();
+        let error = connection.receive().expect_err("silence");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "nothing was heard of it for 0.5 s");
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod target;
 pub use adb::{AdbDevice, adb_devices};
 pub use agents::{agent_path, triple_of};
 pub use built_in::user_folder;
-pub use connection::{Connection, ProcessConnection};
+pub use connection::{Connection, ProcessConnection, Pulse};
 pub use cross::{AgentBuild, BuildError, Tool};
 pub use device::Device;
 pub use error::TargetError;

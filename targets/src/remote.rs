@@ -6,12 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::agents::{AGENT, agent_for};
-use crate::connection::{MARKER, Manner, ProcessConnection};
+use crate::connection::{MARKER, Manner, ProcessConnection, Pulse};
 use crate::{Connection, Device, Target, TargetError};
-
-/// How long the agent waits for a sign of life before it takes the host for gone, in seconds;
-/// a multiple of the interval of the connection's heartbeat.
-const SILENCE_S: u32 = 30;
 
 /// What keeps a shell from doing as asked.
 pub(crate) enum Trouble {
@@ -150,8 +146,11 @@ impl<S: Shell> Device for Remote<S> {
             script.push(' ');
             script.push_str(&quote(word));
         }
-        script.push_str(&format!(" --silence {SILENCE_S}"));
-        let manner = Manner::Remote { keep: self.shell.keep_alive() };
+        // The agent's patience with the host is that of the host with the agent.
+        let pulse = Pulse::default();
+        script.push_str(&format!(" --silence {}", pulse.limit.as_secs()));
+        let keep = Some(self.shell.keep_alive());
+        let manner = Manner { marker: true, pulse: Some(pulse), keep };
         let command = self.shell.command(&marked(&script));
         let started = command.and_then(|command| {
             ProcessConnection::start(command, manner).map_err(Trouble::Program)

@@ -7,7 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use atb_measurements::{Flag, MeasurementFile, Record, Simulation};
+use atb_measurements::{
+    Failure, Flag, Header, MeasurementFile, Protocol, Record, Role, Simulation, Statistics, Subject,
+};
+use atb_profiler::{Item, Link, Observer, Plan, ProfileError, Silent, profile_over};
+use atb_targets::{Connection, ProcessConnection, Pulse, TargetError};
 
 use crate::job::Job;
 
@@ -139,6 +143,86 @@ fn a_host_killed_at_fifty_moments_loses_nothing_and_measures_nothing_twice() {
     let distinct: BTreeSet<String> = names(&interrupted).into_iter().collect();
     assert_eq!(distinct.len(), interrupted.records.len());
     assert_eq!(interrupted.torn, None);
+}
+
+/// Stops the agent, without ending it, when the measurement begins of which the number is
+/// given, counted from 0.
+#[cfg(target_os = "linux")]
+struct Freeze<'a> {
+    process_id: &'a Path,
+    measurement: usize,
+    begun: usize,
+    lost: Vec<String>,
+}
+
+#[cfg(target_os = "linux")]
+impl Observer for Freeze<'_> {
+    fn ready(&mut self, _: &Header, _: usize, _: usize) {}
+    fn begin(&mut self, _: &Item) {
+        if self.begun == self.measurement {
+            let id = fs::read_to_string(self.process_id).expect("a number");
+            let stopped = Command::new("kill").args(["-STOP", id.trim()]).status();
+            assert!(stopped.expect("kill starts").success());
+        }
+        self.begun += 1;
+    }
+    fn measured(&mut self, _: &Record, _: &Statistics) {}
+    fn lost(&mut self, error: &ProfileError) {
+        self.lost.push(error.to_string());
+    }
+    fn gave_up(&mut self, _: &Failure) {}
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_that_stops_answering_is_an_error_and_the_run_continues() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, process_id) = (folder.path().join("m.jsonl"), folder.path().join("agent"));
+    // A heartbeat and a patience that do not make the test wait for long.
+    let pulse = Pulse { interval: Duration::from_millis(100), limit: Duration::from_secs(1) };
+    let connect = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0\"; exec \"$1\" agent --simulate '{\"pace\":0.01}'"]);
+        command.arg(&process_id).arg(env!("CARGO_BIN_EXE_atb"));
+        let connection = ProcessConnection::spawn_with(command, pulse)
+            .map_err(|source| TargetError::Start { program: "sh".into(), source })?;
+        Ok(Box::new(connection) as Box<dyn Connection>)
+    };
+    let link = Link {
+        target: "phone".to_owned(),
+        connect: Box::new(connect),
+        attempts: 0,
+        pause: Duration::ZERO,
+        onnx_runtime: None,
+    };
+    let sample = |layers: usize| Item {
+        subject: Subject::architecture(
+            format!("{layers}-64-128-2-64").parse().expect("an architecture"),
+        ),
+        role: Role::Sample,
+    };
+    let plan = Plan::of((1..=5).map(sample).collect());
+    let protocol = Protocol::default();
+
+    let mut freeze = Freeze { process_id: &process_id, measurement: 2, begun: 0, lost: Vec::new() };
+    let begin = Instant::now();
+    let error = profile_over(&link, &protocol, &plan, &file, &mut freeze).expect_err("silence");
+    // The limit, and the time that it gets to end by itself.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    let error = error.to_string();
+    assert!(
+        error.contains("while it was to measure 3-64-128-2-64 (nothing was heard of it for 1 s"),
+        "{error}"
+    );
+    assert!(error.contains("hint: run the same command again"), "{error}");
+    assert_eq!(freeze.lost, [error]);
+    assert_eq!(read(&file).records.len(), 2);
+    let id = fs::read_to_string(&process_id).expect("a number");
+    assert!(!Path::new("/proc").join(id.trim()).exists(), "the agent is left behind");
+
+    let whole = profile_over(&link, &protocol, &plan, &file, &mut Silent).expect("continues");
+    let items = |record: &Record| Item { subject: record.subject.clone(), role: record.role };
+    assert_eq!(whole.records.iter().map(items).collect::<Vec<_>>(), plan.items());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`serve`] reads one [`Request`](atb_measurements::Request) a line and answers each with
 //! one [`Response`](atb_measurements::Response) a line; nothing else ever goes to its
-//! output. It builds the very graph that the exporter writes, runs it in the very session
+//! output, but for the empty lines that [`serve_host`] answers empty lines with. It builds the very graph that the exporter writes, runs it in the very session
 //! that an app embeds, and needs no files beside it. [`Session`] is the protocol itself; the
 //! clock and the sensors are behind [`Device`], so that it is tested, and shown to users, on
 //! a [`SimulatedMachine`] without waiting.

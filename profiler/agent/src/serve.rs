@@ -40,27 +40,26 @@ pub enum ServeError {
     Fatal(String),
 }
 
-/// How often to look whether the host is silent.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Serves the requests of standard input on `machine`, answering on standard output. When
 /// the input ends the whole process ends at once, even in the middle of a measurement: the
 /// host is gone, and nobody waits for the answer. With a limit to its `silence` the process
 /// also ends when nothing came for that long, not even an empty line: a connection whose
-/// cable was pulled may never end.
+/// cable was pulled may never end. An empty line is answered with one at once, whatever is
+/// being measured, so that the host can tell a busy agent from one that is gone.
 ///
 /// # Errors
 /// [`ServeError`] if the host's end breaks or speaks something else.
 pub fn serve_host(machine: &mut dyn Machine, silence: Option<Duration>) -> Result<(), ServeError> {
     let (sender, lines) = mpsc::channel();
     let begin = Instant::now();
-    let heard_s = Arc::new(AtomicU64::new(0));
+    let heard_ms = Arc::new(AtomicU64::new(0));
     if let Some(silence) = silence {
-        let heard_s = Arc::clone(&heard_s);
+        let heard_ms = Arc::clone(&heard_ms);
         std::thread::spawn(move || {
-            let heard = || Duration::from_secs(heard_s.load(Ordering::Relaxed));
-            while begin.elapsed() < heard() + silence {
-                std::thread::sleep(silence.min(WATCH_INTERVAL));
+            let end = || Duration::from_millis(heard_ms.load(Ordering::Relaxed)) + silence;
+            while let Some(left) = end().checked_sub(begin.elapsed()).filter(|left| !left.is_zero())
+            {
+                std::thread::sleep(left);
             }
             eprintln!("the host was silent for {} s", silence.as_secs());
             std::process::exit(1);
@@ -69,14 +68,19 @@ pub fn serve_host(machine: &mut dyn Machine, silence: Option<Duration>) -> Resul
     // It sleeps in `read` for all of a measurement and takes no time from it.
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
-            heard_s.store(begin.elapsed().as_secs(), Ordering::Relaxed);
+            heard_ms.store(begin.elapsed().as_millis() as u64, Ordering::Relaxed);
+            if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                // A host that does not listen any more is about to end the input as well.
+                let _ = writeln!(io::stdout());
+                continue;
+            }
             if sender.send(line).is_err() {
                 return;
             }
         }
         std::process::exit(0);
     });
-    serve_lines(lines.into_iter(), io::stdout().lock(), machine)
+    serve_lines(lines.into_iter(), io::stdout(), machine)
 }
 
 /// Serves the requests of `input` on `machine` until it ends, answering each on `output`.

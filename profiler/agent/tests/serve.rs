@@ -282,6 +282,25 @@ fn a_silent_host_counts_as_gone() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "the host was silent for 1 s\n");
 }
 
+#[test]
+fn an_empty_line_is_answered_in_the_middle_of_a_measurement() {
+    // A thousand real seconds for each simulated one: the measurement takes hours.
+    let mut child = agent(&["--simulate", "{\"pace\":1000.0}", "--silence", "1"]);
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    writeln!(input, "{}", start()).expect("listens");
+    // For longer than it bears silence.
+    for _ in 0..8 {
+        std::thread::sleep(Duration::from_millis(200));
+        writeln!(input).expect("listens");
+        let mut line = String::new();
+        output.read_line(&mut line).expect("answers");
+        assert_eq!(line, "\n");
+    }
+    drop(input);
+    assert!(child.wait().expect("ends").success());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_largest_architecture_of_the_papers_spaces_fits_into_500_megabytes() {
