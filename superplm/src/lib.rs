@@ -56,5 +56,5 @@ pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
 pub use train::{
     MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainError,
-    TrainSettings, Training, check_start, default_panel, train,
+    TrainSettings, Training, check_start, default_panel, keep_freed_memory, train,
 };

@@ -10,7 +10,8 @@ use std::time::Instant;
 use anyhow::Result;
 use atb_space::Space;
 use atb_superplm::{
-    Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training, prepare, train,
+    Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training, keep_freed_memory, prepare,
+    train,
 };
 use atb_text::{HELD_OUT, Tokenizer};
 use clap::{Parser, ValueEnum};
@@ -45,6 +46,7 @@ enum Mode {
 
 fn main() -> Result<()> {
     let Arguments { mode, steps, out } = Arguments::parse();
+    keep_freed_memory();
     let tokenizer = Tokenizer::bert_uncased()?;
     let text = out.join("text.txt");
     std::fs::create_dir_all(&out)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atb_pipeline::{TrainConfig, parse_duration, train};
 use atb_space::Architecture;
-use atb_superplm::{Outcome, Stopped};
+use atb_superplm::{Outcome, Stopped, keep_freed_memory};
 use clap::Args;
 
 use crate::display::{self, Display};
@@ -61,6 +61,7 @@ impl Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+    keep_freed_memory();
     let outcome = train(&arguments.config()?, &mut Display::new())?;
     display::data(&summary(&outcome))?;
     Ok(())

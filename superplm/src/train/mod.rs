@@ -7,6 +7,7 @@
 mod adamw;
 mod checkpoint;
 mod error;
+mod memory;
 mod metrics;
 mod objective;
 mod settings;
@@ -15,6 +16,7 @@ mod trainer;
 mod variables;
 
 pub use error::TrainError;
+pub use memory::keep_freed_memory;
 pub use metrics::MetricsLine;
 pub use objective::Objective;
 pub(crate) use objective::{mask_held_out, masked_lm_loss};

@@ -140,7 +140,9 @@ pub fn train(
         trainer.validate()?;
     }
     while trainer.state.steps < steps_total {
-        let step = trainer.step()?;
+        // On one of rayon's own threads: handing each operation over to them costs more than
+        // the smaller ones take.
+        let step = rayon::scope(|_| trainer.step())?;
         tokens += step.tokens;
         let steps = trainer.state.steps;
         let due = |every: u64| steps.is_multiple_of(every) || steps == steps_total;
