@@ -44,5 +44,5 @@ pub use simulation::{
 };
 pub use statistics::{SampleError, Statistics, median, percentile};
 pub use telemetry::{CoreFrequency, Reading, RunsOnCore, Telemetry};
-pub use verdict::Verdict;
+pub use verdict::{Repeats, Verdict};
 pub use wire::{ModelOutput, Request, Response};

@@ -2,22 +2,53 @@
 
 use std::fmt;
 
-use crate::{FileError, Flag, MeasurementFile, Record, Role, Statistics, median};
+use crate::{FileError, Flag, MeasurementFile, Record, Statistics, median};
 
 /// What a file's measurements can be trusted to, with reasons.
 ///
-/// What decides is whether the measurements repeat. Architectures that were measured twice,
-/// at different times of the run, must agree; where they do, clocks that are not locked,
-/// other programs and a device that got slower have done no harm to the ratios, and are
-/// only noted. Where nothing was measured twice, nothing shows that, and throttled or
-/// drifting records count against the file. An emulated or a simulated device is never
-/// trustworthy, however well its numbers repeat.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What decides is whether the measurements repeat. Models that were measured more than
+/// once, at different times of the run, must agree. Where measurements of devices that got
+/// slower or of busy ones are among them and agree, drift, throttling and noise have done no
+/// harm to the ratios, and are only noted. Where nothing shows that, many records with such a
+/// flag count against the file. What errs in the same way each time, as runs on mixed cores
+/// and before the times have settled may, is not excused by repeating. An emulated or a
+/// simulated device is never trustworthy, however well its numbers repeat.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
     /// Why the measurements are not to be trusted; empty if they are.
     pub objections: Vec<String>,
     /// What lessens their worth without making them wrong.
     pub notes: Vec<String>,
+    /// How well they repeat; `None` if nothing was measured twice.
+    pub repeats: Option<Repeats>,
+}
+
+/// How well measurements of the same models repeat.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Repeats {
+    /// Measurements beyond each model's first.
+    pub count: usize,
+    /// Mean relative difference between them and the first.
+    pub difference: f64,
+}
+
+impl Repeats {
+    fn of(differences: &[f64]) -> Option<Self> {
+        let count = differences.len();
+        let difference = differences.iter().sum::<f64>() / count as f64;
+        (count > 0).then_some(Self { count, difference })
+    }
+
+    fn agree(self) -> bool {
+        self.difference <= MAX_RETEST_DIFFERENCE
+    }
+}
+
+impl fmt::Display for Repeats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, difference } = self;
+        write!(f, "{count} measured again differ by {:.1} % on average", 100.0 * difference)
+    }
 }
 
 /// Largest mean difference of two measurements of one architecture.
@@ -57,28 +88,35 @@ impl Verdict {
                 verdict.objections.push(flag.text().to_owned());
             }
         }
-        let repeats = verdict.retests(records, &statistics);
-        let share = |flag: Flag| {
-            let with = records.iter().filter(|record| record.flags.contains(&flag)).count();
-            (with, with as f64 / records.len() as f64)
-        };
-        let count_text = |flag: Flag, count: usize| {
-            format!("{count} of {} records are {flag}: {}", records.len(), flag.text())
-        };
-        for flag in [Flag::Migrated, Flag::Noisy, Flag::ColdStart] {
-            let (count, share) = share(flag);
-            if share > MAX_DOUBTFUL {
-                verdict.objections.push(count_text(flag, count));
-            } else if count > 0 {
-                verdict.notes.push(count_text(flag, count));
+        let repetitions = repetitions(records, &statistics);
+        verdict.retests(&repetitions);
+        for flag in Flag::ALL {
+            let count = records.iter().filter(|record| record.flags.contains(&flag)).count();
+            let many = count as f64 / records.len() as f64 > MAX_DOUBTFUL;
+            let repeats = repeats(&repetitions, |repetition| repetition.has(flag));
+            let harmless = match flag {
+                Flag::Migrated | Flag::ColdStart => false,
+                Flag::Throttled | Flag::Drift | Flag::Noisy => repeats.is_some_and(Repeats::agree),
+                Flag::Preempted => true,
+                Flag::Simulated | Flag::Emulated | Flag::UnlockedClocks | Flag::LowBattery => {
+                    continue;
+                }
+            };
+            if count == 0 {
+                continue;
             }
-        }
-        for flag in [Flag::Throttled, Flag::Drift, Flag::Preempted] {
-            let (count, share) = share(flag);
-            if share > MAX_DOUBTFUL && !repeats && flag != Flag::Preempted {
-                verdict.objections.push(count_text(flag, count));
-            } else if count > 0 {
-                verdict.notes.push(count_text(flag, count));
+            let shown = match repeats {
+                Some(repeats) if harmless => format!(", but {repeats}"),
+                _ => String::new(),
+            };
+            let text = format!(
+                "{count} of {} records are flagged {flag}{shown}: {}",
+                records.len(),
+                flag.text()
+            );
+            match many && !harmless {
+                true => verdict.objections.push(text),
+                false => verdict.notes.push(text),
             }
         }
         for flag in [Flag::UnlockedClocks, Flag::LowBattery] {
@@ -93,39 +131,22 @@ impl Verdict {
         Ok(verdict)
     }
 
-    /// Judges the architectures that were measured twice; whether there are any and they
-    /// agree.
-    fn retests(&mut self, records: &[Record], statistics: &[Statistics]) -> bool {
-        let differences: Vec<f64> = records
-            .iter()
-            .zip(statistics)
-            .filter(|(record, _)| record.role == Role::Retest)
-            .filter_map(|(retest, second)| {
-                let first = records.iter().zip(statistics).find(|(record, _)| {
-                    record.role == Role::Sample && record.subject == retest.subject
-                });
-                first.map(|(_, first)| (second.ratio / first.ratio - 1.0).abs())
-            })
-            .collect();
-        if differences.is_empty() {
-            self.notes.push(
-                "no architecture was measured twice, so nothing shows that the numbers repeat; \
-                 profile with --retests"
+    /// Judges what was measured more than once.
+    fn retests(&mut self, repetitions: &[Repetition<'_>]) {
+        self.repeats = repeats(repetitions, |_| true);
+        match self.repeats {
+            None => self.notes.push(
+                "nothing was measured twice, so nothing shows that the numbers repeat; profile \
+                 with --retests"
                     .to_owned(),
-            );
-            return false;
-        }
-        let mean = differences.iter().sum::<f64>() / differences.len() as f64;
-        if mean > MAX_RETEST_DIFFERENCE {
-            self.objections.push(format!(
-                "{} architectures measured twice differ by {:.1} % on average, more than {:.0} \
-                 %; let the device rest, stop other work on it, and profile again",
-                differences.len(),
-                100.0 * mean,
+            ),
+            Some(repeats) if !repeats.agree() => self.objections.push(format!(
+                "{repeats}, more than {:.0} %; let the device rest, stop other work on it, and \
+                 profile again",
                 100.0 * MAX_RETEST_DIFFERENCE
-            ));
+            )),
+            Some(_) => {}
         }
-        mean <= MAX_RETEST_DIFFERENCE
     }
 
     /// Notes a device whose speed changed over the file.
@@ -144,6 +165,44 @@ impl Verdict {
     }
 }
 
+/// A measurement of something that was measured before.
+struct Repetition<'a> {
+    first: &'a Record,
+    again: &'a Record,
+    /// Relative difference between the two.
+    difference: f64,
+}
+
+impl Repetition<'_> {
+    /// Whether it shows what `flag` does to the numbers.
+    fn has(&self, flag: Flag) -> bool {
+        [self.first, self.again].iter().any(|record| record.flags.contains(&flag))
+    }
+}
+
+fn repetitions<'a>(records: &'a [Record], statistics: &[Statistics]) -> Vec<Repetition<'a>> {
+    let mut repetitions = Vec::new();
+    for (index, (again, second)) in records.iter().zip(statistics).enumerate() {
+        let before = records.iter().zip(statistics).take(index);
+        if let Some((first, one)) =
+            before.into_iter().find(|(record, _)| record.subject == again.subject)
+        {
+            let difference = (second.ratio / one.ratio - 1.0).abs();
+            repetitions.push(Repetition { first, again, difference });
+        }
+    }
+    repetitions
+}
+
+/// How well those of `repetitions` that are `relevant` agree.
+fn repeats(
+    repetitions: &[Repetition<'_>],
+    relevant: impl Fn(&Repetition<'_>) -> bool,
+) -> Option<Repeats> {
+    let relevant = repetitions.iter().filter(|repetition| relevant(repetition));
+    Repeats::of(&relevant.map(|repetition| repetition.difference).collect::<Vec<_>>())
+}
+
 impl fmt::Display for Verdict {
     /// One line of verdict, one for each objection or, where there is none, each note.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,6 +211,9 @@ impl fmt::Display for Verdict {
             false => ("not trustworthy", &self.objections),
         };
         f.write_str(word)?;
+        if let (true, Some(repeats)) = (self.trustworthy(), self.repeats) {
+            write!(f, ": {repeats}")?;
+        }
         for reason in reasons {
             write!(f, "\n  {reason}")?;
         }
@@ -162,7 +224,9 @@ impl fmt::Display for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Battery, DeviceContext, Header, MeasurementWriter, Protocol, SCHEMA, Subject};
+    use crate::{
+        Battery, DeviceContext, Header, MeasurementWriter, Protocol, Role, SCHEMA, Subject,
+    };
 
     /// A verdict on ten samples and, of the first ones, retests that differ by `retests`.
     fn verdict(
@@ -206,29 +270,54 @@ mod tests {
     #[test]
     fn numbers_that_repeat_are_trusted_on_a_device_that_shows_no_clock() {
         let server = DeviceContext { virtualised: true, ..DeviceContext::default() };
-        assert_eq!(verdict(server, &[0.01, -0.02], |_, _| {}).to_string(), "trustworthy");
+        assert_eq!(
+            verdict(server, &[0.01, -0.02], |_, _| {}).to_string(),
+            "trustworthy: 2 measured again differ by 1.5 % on average"
+        );
     }
 
     #[test]
     fn numbers_that_do_not_repeat_are_not() {
         assert_eq!(
             verdict(DeviceContext::default(), &[0.05, -0.05], |_, _| {}).to_string(),
-            "not trustworthy\n  2 architectures measured twice differ by 5.0 % on average, more \
-             than 3 %; let the device rest, stop other work on it, and profile again"
+            "not trustworthy\n  2 measured again differ by 5.0 % on average, more than 3 %; let the device rest, stop other work on it, and profile again"
         );
     }
 
     #[test]
-    fn throttling_is_held_against_numbers_only_where_nothing_shows_that_they_repeat() {
-        let throttled = || flagged(Flag::Throttled, 5);
+    fn what_repeating_shows_to_be_harmless_is_only_noted() {
         let device = DeviceContext::default;
-        assert!(!verdict(device(), &[], throttled()).trustworthy());
-        let repeated = verdict(device(), &[0.01], throttled());
-        assert!(repeated.trustworthy());
-        assert!(repeated.notes[0].starts_with("6 of 11 records are throttled: "), "{repeated}");
+        for flag in [Flag::Throttled, Flag::Drift, Flag::Noisy] {
+            assert!(!verdict(device(), &[], flagged(flag, 5)).trustworthy(), "{flag}");
+            let repeated = verdict(device(), &[0.01, 0.014], flagged(flag, 5));
+            let text = format!(
+                "trustworthy: 2 measured again differ by 1.2 % on average\n  7 of 12 records are \
+                 flagged {flag}, but 2 measured again differ by 1.2 % on average: {}",
+                flag.text()
+            );
+            assert_eq!(repeated.to_string(), text);
+            // The two that were measured again are none of those with the flag.
+            let elsewhere = verdict(device(), &[0.01, 0.014], |index, record| {
+                record.flags.extend((index > 4).then_some(flag));
+            });
+            assert!(!elsewhere.trustworthy(), "{flag}");
+            // Of these, one is, and it differs.
+            let apart = verdict(device(), &[0.0, 0.04], |index, record| {
+                record.flags.extend((index > 0).then_some(flag));
+            });
+            assert!(!apart.trustworthy(), "{flag}");
+            assert!(verdict(device(), &[], flagged(flag, 2)).trustworthy(), "{flag}");
+        }
         assert!(verdict(device(), &[], flagged(Flag::Preempted, 10)).trustworthy());
-        assert!(!verdict(device(), &[0.01], flagged(Flag::Noisy, 5)).trustworthy());
-        assert!(verdict(device(), &[0.01], flagged(Flag::Noisy, 1)).trustworthy());
+    }
+
+    #[test]
+    fn what_may_err_the_same_way_each_time_is_not_excused_by_repeating() {
+        for flag in [Flag::Migrated, Flag::ColdStart] {
+            let device = DeviceContext::default;
+            assert!(!verdict(device(), &[0.01], flagged(flag, 5)).trustworthy(), "{flag}");
+            assert!(verdict(device(), &[0.01], flagged(flag, 1)).trustworthy(), "{flag}");
+        }
     }
 
     #[test]
