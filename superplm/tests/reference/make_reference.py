@@ -17,7 +17,9 @@ Its metadata holds the texts, the versions used, and HIDDEN_STEP and HEADS.
 
 tiny-mlm/ is a tiny BertForMaskedLM with random weights as older tools saved it: a pickle,
 names under `bert.`, LayerNorm's `gamma` and `beta`, a prediction head, no pooler; the
-embedding table in half precision. Its expected.safetensors holds `input_ids` and `hidden`.
+embedding table in half precision. Its expected.safetensors holds `input_ids` and `hidden`;
+and, of a batch with padding in which some tokens are masked, `masked_ids`, `attention_mask`,
+`labels` (-100 where nothing is masked) and `mlm_loss`.
 """
 
 import json
@@ -68,7 +70,15 @@ def make_tiny() -> None:
     ids = torch.tensor([[2, 5, 6, 7, 8, 3], [2, 7, 9, 10, 4, 3]])
     with torch.no_grad():
         hidden = model.bert(ids).last_hidden_state
-    save_file({"input_ids": ids, "hidden": hidden.contiguous()}, folder / "expected.safetensors")
+    masked = torch.tensor([[2, 4, 6, 4, 8, 3], [2, 7, 4, 3, 0, 0]])
+    mask = (masked != 0).long()
+    labels = torch.full_like(masked, -100)
+    labels[0, 1], labels[0, 3], labels[1, 2] = 5, 7, 10
+    with torch.no_grad():
+        loss = model(masked, attention_mask=mask, labels=labels).loss
+    expected = {"input_ids": ids, "hidden": hidden.contiguous(), "masked_ids": masked,
+                "attention_mask": mask, "labels": labels, "mlm_loss": loss.reshape(1)}
+    save_file(expected, folder / "expected.safetensors")
 
     state = model.state_dict()
     for name in list(state):
