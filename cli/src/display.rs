@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use atb_measurements::Flag;
 use atb_pipeline::Reporter;
+use atb_predictor::Predictor;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Prints an error with its `hint:` on a line of its own.
 pub(crate) fn error(error: &anyhow::Error) {
-    let text = format!("{error:#}");
+    let text = text_of(error);
     let (message, hint) = match text.split_once("; hint: ") {
         Some((message, hint)) => (message, Some(hint)),
         None => (text.as_str(), None),
@@ -18,6 +19,29 @@ pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {message}");
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
+    }
+}
+
+/// The error with its causes, without those that the text before them says already.
+fn text_of(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        let cause = cause.trim_end();
+        if !text.contains(cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(cause);
+        }
+    }
+    text
+}
+
+/// Warns of a predictor that was fitted on no device.
+pub(crate) fn warn_of_no_device(predictor: &Predictor) {
+    for source in &predictor.sources {
+        for flag in source.device.flags().into_iter().filter(|flag| flag.means_no_device()) {
+            eprintln!("warning: fitted on `{}`, {flag}: {}", source.target, flag.text());
+        }
     }
 }
 
@@ -144,5 +168,19 @@ impl Reporter for Display {
 
     fn warn(&mut self, text: &str) {
         self.line(&format!("warning: {text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_says_already_is_not_said_again() {
+        let cause = || anyhow::anyhow!("no such file\n");
+        let repeating = || cause().context("a.toml: no such file");
+        assert_eq!(text_of(&repeating()), "a.toml: no such file");
+        assert_eq!(text_of(&cause().context("a.toml")), "a.toml: no such file");
+        assert_eq!(text_of(&repeating().context("the job")), "the job: a.toml: no such file");
     }
 }

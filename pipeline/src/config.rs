@@ -383,6 +383,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_without_a_device_has_a_simulated_target() {
+        let example = include_str!("../../examples/simulated.toml");
+        let config = Config::parse(example).expect("the example parses");
+        let target = Target::find(&config.target).expect("built in");
+        assert_eq!(target.transport.kind(), "simulated");
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         let error = |text: &str| Config::parse(text).expect_err("invalid").to_string();
         let unknown = error("target = \"local\"\nbuget = 3\n");

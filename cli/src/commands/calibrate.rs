@@ -26,6 +26,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let predictor = Predictor::load(&arguments.predictor)?;
+    display::warn_of_no_device(&predictor);
     let measured = MeasurementFile::read(&arguments.measurements)?;
     for difference in predictor.context_differences(&measured.header.device, &measured.header.agent)
     {

@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let predictor = Predictor::load(&arguments.predictor)?;
+    display::warn_of_no_device(&predictor);
     let rows =
         arguments
             .archs

@@ -133,6 +133,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     let target = Target::find(&arguments.target)?;
     let mut display = Display::new();
     let predictor = Predictor::load(&arguments.predictor)?;
+    display::warn_of_no_device(&predictor);
     let weights = Weights::load(&arguments.superplm)?;
     let space = predictor.space.within(weights.plm.architecture())?;
     let budget = BudgetConfig {

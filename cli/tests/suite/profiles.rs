@@ -304,7 +304,11 @@ fn memory_can_be_fitted_as_well_and_no_budget_is_taken_for_it() {
     assert!(stdout.contains("predicted MiB"), "{stdout}");
     assert!(stderr.contains("not trustworthy: a cost model made these numbers"), "{stderr}");
     let arch = "2-64-128-4-64";
-    let table = job.succeeds(&["predict", arch, "--predictor", "memory.json"]);
+    let output = job.atb(&["predict", arch, "--predictor", "memory.json"]);
+    assert!(output.status.success());
+    let table = String::from_utf8_lossy(&output.stdout);
+    let warning = String::from_utf8_lossy(&output.stderr);
+    assert!(warning.contains("fitted on `phone`, simulated: a cost model"), "{warning}");
     let row = table.lines().find(|line| line.starts_with(arch)).expect("a row");
     let predicted: f64 =
         row.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
