@@ -20,6 +20,9 @@ use crate::PlmError;
 /// Name of the file in a model folder.
 pub(crate) const CONFIG_FILE: &str = "config.json";
 
+/// Total width of each of q, k and v.
+const QKV_SIZE: &str = "qkv_size";
+
 /// Version of the `autotinybert` object that this crate writes, and the newest it reads.
 const SCHEMA_VERSION: u64 = 1;
 
@@ -87,15 +90,10 @@ impl BertConfig {
     #[must_use]
     pub fn to_json(&self) -> String {
         let arch = &self.architecture;
-        let largest = |size: fn(&Layer) -> usize| arch.layers().iter().map(size).max().unwrap_or(0);
         let mut config = json!({
             "architectures": ["BertModel"],
             "model_type": "bert",
             "hidden_act": "gelu",
-            "hidden_size": arch.hidden(),
-            "num_hidden_layers": arch.num_layers(),
-            "num_attention_heads": largest(|layer| layer.heads),
-            "intermediate_size": largest(|layer| layer.intermediate),
             "vocab_size": self.vocab_size,
             "max_position_embeddings": self.max_position_embeddings,
             "type_vocab_size": self.type_vocab_size,
@@ -110,15 +108,28 @@ impl BertConfig {
                 "architecture": arch.id(),
             },
         });
-        let qkv = largest(|layer| layer.qkv);
-        if qkv != arch.hidden() {
-            config["qkv_size"] = json!(qkv);
+        for (key, size) in plain_sizes(arch) {
+            if key != QKV_SIZE || size != arch.hidden() {
+                config[key] = json!(size);
+            }
         }
         if let Some(source) = &self.source {
             config["autotinybert"]["source"] = json!(source);
         }
         format!("{config:#}\n")
     }
+}
+
+/// An architecture in the keys that other tools know, those of its layers at their largest.
+fn plain_sizes(arch: &Architecture) -> [(&'static str, usize); 5] {
+    let largest = |size: fn(&Layer) -> usize| arch.layers().iter().map(size).max().unwrap_or(0);
+    [
+        ("hidden_size", arch.hidden()),
+        ("num_hidden_layers", arch.num_layers()),
+        ("num_attention_heads", largest(|layer| layer.heads)),
+        ("intermediate_size", largest(|layer| layer.intermediate)),
+        (QKV_SIZE, largest(|layer| layer.qkv)),
+    ]
 }
 
 /// Access to the keys of one file, with errors that name both.
@@ -137,17 +148,21 @@ impl Keys<'_> {
         let layer = Layer {
             intermediate: self.required("intermediate_size")?,
             heads: self.required("num_attention_heads")?,
-            qkv: self.size("qkv_size")?.unwrap_or(hidden),
+            qkv: self.size(QKV_SIZE)?.unwrap_or(hidden),
         };
         let (id, source) = self.extension()?;
         let architecture = match id {
             Some(architecture) => {
-                if (architecture.hidden(), architecture.num_layers()) != (hidden, layers) {
-                    let problem = format!(
-                        "has the architecture {architecture}, but hidden_size is {hidden} and \
-                         num_hidden_layers {layers}"
-                    );
-                    return Err(self.problem("autotinybert", problem));
+                let sizes = plain_sizes(&architecture);
+                let found = [hidden, layers, layer.heads, layer.intermediate, layer.qkv];
+                for ((key, size), found) in sizes.into_iter().zip(found) {
+                    if size != found {
+                        let problem = format!(
+                            "has the architecture {architecture}, whose {key} is {size}, but \
+                             the file's {key} is {found}"
+                        );
+                        return Err(self.problem("autotinybert", problem));
+                    }
                 }
                 architecture
             }

@@ -127,13 +127,15 @@ fn configurations_that_are_refused_name_the_key() {
         "FOLDER/config.json: `autotinybert` has schema version 2, newer than the 1 that this \
          version reads; update autotinybert"
     );
-    assert_eq!(
-        with("hidden_size", json!(12)),
-        format!(
-            "FOLDER/config.json: `autotinybert` has the architecture {WHOLE}, but hidden_size \
-             is 12 and num_hidden_layers 2"
-        )
-    );
+    for (key, size) in [("hidden_size", 16), ("intermediate_size", 24), ("qkv_size", 8)] {
+        assert_eq!(
+            with(key, json!(12345)),
+            format!(
+                "FOLDER/config.json: `autotinybert` has the architecture {WHOLE}, whose {key} is \
+                 {size}, but the file's {key} is 12345"
+            )
+        );
+    }
     assert_eq!(
         refusal(|folder| edit_config(folder, |config| {
             config["num_attention_heads"] = json!(3);
