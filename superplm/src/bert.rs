@@ -1,11 +1,11 @@
 //! BERT's forward pass over the parameters of one architecture.
 //!
-//! Built from the operations of [`crate::ops`], which all have gradients.
+//! Built from the operations of an [`Engine`], which all have gradients.
 
 use atb_space::{Architecture, Layer};
 use candle_core::{DType, Device, Tensor};
 
-use crate::ops::{self, LayerShape, Scratch, Share};
+use crate::ops::{Engine, LayerShape, Share};
 use crate::parameters::{Linear, MlmHead, Norm, Parameters};
 
 type Result<T> = candle_core::Result<T>;
@@ -13,7 +13,7 @@ type Result<T> = candle_core::Result<T>;
 /// Added to the score of a token that is masked out.
 const MASKED: f64 = -10_000.0;
 
-/// A batch as tensors, on the CPU.
+/// A batch as tensors.
 pub(crate) struct Batch {
     /// `[batch * sequence]`, i64.
     input_ids: Tensor,
@@ -24,13 +24,15 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(encoded: &atb_text::Encoded) -> Result<Self> {
-        let (shape, cpu) = ((encoded.batch, encoded.sequence), &Device::Cpu);
+    /// The batch on a device.
+    pub(crate) fn new(encoded: &atb_text::Encoded, device: &Device) -> Result<Self> {
+        let shape = (encoded.batch, encoded.sequence);
         let tokens = encoded.batch * encoded.sequence;
         Ok(Self {
-            input_ids: Tensor::from_slice(&encoded.input_ids, tokens, cpu)?,
-            token_type_ids: Tensor::from_slice(&encoded.token_type_ids, tokens, cpu)?,
-            mask: Tensor::from_slice(&encoded.attention_mask, shape, cpu)?.to_dtype(DType::F32)?,
+            input_ids: Tensor::from_slice(&encoded.input_ids, tokens, device)?,
+            token_type_ids: Tensor::from_slice(&encoded.token_type_ids, tokens, device)?,
+            mask: Tensor::from_slice(&encoded.attention_mask, shape, device)?
+                .to_dtype(DType::F32)?,
         })
     }
 }
@@ -65,21 +67,19 @@ pub(crate) fn forward(
     arch: &Architecture,
     layer_norm_eps: f64,
     batch: &Batch,
-    scratch: &Scratch,
+    engine: &Engine,
 ) -> Result<Output> {
     let (rows, sequence) = batch.mask.dims2()?;
     let hidden = arch.hidden();
-    let look_up = |table: &Share, ids: &Tensor| {
-        ops::lookup(&table.whole, ids, hidden, table.gradient.as_ref())
-    };
+    let look_up = |table: &Share, ids: &Tensor| engine.lookup(table, ids, hidden);
     let words = look_up(&parameters.word_embeddings, &batch.input_ids)?;
     let types = look_up(&parameters.token_type_embeddings, &batch.token_type_ids)?;
     let numbers = Tensor::arange(0, sequence as i64, batch.mask.device())?;
     let positions = look_up(&parameters.position_embeddings, &numbers)?;
     let Norm { weight, bias } = &parameters.embedding_norm;
-    let embedded = ops::add3(&words, &types, &positions)?;
+    let embedded = engine.add3(&words, &types, &positions)?;
     let mut states =
-        ops::layer_norm(&embedded, &weight.tensor()?, &bias.tensor()?, layer_norm_eps)?;
+        engine.layer_norm(&embedded, &engine.take(weight)?, &engine.take(bias)?, layer_norm_eps)?;
 
     let penalty = batch.mask.affine(-MASKED, MASKED)?;
     let mut attention_scores = None;
@@ -87,8 +87,7 @@ pub(crate) fn forward(
         let Layer { intermediate, heads, qkv } = *sizes;
         let shape = LayerShape { rows, sequence, hidden, intermediate, heads, qkv, layer_norm_eps };
         let last = number + 1 == arch.num_layers();
-        (states, attention_scores) =
-            ops::layer(&states, layer.clone(), shape, &penalty, last, scratch)?;
+        (states, attention_scores) = engine.layer(&states, layer, shape, &penalty, last)?;
     }
     let attention_scores = attention_scores
         .ok_or_else(|| candle_core::Error::msg("an architecture without layers"))?;
@@ -97,7 +96,7 @@ pub(crate) fn forward(
     let pooled = match &parameters.pooler {
         Some(Linear { weight, bias }) => {
             let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
-            Some(ops::linear(&first, &weight.tensor()?, &bias.tensor()?)?.tanh()?)
+            Some(engine.linear(&first, &engine.take(weight)?, &engine.take(bias)?)?.tanh()?)
         }
         None => None,
     };
@@ -114,44 +113,13 @@ pub(crate) fn predict_masked(
     layer_norm_eps: f64,
     hidden: &Tensor,
     positions: &Tensor,
+    engine: &Engine,
 ) -> Result<Tensor> {
     let (rows, sequence, width) = hidden.dims3()?;
     let hidden = hidden.reshape((rows * sequence, width))?;
-    let hidden = ops::lookup(&hidden, positions, width, None)?;
+    let hidden = engine.rows(&hidden, positions)?;
     let Linear { weight, bias } = &head.transform;
-    let hidden = ops::gelu(&ops::linear(&hidden, weight, bias)?)?;
-    let hidden = ops::layer_norm(&hidden, &head.norm.weight, &head.norm.bias, layer_norm_eps)?;
-    ops::linear(&hidden, decoder, &head.bias)
-}
-
-/// The same of candle's own operations alone, over tensors of any kind: the measure of
-/// [`forward`] and of its gradients.
-#[cfg(test)]
-pub(crate) fn composite(
-    parameters: &Parameters,
-    arch: &Architecture,
-    eps: f64,
-    batch: &Batch,
-) -> Result<Output> {
-    use crate::ops::composite;
-
-    let ((rows, sequence), hidden) = (batch.mask.dims2()?, arch.hidden());
-    let words = parameters.word_embeddings.index_select(&batch.input_ids, 0)?;
-    let types = parameters.token_type_embeddings.index_select(&batch.token_type_ids, 0)?;
-    let positions = parameters.position_embeddings.narrow(0, 0, sequence)?;
-    let embedded = (words + types)?.reshape((rows, sequence, ()))?.broadcast_add(&positions)?;
-    let embedded = embedded.narrow(2, 0, hidden)?.reshape((rows * sequence, hidden))?;
-    let Norm { weight, bias } = &parameters.embedding_norm;
-    let mut states = composite::layer_norm(&embedded, weight, bias, eps)?;
-    let mut attention_scores = None;
-    let penalty = batch.mask.affine(-MASKED, MASKED)?;
-    for (layer, &Layer { intermediate, heads, qkv }) in parameters.layers.iter().zip(arch.layers())
-    {
-        let layer_norm_eps = eps;
-        let shape = LayerShape { rows, sequence, hidden, intermediate, heads, qkv, layer_norm_eps };
-        let (output, scores) = composite::layer(&states, layer, &shape, &penalty)?;
-        (states, attention_scores) = (output, Some(scores));
-    }
-    let attention_scores = attention_scores.ok_or_else(|| candle_core::Error::msg("no layers"))?;
-    Ok(Output { hidden: states.reshape((rows, sequence, hidden))?, attention_scores, pooled: None })
+    let hidden = engine.gelu(&engine.linear(&hidden, weight, bias)?)?;
+    let hidden = engine.layer_norm(&hidden, &head.norm.weight, &head.norm.bias, layer_norm_eps)?;
+    engine.linear(&hidden, decoder, &head.bias)
 }

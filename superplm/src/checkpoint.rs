@@ -19,8 +19,8 @@ const PICKLE_FILE: &str = "pytorch_model.bin";
 /// that, `pytorch_model.bin`.
 ///
 /// Tensors are named as in Hugging Face's `BertModel` (`embeddings.LayerNorm.weight`),
-/// whether the file has them so, under `bert.`, or in TensorFlow's manner (`gamma` and
-/// `beta` in LayerNorm). A folder without pooler is complete: [`Checkpoint::has`] tells.
+/// whether the file has them so, under `bert.` or `electra.`, or in TensorFlow's manner
+/// (`gamma` and `beta` in LayerNorm). A folder without pooler is complete: [`Checkpoint::has`] tells.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -189,7 +189,8 @@ impl Checkpoint {
 
 /// The name in a plain `BertModel` of a tensor that a file calls `stored`.
 fn canonical(stored: &str) -> String {
-    let name = stored.strip_prefix("bert.").unwrap_or(stored);
+    let model = ["bert.", "electra."].iter().find_map(|model| stored.strip_prefix(model));
+    let name = model.unwrap_or(stored);
     if let Some(norm) = name.strip_suffix("LayerNorm.gamma") {
         format!("{norm}LayerNorm.weight")
     } else if let Some(norm) = name.strip_suffix("LayerNorm.beta") {

@@ -67,7 +67,8 @@ impl BertConfig {
     /// # Errors
     /// [`PlmError::Read`], [`PlmError::Json`], and [`PlmError::ConfigKey`] for a key that
     /// is missing, mistyped, or asks for something other than a BERT encoder with GELU
-    /// and absolute positions.
+    /// and absolute positions. An ELECTRA discriminator is one, if its embeddings are as
+    /// wide as its hidden states.
     pub fn read(folder: &Path) -> Result<Self, PlmError> {
         let path = folder.join(CONFIG_FILE);
         let bytes =
@@ -140,10 +141,19 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     fn config(&self) -> Result<BertConfig, PlmError> {
-        self.only("model_type", "bert")?;
-        self.only("hidden_act", "gelu")?;
-        self.only("position_embedding_type", "absolute")?;
+        self.only("model_type", &["bert", "electra"])?;
+        self.only("hidden_act", &["gelu"])?;
+        self.only("position_embedding_type", &["absolute"])?;
         let hidden = self.required("hidden_size")?;
+        if let Some(size) = self.size("embedding_size")?
+            && size != hidden
+        {
+            let problem = format!(
+                "is {size}, not the hidden size {hidden}; embeddings of a size of their own, as \
+                 ELECTRA-small has them, are not supported; hint: ELECTRA-base and -large are"
+            );
+            return Err(self.problem("embedding_size", problem));
+        }
         let layers = self.required("num_hidden_layers")?;
         let layer = Layer {
             intermediate: self.required("intermediate_size")?,
@@ -184,13 +194,16 @@ impl Keys<'_> {
         PlmError::ConfigKey { path: self.path.to_owned(), key, problem }
     }
 
-    /// Refuses any other value than the one that this crate computes.
-    fn only(&self, key: &'static str, value: &str) -> Result<(), PlmError> {
+    /// Refuses any other value than those that this crate computes.
+    fn only(&self, key: &'static str, values: &[&str]) -> Result<(), PlmError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(()),
-            Some(Value::String(found)) if found == value => Ok(()),
+            Some(Value::String(found)) if values.contains(&found.as_str()) => Ok(()),
             Some(found) => {
-                Err(self.problem(key, format!("is {found}; only \"{value}\" is supported")))
+                let quoted: Vec<String> = values.iter().map(|v| format!("\"{v}\"")).collect();
+                let (which, be) =
+                    (quoted.join(" and "), if values.len() == 1 { "is" } else { "are" });
+                Err(self.problem(key, format!("is {found}; only {which} {be} supported")))
             }
         }
     }

@@ -67,7 +67,7 @@ impl<'a> KdFitness<'a> {
         let run = |tokens: &Encoded| {
             let output = plm.forward(whole, tokens)?;
             let hidden = match &projection {
-                Some(projection) => project(&output.hidden, projection)?,
+                Some(projection) => project(plm.engine(), &output.hidden, projection)?,
                 None => output.hidden,
             };
             Ok(Output { hidden, ..output })
@@ -90,7 +90,7 @@ impl<'a> KdFitness<'a> {
             .into_par_iter()
             .map(|tokens| {
                 let output = teacher(&tokens)?;
-                let mask = Batch::new(&tokens)?.mask;
+                let mask = Batch::new(&tokens, plm.engine().device())?.mask;
                 Ok(Scored { tokens, mask, teacher: Output { pooled: None, ..output } })
             })
             .collect::<Result<_, PlmError>>()?;
@@ -137,7 +137,13 @@ impl<'a> KdFitness<'a> {
             .par_iter()
             .map(|batch| {
                 let output = self.plm.forward(arch, &batch.tokens)?;
-                let loss = KdLoss::new(&output, &batch.teacher, &batch.mask, projection.as_ref())?;
+                let loss = KdLoss::by(
+                    self.plm.engine(),
+                    &output,
+                    &batch.teacher,
+                    &batch.mask,
+                    projection.as_ref(),
+                )?;
                 let sum = |tensor: &candle_core::Tensor| tensor.to_scalar::<f32>().map(f64::from);
                 Ok([
                     sum(&loss.hidden_sum)?,

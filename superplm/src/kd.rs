@@ -14,7 +14,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::bert::Output;
-use crate::ops;
+use crate::ops::Engine;
 
 /// Sums of squared differences over a batch and the number of values they are over.
 ///
@@ -47,18 +47,29 @@ impl KdLoss {
         mask: &Tensor,
         projection: Option<&Tensor>,
     ) -> candle_core::Result<Self> {
+        Self::by(&Engine::of(mask.device()), student, teacher, mask, projection)
+    }
+
+    /// [`KdLoss::new`] by the operations of `engine`.
+    pub(crate) fn by(
+        engine: &Engine,
+        student: &Output,
+        teacher: &Output,
+        mask: &Tensor,
+        projection: Option<&Tensor>,
+    ) -> candle_core::Result<Self> {
         let width = teacher.hidden.dim(2)?;
         let student_width = student.hidden.dim(2)?;
         let projected = match projection {
-            Some(projection) => project(&student.hidden, projection)?,
+            Some(projection) => project(engine, &student.hidden, projection)?,
             None if student_width > width => candle_core::bail!(
                 "a student of hidden size {student_width} needs a projection to a teacher of {width}"
             ),
             None => student.hidden.pad_with_zeros(2, 0, width - student_width)?,
         };
-        let hidden_sum = ops::masked_squared_error(&projected, &teacher.hidden, mask)?;
+        let hidden_sum = engine.masked_squared_error(&projected, &teacher.hidden, mask)?;
         let heads = student.attention_scores.dim(1)?.min(teacher.attention_scores.dim(1)?);
-        let attention_sum = ops::masked_squared_error(
+        let attention_sum = engine.masked_squared_error(
             &student.attention_scores.narrow(1, 0, heads)?,
             &teacher.attention_scores.narrow(1, 0, heads)?,
             mask,
@@ -85,10 +96,14 @@ impl KdLoss {
 
 /// Hidden states `[batch, sequence, hidden]` in the width of the teacher that `projection`
 /// leads to.
-pub(crate) fn project(hidden: &Tensor, projection: &Tensor) -> candle_core::Result<Tensor> {
+pub(crate) fn project(
+    engine: &Engine,
+    hidden: &Tensor,
+    projection: &Tensor,
+) -> candle_core::Result<Tensor> {
     let (rows, sequence, width) = hidden.dims3()?;
     let teacher_width = projection.dim(0)?;
     let no_bias = Tensor::zeros(teacher_width, DType::F32, hidden.device())?;
     let hidden = hidden.reshape((rows * sequence, width))?;
-    ops::linear(&hidden, projection, &no_bias)?.reshape((rows, sequence, teacher_width))
+    engine.linear(&hidden, projection, &no_bias)?.reshape((rows, sequence, teacher_width))
 }

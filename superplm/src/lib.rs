@@ -55,6 +55,6 @@ pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
 pub use train::{
-    MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainError,
-    TrainSettings, Training, check_start, default_panel, keep_freed_memory, train,
+    MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainDevice,
+    TrainError, TrainSettings, Training, check_start, default_panel, keep_freed_memory, train,
 };

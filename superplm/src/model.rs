@@ -12,10 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
 use crate::bert::{self, Batch, Output};
-use crate::ops::Scratch;
+use crate::ops::Engine;
 use crate::parameters::{
-    self, Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit,
-    shape, slice,
+    Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit, shape,
+    slice,
 };
 use crate::{BertConfig, Checkpoint, PlmError};
 
@@ -34,7 +34,7 @@ pub struct SuperPlm {
     tensors: BTreeMap<String, Stored>,
     has_pooler: bool,
     source: String,
-    scratch: Scratch,
+    engine: Engine,
 }
 
 /// A whole parameter.
@@ -103,8 +103,8 @@ impl SuperPlm {
     }
 
     fn empty(config: BertConfig, tokenizer: Tokenizer, has_pooler: bool, source: String) -> Self {
-        let (tensors, scratch) = (BTreeMap::new(), Scratch::default());
-        Self { config, tokenizer, tensors, has_pooler, source, scratch }
+        let (tensors, engine) = (BTreeMap::new(), Engine::cpu());
+        Self { config, tokenizer, tensors, has_pooler, source, engine }
     }
 
     /// A smaller model that begins with this one's weights: the leading part of each size,
@@ -167,7 +167,7 @@ impl SuperPlm {
             tensors,
             has_pooler: self.has_pooler,
             source: self.source.clone(),
-            scratch: Scratch::default(),
+            engine: Engine::cpu(),
         })
     }
 
@@ -292,6 +292,27 @@ impl SuperPlm {
         Self { source: source.to_owned(), ..self }
     }
 
+    /// A copy that another engine runs, on its device.
+    pub(crate) fn on(&self, engine: &Engine) -> Result<Self, PlmError> {
+        let copy = |(name, stored): (&String, &Stored)| {
+            let tensor = stored.tensor.to_device(engine.device())?;
+            Ok((name.clone(), Stored { tensor, axes: stored.axes.clone() }))
+        };
+        Ok(Self {
+            config: self.config.clone(),
+            tokenizer: self.tokenizer.clone(),
+            tensors: self.tensors.iter().map(copy).collect::<Result<_, PlmError>>()?,
+            has_pooler: self.has_pooler,
+            source: self.source.clone(),
+            engine: engine.clone(),
+        })
+    }
+
+    /// What runs it.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Runs a sub-architecture on a batch.
     ///
     /// # Errors
@@ -302,10 +323,11 @@ impl SuperPlm {
         self.check_batch(batch)?;
         let parameters = Parameters::collect(arch.num_layers(), self.has_pooler, |name, axes| {
             let whole = &self.tensors[name].tensor;
-            Ok::<_, PlmError>(parameters::share(whole, axes, self.architecture(), arch, None))
+            self.engine.share(whole, axes, self.architecture(), arch)
         })?;
-        let (batch, eps) = (Batch::new(batch)?, self.config.layer_norm_eps);
-        Ok(bert::forward(&parameters, arch, eps, &batch, &self.scratch)?)
+        let batch = Batch::new(batch, self.engine.device())?;
+        let eps = self.config.layer_norm_eps;
+        Ok(bert::forward(&parameters, arch, eps, &batch, &self.engine)?)
     }
 
     /// The MLM head's share of a sub-architecture, and the decoder's weights.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atb_space::Architecture;
 use candle_core::Tensor;
 
-use crate::ops::{Gradient, Part, Share};
+use crate::ops::{Gradient, InPlace, Part};
 use crate::{BertConfig, PlmError};
 
 /// Learned elastic projection of the hidden states to the teacher's width.
@@ -317,13 +317,13 @@ pub(crate) fn share(
     whole: &Architecture,
     arch: &Architecture,
     gradient: Option<Arc<Gradient>>,
-) -> Share {
+) -> InPlace {
     let part = part(axes, tensor.dims(), whole, arch);
     let shape = match axes {
         [_] => vec![part.row_length()],
         _ => vec![part.rows.iter().map(Range::len).sum(), part.row_length()],
     };
-    Share { whole: tensor.clone(), part, shape, gradient }
+    InPlace { whole: tensor.clone(), part, shape, gradient }
 }
 
 /// Rows and columns of a share.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use atb_pipeline::{TrainConfig, parse_duration, train};
 use atb_space::Architecture;
-use atb_superplm::{Outcome, Stopped, keep_freed_memory};
+use atb_superplm::{Outcome, Stopped, TrainDevice, keep_freed_memory};
 use clap::Args;
 
 use crate::display::{self, Display};
@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Train only this architecture of it
     #[arg(long)]
     arch: Option<Architecture>,
+    /// Where to compute: `cpu`, or `cuda` if atb was built with `--features cuda`
+    #[arg(long)]
+    device: Option<TrainDevice>,
     /// Optimizer steps
     #[arg(long)]
     steps: Option<u64>,
@@ -51,6 +54,7 @@ impl Arguments {
             config.schedule.steps = steps;
             config.schedule.warmup_steps = config.schedule.warmup_steps.min(steps);
         }
+        config.device = self.device.unwrap_or(config.device);
         config.start = self.start.clone().unwrap_or(config.start);
         config.output = self.out.clone().unwrap_or(config.output);
         config.size = self.size.clone().or(config.size);

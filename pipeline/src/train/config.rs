@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use atb_space::{Architecture, Space};
-use atb_superplm::Schedule;
+use atb_superplm::{Schedule, TrainDevice};
 use serde::{Deserialize, Deserializer};
 
 use crate::config::read_toml;
@@ -28,6 +28,8 @@ pub struct TrainConfig {
     pub objective: ObjectiveChoice,
     /// The teacher of distillation: a model folder, or `auto` for all-MiniLM-L6-v2.
     pub teacher: String,
+    /// Where the steps are computed.
+    pub device: TrainDevice,
     /// Tokens a sequence.
     pub sequence: usize,
     /// Sequences a batch.
@@ -125,6 +127,7 @@ impl Default for TrainConfig {
             arch: None,
             objective: ObjectiveChoice::Kd,
             teacher: "auto".to_owned(),
+            device: TrainDevice::Cpu,
             sequence: 128,
             rows: 8,
             accumulation: 1,
@@ -190,6 +193,8 @@ mod tests {
         assert!(time.contains("line 1") && time.contains("90m"), "{time}");
         let objective = error("objective = \"nsp\"\n");
         assert!(objective.contains("`kd` or `mlm`"), "{objective}");
+        let device = error("device = \"gpu\"\n");
+        assert!(device.contains("`cpu` or `cuda`"), "{device}");
         let minutes = parse("for = \"1h 30m\"").expect("parses").time_budget;
         assert_eq!(minutes, Some(Duration::from_secs(5400)));
     }

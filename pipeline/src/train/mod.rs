@@ -113,6 +113,7 @@ impl Prepared {
             validate_every: config.validate_every,
             panel,
             time_budget: config.time_budget,
+            device: config.device,
         };
         let objective = match teacher {
             Some(teacher) => Objective::Distillation { teacher: Box::new(teacher) },

@@ -1,5 +1,8 @@
 //! The fused operations once more, of candle's own: for other devices, and as the measure
 //! of the fused ones.
+//!
+//! candle's matrix products on a GPU take no rows with gaps between them, as a sub-model's
+//! weights have them, so these are copied.
 
 use candle_core::{D, Result, Tensor};
 
@@ -8,7 +11,7 @@ use crate::parameters::{LayerParameters, Linear, Norm};
 
 /// Hidden states after a transformer layer and its attention scores, see
 /// [`super::layer()`].
-pub(crate) fn layer(
+pub(super) fn layer(
     x: &Tensor,
     parameters: &LayerParameters<Tensor>,
     shape: &LayerShape,
@@ -34,20 +37,20 @@ pub(crate) fn layer(
     Ok((normalise(&output, &parameters.output_norm)?, scores))
 }
 
-pub(crate) fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
+pub(super) fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     let period = z.dim(0)?;
     (x + y)?.reshape((rows / period, period, width))?.broadcast_add(z)?.reshape((rows, width))
 }
 
-pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
     centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.matmul(&weight.t()?)?.broadcast_add(bias)
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.matmul(&weight.contiguous()?.t()?)?.broadcast_add(bias)
 }
 
 fn masked_softmax(scores: &Tensor, penalty: &Tensor) -> Result<Tensor> {
@@ -66,15 +69,15 @@ fn masked_difference(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
     (a - b)?.broadcast_mul(&kept)
 }
 
-pub(crate) fn masked_squared_error(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
+pub(super) fn masked_squared_error(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
     masked_difference(a, b, mask)?.sqr()?.sum_all()
 }
 
-pub(crate) fn lookup(table: &Tensor, ids: &Tensor, length: usize) -> Result<Tensor> {
+pub(super) fn lookup(table: &Tensor, ids: &Tensor, length: usize) -> Result<Tensor> {
     table.index_select(ids, 0)?.narrow(1, 0, length)
 }
 
-pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     let log_likelihood = shifted.gather(&labels.unsqueeze(1)?, 1)? - normaliser;

@@ -7,12 +7,8 @@ use super::{kernel, last_axis, slice, values};
 
 /// The sum over the rows of `-log softmax(logits)[label]`, a scalar: `logits` is `[rows,
 /// classes]`, `labels` (i64) `[rows]`.
-pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    if logits.device().is_cpu() {
-        logits.contiguous()?.apply_op2(&labels.contiguous()?, CrossEntropy)
-    } else {
-        super::composite::cross_entropy(logits, labels)
-    }
+pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    logits.contiguous()?.apply_op2(&labels.contiguous()?, CrossEntropy)
 }
 
 struct CrossEntropy;

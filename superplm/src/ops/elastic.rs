@@ -6,11 +6,33 @@ use std::sync::Arc;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::gradient::{Gradient, Part};
+use super::used::Used;
 use super::{last_axis, values};
 
 /// What a sub-model takes of a whole parameter.
 #[derive(Clone, Debug)]
-pub(crate) struct Share {
+pub(crate) enum Share {
+    /// For fused operations.
+    InPlace(InPlace),
+    /// For composite ones.
+    View(View),
+}
+
+/// A view of a whole parameter: the part's gradient goes through it to the whole one's, which
+/// candle returns.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// The whole parameter.
+    pub(crate) whole: Tensor,
+    /// The part of it.
+    pub(crate) part: Tensor,
+    /// Where the use is noted, if the parameter is trained.
+    pub(crate) used: Option<Arc<Used>>,
+}
+
+/// A part of a whole parameter that is read where it lies.
+#[derive(Clone, Debug)]
+pub(crate) struct InPlace {
     /// The whole parameter.
     pub(crate) whole: Tensor,
     /// Which part of it.
@@ -22,9 +44,32 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// The part that a fused operation reads.
+    pub(super) fn in_place(&self) -> Result<InPlace> {
+        match self {
+            Self::InPlace(share) => Ok(share.clone()),
+            Self::View(_) => candle_core::bail!("a fused operation takes no views of parameters"),
+        }
+    }
+
+    /// The part as a tensor; all of the parameter counts as used.
+    pub(super) fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Self::InPlace(share) => share.tensor(),
+            Self::View(View { part, used, .. }) => {
+                if let Some(used) = used {
+                    used.as_a_whole();
+                }
+                Ok(part.clone())
+            }
+        }
+    }
+}
+
+impl InPlace {
     /// The part as a tensor. In the backward pass its gradient is added where the share
     /// says, and the whole parameter gets none from candle.
-    pub(crate) fn tensor(&self) -> Result<Tensor> {
+    pub(super) fn tensor(&self) -> Result<Tensor> {
         self.whole.apply_op1(TakePart(self.clone()))
     }
 }
@@ -33,21 +78,17 @@ impl Share {
 ///
 /// In the backward pass the rows' gradients are added to `gradient`; without one they are
 /// returned to candle as a dense gradient of the table.
-pub(crate) fn lookup(
+pub(super) fn lookup(
     table: &Tensor,
     ids: &Tensor,
     length: usize,
     gradient: Option<&Arc<Gradient>>,
 ) -> Result<Tensor> {
-    if table.device().is_cpu() {
-        let lookup = Lookup { length, gradient: gradient.cloned() };
-        table.contiguous()?.apply_op2(&ids.contiguous()?, lookup)
-    } else {
-        super::composite::lookup(table, ids, length)
-    }
+    let lookup = Lookup { length, gradient: gradient.cloned() };
+    table.contiguous()?.apply_op2(&ids.contiguous()?, lookup)
 }
 
-struct TakePart(Share);
+struct TakePart(InPlace);
 
 impl CustomOp1 for TakePart {
     fn name(&self) -> &'static str {

@@ -7,15 +7,10 @@ use super::{kernel, shaped, values, with_values};
 
 /// `x W^T + b` for `x` of `[rows, inputs]`, `weight` of `[outputs, inputs]` and `bias` of
 /// `[outputs]`.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        // A sub-model's weights are a view of the whole rows' beginnings, taken as it is.
-        let weight =
-            if weight.stride().last() == Some(&1) { weight } else { &weight.contiguous()? };
-        x.contiguous()?.apply_op3(weight, &bias.contiguous()?, LinearOp)
-    } else {
-        super::composite::linear(x, weight, bias)
-    }
+pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    // A sub-model's weights are a view of the whole rows' beginnings, taken as it is.
+    let weight = if weight.stride().last() == Some(&1) { weight } else { &weight.contiguous()? };
+    x.contiguous()?.apply_op3(weight, &bias.contiguous()?, LinearOp)
 }
 
 struct LinearOp;

@@ -1,67 +1,54 @@
-//! What a BERT is made of, as few fused operations on the CPU.
+//! What a BERT is made of: on the CPU few fused operations, elsewhere those of candle.
 //!
 //! candle computes a LayerNorm or a softmax in half a dozen passes over memory, joins its
 //! threads by spinning at a barrier after each, and sums gradients in fresh memory. Here a
 //! whole transformer layer is one operation, parallel in rayon's pool, so that it nests in
-//! whatever parallelism there is around it. On other devices the [`composite`] forms are
-//! used, whose gradients are candle's own.
+//! whatever parallelism there is around it. Every fused operation has a composite form of
+//! candle's own ones ([`composite`]), whose gradients are candle's; an [`Engine`] decides
+//! which of the two runs.
 
-pub(crate) mod composite;
+mod composite;
 mod cross_entropy;
 mod elastic;
+mod engine;
 mod gradient;
 mod kernel;
 mod layer;
 mod linear;
 mod product;
 mod scratch;
+mod used;
 
 use candle_core::WithDType;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Storage, Tensor};
 
-pub(crate) use cross_entropy::cross_entropy;
-pub(crate) use elastic::{Share, lookup};
+pub(crate) use elastic::{InPlace, Share};
+pub(crate) use engine::{Engine, share_in_place, share_of_view};
 pub(crate) use gradient::{Gradient, Part, Sum, Touched};
-pub(crate) use layer::{LayerShape, layer};
-pub(crate) use linear::linear;
-pub(crate) use scratch::Scratch;
+pub(crate) use layer::LayerShape;
+pub(crate) use used::{Rows, Used};
 
 /// The exact (Erf) GELU.
-pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() { x.contiguous()?.apply_op1(Gelu) } else { x.gelu_erf() }
+fn gelu(x: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(Gelu)
 }
 
 /// `x + y + z` for `x` and `y` of `[rows, width]`; `z` of `[period, width]` is repeated.
-pub(crate) fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        x.contiguous()?.apply_op3(&y.contiguous()?, &z.contiguous()?, Add3)
-    } else {
-        composite::add3(x, y, z)
-    }
+fn add3(x: &Tensor, y: &Tensor, z: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.apply_op3(&y.contiguous()?, &z.contiguous()?, Add3)
 }
 
 /// LayerNorm over the last axis.
-pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm { eps })
-    } else {
-        composite::layer_norm(x, weight, bias, eps)
-    }
+fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, LayerNorm { eps })
 }
 
 /// The sum of squared differences, a scalar, of hidden states `[batch, tokens, width]` over
 /// the real tokens or of attention scores `[batch, heads, tokens, tokens]` over the pairs of
 /// real tokens. `mask`, 0 or 1, is `[batch, tokens]` and gets no gradient.
-pub(crate) fn masked_squared_error(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
-    if a.dims() != b.dims() {
-        candle_core::bail!("shapes {:?} and {:?} cannot be compared", a.dims(), b.dims());
-    }
-    if a.device().is_cpu() {
-        let mask = mask.detach().contiguous()?;
-        a.contiguous()?.apply_op3(&b.contiguous()?, &mask, MaskedSquaredError)
-    } else {
-        composite::masked_squared_error(a, b, mask)
-    }
+fn masked_squared_error(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let mask = mask.detach().contiguous()?;
+    a.contiguous()?.apply_op3(&b.contiguous()?, &mask, MaskedSquaredError)
 }
 
 /// The values of a contiguous operand.

@@ -1,10 +1,12 @@
 //! AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization"), in place.
 
+use std::sync::Arc;
+
 use crate::vectorised::vectorised;
-use candle_core::{CpuStorage, InplaceOp1, Layout};
+use candle_core::{CpuStorage, D, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::ops::{Sum, Touched};
+use crate::ops::{Rows, Sum, Touched, Used};
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
@@ -23,6 +25,70 @@ pub(super) struct Moments {
 impl Moments {
     pub(super) fn new(length: usize) -> Self {
         Self { first: vec![0.0; length], second: vec![0.0; length] }
+    }
+}
+
+/// Gradient and moments of a parameter as candle's tensors, on its device.
+#[derive(Debug)]
+pub(super) struct Dense {
+    /// The sum of the gradients since the last update.
+    gradient: Option<Tensor>,
+    /// What of the parameter was used since the last update.
+    pub(super) used: Arc<Used>,
+    pub(super) first: Tensor,
+    pub(super) second: Tensor,
+}
+
+impl Dense {
+    pub(super) fn new(var: &Var) -> candle_core::Result<Self> {
+        let (first, second) = (var.zeros_like()?, var.zeros_like()?);
+        Ok(Self { gradient: None, used: Arc::default(), first, second })
+    }
+
+    pub(super) fn add_gradient(&mut self, gradient: &Tensor) -> candle_core::Result<()> {
+        // candle keeps what a gradient was computed from with it.
+        let gradient = gradient.detach();
+        self.gradient = Some(match self.gradient.take() {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        });
+        Ok(())
+    }
+
+    /// The sum of the gradient's squared values, a scalar; `None` without a gradient.
+    pub(super) fn squared_norm(&self) -> candle_core::Result<Option<Tensor>> {
+        let square = |gradient: &Tensor| gradient.sqr()?.sum(D::Minus1)?.sum_all();
+        self.gradient.as_ref().map(square).transpose()
+    }
+
+    /// The update that [`AdamW`] makes, by candle's operations.
+    pub(super) fn update(&mut self, var: &Var, update: &Update) -> candle_core::Result<()> {
+        let used = self.used.take();
+        let Some(gradient) = self.gradient.take() else { return Ok(()) };
+        let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
+        let times = |tensor: &Tensor, factor: f32| tensor.affine(f64::from(factor), 0.0);
+        let weights = var.as_detached_tensor();
+        let gradient = times(&gradient, update.scale)?;
+        let first = (times(&self.first, beta_1)? + times(&gradient, 1.0 - beta_1)?)?;
+        let second = (times(&self.second, beta_2)? + times(&gradient.sqr()?, 1.0 - beta_2)?)?;
+        let deviation = (times(&second, update.second_correction)?.sqrt()? + EPSILON)?;
+        let direction = (times(&first, update.first_correction)? / deviation)?;
+        let change = times(&direction, update.learning_rate)? + times(&weights, update.decay)?;
+        let updated = (&weights - change?)?;
+        let [updated, first, second] = match used {
+            Rows::Nothing => return Ok(()),
+            Rows::Everything => [updated, first, second],
+            Rows::LookedUp(counts) => {
+                let used = counts.gt(0.0_f32)?.broadcast_as(weights.shape())?;
+                [
+                    used.where_cond(&updated, &weights)?,
+                    used.where_cond(&first, &self.first)?,
+                    used.where_cond(&second, &self.second)?,
+                ]
+            }
+        };
+        (self.first, self.second) = (first, second);
+        var.set(&updated)
     }
 }
 

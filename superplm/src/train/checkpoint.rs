@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -42,7 +42,8 @@ impl State {
     }
 }
 
-/// Everything that the steps depend on: a checkpoint is continued only if it is equal.
+/// Everything that the steps depend on: a checkpoint is continued only if it is equal. The
+/// device is not part of it, its steps differ by rounding only.
 pub(super) fn identity(training: &Training) -> Value {
     json!({
         "settings": training.settings.without_watching(),
@@ -88,10 +89,10 @@ pub(super) fn save(
             let write_error =
                 |name: &str, message: String| PlmError::Write { path: folder.join(name), message };
             let mut tensors = Vec::new();
-            for (name, shape, moments) in variables.moments() {
-                let tensor = |values: &[f32]| Tensor::from_slice(values, shape, &Device::Cpu);
-                tensors.push((format!("first.{name}"), tensor(&moments.first)?));
-                tensors.push((format!("second.{name}"), tensor(&moments.second)?));
+            for (name, moments) in variables.moments() {
+                let [first, second] = moments?;
+                tensors.push((format!("first.{name}"), first));
+                tensors.push((format!("second.{name}"), second));
             }
             write_weights(&tensors, &staging.join(OPTIMIZER_FILE))
                 .map_err(|message| write_error(OPTIMIZER_FILE, message))?;
@@ -162,22 +163,20 @@ pub(super) fn restore(saved: &Saved, variables: &mut Variables) -> Result<(), Tr
     };
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
         .map_err(|error| damaged(error.to_string()))?;
-    for (name, moments) in variables.moments_mut() {
-        for (kind, values) in [("first", &mut moments.first), ("second", &mut moments.second)] {
+    for (name, length) in variables.lengths() {
+        let moment = |kind: &str| -> Result<Vec<f32>, TrainError> {
             let name = format!("{kind}.{name}");
             let tensor =
                 tensors.get(&name).ok_or_else(|| damaged(format!("it has no tensor `{name}`")))?;
             let found: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-            if found.len() != values.len() {
-                let problem = format!(
-                    "tensor `{name}` has {} values, expected {}",
-                    found.len(),
-                    values.len()
-                );
+            if found.len() != length {
+                let problem =
+                    format!("tensor `{name}` has {} values, expected {length}", found.len());
                 return Err(damaged(problem));
             }
-            *values = found;
-        }
+            Ok(found)
+        };
+        variables.set_moments(&name, [moment("first")?, moment("second")?])?;
     }
     Ok(())
 }

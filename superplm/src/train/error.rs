@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use atb_space::SpaceError;
 
+use super::TrainDevice;
 use crate::{DataError, PlmError};
 
 /// Why a training was refused or had to stop.
@@ -15,6 +16,24 @@ pub enum TrainError {
         /// The setting.
         key: &'static str,
         /// What was found and what was expected.
+        problem: String,
+    },
+    /// a device that this program was not built for
+    #[error(
+        "this program was built without CUDA and cannot train on the device `cuda`; hint: build \
+         it where the CUDA toolkit is installed by `cargo build --release --features cuda`, or \
+         train on the device `cpu`"
+    )]
+    NoCuda,
+    /// a device that cannot be used
+    #[error(
+        "the device `{device}` cannot be used: {problem}; hint: `nvidia-smi` shows whether the \
+         driver finds a GPU; the device `cpu` needs none"
+    )]
+    Device {
+        /// The device.
+        device: TrainDevice,
+        /// What its driver says.
         problem: String,
     },
     /// a teacher that the model cannot be distilled from

@@ -6,6 +6,7 @@
 
 mod adamw;
 mod checkpoint;
+mod device;
 mod error;
 mod memory;
 mod metrics;
@@ -15,6 +16,7 @@ mod sub_models;
 mod trainer;
 mod variables;
 
+pub use device::TrainDevice;
 pub use error::TrainError;
 pub use memory::keep_freed_memory;
 pub use metrics::MetricsLine;
@@ -23,3 +25,6 @@ pub(crate) use objective::{mask_held_out, masked_lm_loss};
 pub use settings::{Schedule, TrainSettings};
 pub use sub_models::{SubModels, default_panel};
 pub use trainer::{Outcome, Progress, Stopped, Training, check_start, train};
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::bert::{self, Batch, Output};
 use crate::data::{Masked, Specials, mask};
 use crate::fitness::KdFitness;
 use crate::kd::KdLoss;
-use crate::ops;
+use crate::ops::Engine;
 use crate::parameters::KD_PROJECTION;
 use crate::random::{Purpose, generator};
 use crate::{PlmError, SuperPlm};
@@ -92,7 +92,18 @@ impl Objective {
         Ok(())
     }
 
-    /// A batch with what all of a step's sub-models share.
+    /// The same objective with its teacher on the device of `engine`.
+    pub(super) fn on(&self, engine: &Engine) -> Result<Self, PlmError> {
+        Ok(match self {
+            Self::Distillation { teacher } => {
+                Self::Distillation { teacher: Box::new(teacher.on(engine)?) }
+            }
+            Self::MaskedLm => Self::MaskedLm,
+        })
+    }
+
+    /// A batch with what all of a step's sub-models share, on the device of `engine`, where
+    /// the teacher is too.
     pub(super) fn task(
         &self,
         plm: &SuperPlm,
@@ -100,16 +111,18 @@ impl Objective {
         settings: &TrainSettings,
         number: u64,
         batch: Encoded,
+        engine: &Engine,
     ) -> Result<Task, PlmError> {
+        let device = engine.device();
         match self {
             Self::Distillation { teacher } => {
                 let output = teacher.forward(teacher.architecture(), &batch)?;
-                Ok(Task { batch: Batch::new(&batch)?, goal: Goal::Teacher(output) })
+                Ok(Task { batch: Batch::new(&batch, device)?, goal: Goal::Teacher(output) })
             }
             Self::MaskedLm => {
                 let mut rng = generator(settings.seed, Purpose::Masking, number);
                 let masked = mask(&batch, specials, plm.config().vocab_size, &mut rng);
-                Task::masked(&masked)
+                Task::masked(&masked, device)
             }
         }
     }
@@ -152,13 +165,14 @@ pub(crate) fn masked_lm_loss(
 ) -> Result<f64, PlmError> {
     let (head, decoder) = plm.mlm_head(arch)?.ok_or(PlmError::NoMlmHead)?;
     let eps = plm.config().layer_norm_eps;
+    let engine = plm.engine();
     let parts: Vec<(f64, usize)> = batches
         .par_iter()
         .map(|masked| {
-            let (positions, labels) = targets(masked)?;
+            let (positions, labels) = targets(masked, engine.device())?;
             let hidden = plm.forward(arch, &masked.batch)?.hidden;
-            let logits = bert::predict_masked(&head, &decoder, eps, &hidden, &positions)?;
-            let sum = ops::cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
+            let logits = bert::predict_masked(&head, &decoder, eps, &hidden, &positions, engine)?;
+            let sum = engine.cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
             Ok((f64::from(sum), masked.labels.len()))
         })
         .collect::<Result<_, PlmError>>()?;
@@ -173,10 +187,10 @@ pub(crate) fn masked_lm_loss(
 }
 
 /// The masked positions, i64 into `[batch * sequence]`, and the true tokens there, i64.
-fn targets(masked: &Masked) -> candle_core::Result<(Tensor, Tensor)> {
+fn targets(masked: &Masked, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
     let ids = |values: &[u32]| {
         let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
-        Tensor::new(values, &Device::Cpu)
+        Tensor::new(values, device)
     };
     Ok((ids(&masked.positions)?, ids(&masked.labels)?))
 }
@@ -198,10 +212,10 @@ enum Goal {
 }
 
 impl Task {
-    fn masked(masked: &Masked) -> Result<Self, PlmError> {
-        let (positions, labels) = targets(masked)?;
+    fn masked(masked: &Masked, device: &Device) -> Result<Self, PlmError> {
+        let (positions, labels) = targets(masked, device)?;
         let goal = Goal::Tokens { positions, labels };
-        Ok(Self { batch: Batch::new(&masked.batch)?, goal })
+        Ok(Self { batch: Batch::new(&masked.batch, device)?, goal })
     }
 
     /// The loss of a sub-model, a scalar with gradients.
@@ -212,12 +226,13 @@ impl Task {
         layer_norm_eps: f64,
     ) -> Result<Tensor, PlmError> {
         let encoder = variables.encoder(arch)?;
-        let output =
-            bert::forward(&encoder, arch, layer_norm_eps, &self.batch, variables.scratch())?;
+        let engine = variables.engine();
+        let output = bert::forward(&encoder, arch, layer_norm_eps, &self.batch, engine)?;
         match &self.goal {
             Goal::Teacher(teacher) => {
                 let projection = variables.stored_share(KD_PROJECTION, arch)?;
-                let loss = KdLoss::new(&output, teacher, &self.batch.mask, Some(&projection))?;
+                let mask = &self.batch.mask;
+                let loss = KdLoss::by(engine, &output, teacher, mask, Some(&projection))?;
                 Ok(loss.total()?)
             }
             Goal::Tokens { positions, labels } => {
@@ -228,8 +243,9 @@ impl Task {
                     layer_norm_eps,
                     &output.hidden,
                     positions,
+                    engine,
                 )?;
-                Ok((ops::cross_entropy(&logits, labels)? / labels.dims1()? as f64)?)
+                Ok((engine.cross_entropy(&logits, labels)? / labels.dims1()? as f64)?)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
-use super::{SubModels, TrainError};
+use super::{SubModels, TrainDevice, TrainError};
 
 /// Length and learning rate of a training: a linear rise from zero, then a linear fall to
 /// zero at the end.
@@ -60,6 +60,10 @@ pub struct TrainSettings {
     pub panel: Vec<Architecture>,
     /// Time after which training stops at a checkpoint, to be continued or not.
     pub time_budget: Option<Duration>,
+    /// Where the steps are computed. No part of what a training is: a checkpoint is continued
+    /// on any device.
+    #[serde(skip)]
+    pub device: TrainDevice,
 }
 
 impl TrainSettings {
@@ -79,6 +83,7 @@ impl TrainSettings {
             validate_every: (steps / 20).max(1),
             panel,
             time_budget: None,
+            device: TrainDevice::Cpu,
         }
     }
 
@@ -111,7 +116,7 @@ impl TrainSettings {
             let problem = "is empty, expected at least one architecture".to_owned();
             return Err(wrong("panel", problem));
         }
-        Ok(())
+        self.device.check()
     }
 
     /// The settings that a checkpoint may be continued with otherwise: what is watched and

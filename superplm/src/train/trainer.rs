@@ -14,6 +14,7 @@ use super::metrics::Metrics;
 use super::variables::Variables;
 use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings};
 use crate::data::{Batches, Specials};
+use crate::ops::Engine;
 use crate::parameters::check_fit;
 use crate::{Dataset, SuperPlm, extract};
 
@@ -86,11 +87,14 @@ pub struct Outcome {
 /// Leaves in `folder`: `checkpoints/`, `metrics.jsonl` ([`MetricsLine`]) and, at the end,
 /// the model folder `model/`. Ending the process at any moment loses at most the steps since
 /// the last checkpoint. A continued training makes bit for bit the steps that one without
-/// interruption makes, if the number of threads is the same.
+/// interruption makes, if the number of threads is the same and the device is `cpu`.
 ///
-/// All operations here share rayon's threads. What is left to candle's own threads, the
-/// sums of gradients in its backward pass, waits by spinning: on a machine that does other
-/// work at the same time, set `CANDLE_NUM_THREADS=1` in the environment.
+/// On another device than `cpu` the steps run there, by candle's operations; validations run
+/// on the processor, on a copy of the weights, as does all that is done with the model later.
+///
+/// On the processor all operations share rayon's threads. What is left to candle's own
+/// threads, the sums of gradients in its backward pass, waits by spinning: on a machine that
+/// does other work at the same time, set `CANDLE_NUM_THREADS=1` in the environment.
 ///
 /// `observe` is called after every step and may end the training, which then leaves a
 /// checkpoint.
@@ -124,16 +128,28 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Before any step is made: [`TrainError::Setting`], [`TrainError::Vocabulary`],
-/// [`TrainError::SequenceLength`], [`TrainError::Teacher`], [`TrainError::Space`], and
+/// [`TrainError::SequenceLength`], [`TrainError::Teacher`], [`TrainError::Space`],
+/// [`TrainError::NoCuda`] or [`TrainError::Device`] for a device that cannot be used, and
 /// [`TrainError::OtherTraining`] or [`TrainError::Checkpoint`] for a checkpoint that cannot
 /// be continued. Later: [`TrainError::Diverged`], [`TrainError::File`].
 pub fn train(
     training: Training,
     folder: &Path,
+    observe: impl FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Outcome, TrainError> {
+    let engine = training.settings.device.engine()?;
+    train_on(&engine, training, folder, observe)
+}
+
+/// [`train`] on the device of `engine` and with the form of the operations that it has.
+pub(super) fn train_on(
+    engine: &Engine,
+    training: Training,
+    folder: &Path,
     mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     let began = Instant::now();
-    let mut trainer = Trainer::new(training, folder)?;
+    let mut trainer = Trainer::new(engine, training, folder)?;
     let steps_total = trainer.settings.schedule.steps;
     let (first_step, mut tokens, mut stopped) = (trainer.state.steps, 0, Stopped::Completed);
     if trainer.metrics.validated.is_none() {
@@ -180,9 +196,12 @@ pub fn train(
 }
 
 struct Trainer {
+    /// On the CPU; up to date after [`Trainer::update_model`].
     plm: SuperPlm,
     variables: Variables,
     objective: Objective,
+    /// The objective where the variables are, if that is not where `objective` is.
+    on_device: Option<Objective>,
     specials: Specials,
     batches: Batches,
     held_out: Encoded,
@@ -203,7 +222,7 @@ struct Step {
 }
 
 impl Trainer {
-    fn new(training: Training, folder: &Path) -> Result<Self, TrainError> {
+    fn new(engine: &Engine, training: Training, folder: &Path) -> Result<Self, TrainError> {
         check(&training)?;
         let identity = checkpoint::identity(&training);
         let Training { start, objective, data, held_out, settings } = training;
@@ -220,7 +239,8 @@ impl Trainer {
             None => (start, State::new(identity)),
         };
         objective.prepare(&mut plm, settings.seed)?;
-        let mut variables = Variables::of(&mut plm)?;
+        let on_device = if engine.is_fused() { None } else { Some(objective.on(engine)?) };
+        let mut variables = Variables::of(&mut plm, engine)?;
         if let Some(saved) = &saved {
             checkpoint::restore(saved, &mut variables)?;
         }
@@ -234,6 +254,7 @@ impl Trainer {
             plm,
             variables,
             objective,
+            on_device,
             specials,
             batches,
             held_out,
@@ -254,8 +275,14 @@ impl Trainer {
             let rows = self.settings.rows;
             let batch = self.batches.batch(number * rows as u64, rows);
             tokens += batch.real_tokens() as u64;
-            let task =
-                self.objective.task(&self.plm, &self.specials, &self.settings, number, batch)?;
+            let task = self.on_device.as_ref().unwrap_or(&self.objective).task(
+                &self.plm,
+                &self.specials,
+                &self.settings,
+                number,
+                batch,
+                self.variables.engine(),
+            )?;
             for (arch, sum) in archs.iter().zip(&mut losses) {
                 let eps = self.plm.config().layer_norm_eps;
                 let loss = task.loss(&self.variables, arch, eps)?;
@@ -266,10 +293,11 @@ impl Trainer {
                 }
                 *sum += value / accumulation as f64;
                 // The gradients are added up where the parameters are.
-                (loss / accumulation as f64)?.backward()?;
+                let gradients = (loss / accumulation as f64)?.backward()?;
+                self.variables.add_gradients(&gradients)?;
             }
         }
-        let gradient_norm = self.variables.gradient_norm();
+        let gradient_norm = self.variables.gradient_norm()?;
         if !gradient_norm.is_finite() {
             let ids: Vec<String> = archs.iter().map(Architecture::id).collect();
             return Err(self.diverged("gradient norm", ids.join(", "), gradient_norm));
@@ -306,7 +334,13 @@ impl Trainer {
         }
     }
 
+    /// Makes the model what the training has come to.
+    fn update_model(&mut self) -> Result<(), TrainError> {
+        Ok(self.variables.write_to(&mut self.plm)?)
+    }
+
     fn validate(&mut self) -> Result<Vec<(Architecture, f64)>, TrainError> {
+        self.update_model()?;
         let panel = &self.settings.panel;
         let losses = self.objective.validate(&self.plm, &self.specials, panel, &self.held_out)?;
         let losses: Vec<_> = panel.iter().cloned().zip(losses).collect();
@@ -319,6 +353,7 @@ impl Trainer {
     }
 
     fn save(&mut self) -> Result<PathBuf, TrainError> {
+        self.update_model()?;
         let saved = checkpoint::save(&self.folder, &self.plm, &self.variables, &self.state)?;
         self.checkpoint = Some(saved.clone());
         Ok(saved)

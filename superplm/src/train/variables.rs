@@ -4,22 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use atb_space::Architecture;
-use candle_core::{Tensor, Var};
+use candle_core::backprop::GradStore;
+use candle_core::{Device, Tensor, Var};
 use rayon::prelude::*;
 
-use super::adamw::{AdamW, Moments, Update};
-use crate::ops::{Gradient, Scratch, Share};
+use super::adamw::{AdamW, Dense, Moments, Update};
+use crate::ops::{Engine, Gradient, Share, share_in_place, share_of_view};
 use crate::parameters::{self, Axis, MlmHead, Parameters, WORD_EMBEDDINGS};
 use crate::{PlmError, SuperPlm};
 
 /// A whole parameter, its gradient and its optimizer's state.
-pub(super) struct Variable {
+struct Variable {
     var: Var,
     axes: Vec<Axis>,
-    gradient: Arc<Gradient>,
-    pub(super) moments: Moments,
+    state: State,
     /// Whether weight decay applies: not to biases and LayerNorm.
     decays: bool,
+}
+
+/// A gradient and an optimizer's state, where the operations want them.
+enum State {
+    /// Fused operations add gradients in place, in the memory of the host.
+    InPlace { gradient: Arc<Gradient>, moments: Moments },
+    /// candle returns the gradients of composite operations, on the parameter's device.
+    Dense(Dense),
 }
 
 impl Variable {
@@ -27,95 +35,188 @@ impl Variable {
     fn width(&self) -> usize {
         self.var.dims().last().copied().unwrap_or(1)
     }
+
+    /// First and second moment of the gradient, in the memory of the host.
+    fn moments(&self) -> candle_core::Result<[Tensor; 2]> {
+        match &self.state {
+            State::InPlace { moments, .. } => {
+                let tensor = |values| Tensor::from_slice(values, self.var.shape(), &Device::Cpu);
+                Ok([tensor(&moments.first)?, tensor(&moments.second)?])
+            }
+            State::Dense(Dense { first, second, .. }) => {
+                Ok([first.to_device(&Device::Cpu)?, second.to_device(&Device::Cpu)?])
+            }
+        }
+    }
 }
 
-/// The parameters of a [`SuperPlm`] as variables. The model shares their memory, so it
-/// always is what the training has come to.
+/// The parameters of a [`SuperPlm`] as variables, on the device of an engine.
+///
+/// Where the fused operations run, the model shares their memory, so it always is what the
+/// training has come to; elsewhere [`Variables::write_to`] makes it that.
 pub(super) struct Variables {
     whole: Architecture,
     variables: BTreeMap<String, Variable>,
-    scratch: Scratch,
+    engine: Engine,
 }
 
 impl Variables {
-    pub(super) fn of(plm: &mut SuperPlm) -> Result<Self, PlmError> {
+    pub(super) fn of(plm: &mut SuperPlm, engine: &Engine) -> Result<Self, PlmError> {
         let whole = plm.architecture().clone();
         let mut variables = BTreeMap::new();
         for (name, stored) in plm.stored_mut() {
-            let var = Var::from_tensor(&stored.tensor)?;
-            stored.tensor = var.as_detached_tensor();
-            let length = var.elem_count();
-            let variable = Variable {
-                var,
-                axes: stored.axes.clone(),
-                gradient: Arc::new(Gradient::new(length)),
-                moments: Moments::new(length),
-                decays: !name.ends_with("bias") && !name.contains("LayerNorm"),
+            let var = Var::from_tensor(&stored.tensor.to_device(engine.device())?)?;
+            let state = if engine.is_fused() {
+                stored.tensor = var.as_detached_tensor();
+                let length = var.elem_count();
+                let gradient = Arc::new(Gradient::new(length));
+                State::InPlace { gradient, moments: Moments::new(length) }
+            } else {
+                State::Dense(Dense::new(&var)?)
             };
+            let decays = !name.ends_with("bias") && !name.contains("LayerNorm");
+            let variable = Variable { var, axes: stored.axes.clone(), state, decays };
             variables.insert(name.clone(), variable);
         }
-        Ok(Self { whole, variables, scratch: Scratch::default() })
+        Ok(Self { whole, variables, engine: engine.clone() })
+    }
+
+    /// Brings a model, that these are the parameters of, up to date.
+    pub(super) fn write_to(&self, plm: &mut SuperPlm) -> Result<(), PlmError> {
+        for (name, stored) in plm.stored_mut() {
+            let Variable { var, state, .. } = &self.variables[name];
+            if let State::Dense(_) = state {
+                stored.tensor = var.as_detached_tensor().to_device(&Device::Cpu)?;
+            }
+        }
+        Ok(())
     }
 
     /// What an architecture uses of the encoder; without the pooler, which no objective
     /// trains.
     pub(super) fn encoder(&self, arch: &Architecture) -> Result<Parameters<Share>, PlmError> {
         parameters::check_fit(&self.whole, arch)?;
-        Parameters::collect(arch.num_layers(), false, |name, axes| Ok(self.share(name, axes, arch)))
+        let share = |name: &str, axes: &[Axis]| Ok(self.share(name, axes, arch)?);
+        Parameters::collect(arch.num_layers(), false, share)
     }
 
     /// What an architecture uses of the MLM head, and the decoder's weights.
     pub(super) fn mlm_head(&self, arch: &Architecture) -> Result<(MlmHead, Tensor), PlmError> {
-        let tensor = |name: &str, axes: &[Axis]| self.share(name, axes, arch).tensor();
+        let tensor = |name: &str, axes: &[Axis]| self.engine.take(&self.share(name, axes, arch)?);
         let decoder = tensor(WORD_EMBEDDINGS, &[Axis::Vocabulary, Axis::Hidden])?;
         Ok((MlmHead::collect(tensor)?, decoder))
     }
 
     /// A parameter's share, of any axes that it was stored with.
     pub(super) fn stored_share(&self, name: &str, arch: &Architecture) -> Result<Tensor, PlmError> {
-        Ok(self.share(name, &self.variables[name].axes, arch).tensor()?)
+        Ok(self.engine.take(&self.share(name, &self.variables[name].axes, arch)?)?)
     }
 
-    /// The buffers of a step, used again in the next.
-    pub(super) fn scratch(&self) -> &Scratch {
-        &self.scratch
+    /// What computes with them.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    fn share(&self, name: &str, axes: &[Axis], arch: &Architecture) -> Share {
-        let Variable { var, gradient, .. } = &self.variables[name];
-        parameters::share(var, axes, &self.whole, arch, Some(gradient.clone()))
+    fn share(&self, name: &str, axes: &[Axis], arch: &Architecture) -> candle_core::Result<Share> {
+        let Variable { var, state, .. } = &self.variables[name];
+        match state {
+            State::InPlace { gradient, .. } => {
+                Ok(share_in_place(var, axes, &self.whole, arch, Some(gradient.clone())))
+            }
+            State::Dense(Dense { used, .. }) => {
+                share_of_view(var, axes, &self.whole, arch, Some(used.clone()))
+            }
+        }
+    }
+
+    /// Adds the gradients that a backward pass returned; those of fused operations it has
+    /// added itself.
+    pub(super) fn add_gradients(&mut self, store: &GradStore) -> candle_core::Result<()> {
+        for variable in self.variables.values_mut() {
+            if let State::Dense(dense) = &mut variable.state
+                && let Some(gradient) = store.get(&variable.var)
+            {
+                dense.add_gradient(gradient)?;
+            }
+        }
+        Ok(())
     }
 
     /// The norm of all gradients together.
-    pub(super) fn gradient_norm(&self) -> f64 {
-        let squares: Vec<f64> = self
-            .variables
-            .par_iter()
-            .map(|(_, variable)| variable.gradient.lock().squared_norm(variable.width()))
-            .collect();
+    pub(super) fn gradient_norm(&self) -> candle_core::Result<f64> {
+        let mut on_device = Vec::new();
+        for variable in self.variables.values() {
+            if let State::Dense(dense) = &variable.state {
+                on_device.extend(dense.squared_norm()?);
+            }
+        }
+        let squares: Vec<f64> = if on_device.is_empty() {
+            let square = |(_, variable): (&String, &Variable)| match &variable.state {
+                State::InPlace { gradient, .. } => gradient.lock().squared_norm(variable.width()),
+                State::Dense(_) => 0.0,
+            };
+            self.variables.par_iter().map(square).collect()
+        } else {
+            // Read at once: each reading waits for the device.
+            let squares: Vec<f32> = Tensor::stack(&on_device, 0)?.to_vec1()?;
+            squares.into_iter().map(f64::from).collect()
+        };
         // In the order of the names, whichever thread was first.
-        squares.into_iter().sum::<f64>().sqrt()
+        Ok(squares.into_iter().sum::<f64>().sqrt())
     }
 
     /// One step of AdamW, after which all gradients are zero.
     pub(super) fn update(&mut self, update: Update) -> candle_core::Result<()> {
-        self.variables.par_iter_mut().try_for_each(|(_, variable)| {
+        let update_one = |(_, variable): (&String, &mut Variable)| {
             let update = if variable.decays { update } else { update.without_decay() };
-            let mut sum = variable.gradient.lock();
             let width = variable.width();
-            let state = Mutex::new((&mut *sum, &mut variable.moments));
-            variable.var.inplace_op1(&AdamW { update, width, state })
-        })
+            match &mut variable.state {
+                State::InPlace { gradient, moments } => {
+                    let mut sum = gradient.lock();
+                    let state = Mutex::new((&mut *sum, moments));
+                    variable.var.inplace_op1(&AdamW { update, width, state })
+                }
+                State::Dense(dense) => dense.update(&variable.var, &update),
+            }
+        };
+        if self.engine.is_fused() {
+            self.variables.par_iter_mut().try_for_each(update_one)
+        } else {
+            // One thread gives another device its work.
+            self.variables.iter_mut().try_for_each(update_one)
+        }
     }
 
-    /// Every variable's name, shape and optimizer state.
-    pub(super) fn moments(&self) -> impl Iterator<Item = (&String, &[usize], &Moments)> {
-        self.variables.iter().map(|(name, v)| (name, v.var.dims(), &v.moments))
+    /// Every variable's name and its optimizer's state: first and second moment, in the memory
+    /// of the host.
+    pub(super) fn moments(
+        &self,
+    ) -> impl Iterator<Item = (&String, candle_core::Result<[Tensor; 2]>)> {
+        self.variables.iter().map(|(name, variable)| (name, variable.moments()))
     }
 
-    /// The same, to be replaced.
-    pub(super) fn moments_mut(&mut self) -> impl Iterator<Item = (&String, &mut Moments)> {
-        self.variables.iter_mut().map(|(name, v)| (name, &mut v.moments))
+    /// The names and numbers of values of all variables.
+    pub(super) fn lengths(&self) -> Vec<(String, usize)> {
+        self.variables.iter().map(|(name, v)| (name.clone(), v.var.elem_count())).collect()
+    }
+
+    /// Replaces an optimizer's state; both moments have as many values as the variable.
+    pub(super) fn set_moments(
+        &mut self,
+        name: &str,
+        [first, second]: [Vec<f32>; 2],
+    ) -> candle_core::Result<()> {
+        let Some(Variable { var, state, .. }) = self.variables.get_mut(name) else {
+            candle_core::bail!("no variable is called `{name}`");
+        };
+        match state {
+            State::InPlace { moments, .. } => *moments = Moments { first, second },
+            State::Dense(dense) => {
+                dense.first = Tensor::from_vec(first, var.shape(), var.device())?;
+                dense.second = Tensor::from_vec(second, var.shape(), var.device())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -123,7 +224,7 @@ impl Variables {
 mod tests {
     use super::*;
     use crate::bert::{self, Batch};
-    use crate::ops::Touched;
+    use crate::ops::{Rows, Touched};
     use atb_text::{Encoded, Tokenizer};
 
     const WHOLE: &str = "2-16-[20,24]-4-[16,24]";
@@ -138,8 +239,18 @@ mod tests {
         }
     }
 
-    fn run(parameters: &Parameters<Share>, arch: &Architecture, batch: &Batch) -> crate::Output {
-        bert::forward(parameters, arch, 1e-12, batch, &Scratch::default()).expect("runs")
+    fn run(variables: &Variables, arch: &Architecture) -> crate::Output {
+        let parameters = variables.encoder(arch).expect("fits");
+        let batch = Batch::new(&batch(), &Device::Cpu).expect("a batch");
+        bert::forward(&parameters, arch, 1e-12, &batch, variables.engine()).expect("runs")
+    }
+
+    /// The gradient of a parameter of fused operations.
+    fn gradient<'a>(variables: &'a Variables, name: &str) -> &'a Gradient {
+        match &variables.variables[name].state {
+            State::InPlace { gradient, .. } => gradient,
+            State::Dense(_) => panic!("{name} has its gradient elsewhere"),
+        }
     }
 
     /// A scalar of hidden states and scores to which every parameter matters.
@@ -164,29 +275,27 @@ mod tests {
             }
             let whole = WHOLE.parse().expect("an architecture");
             let mut plm = SuperPlm::random(whole, tokenizer.clone(), 3).expect("random");
-            let variables = Variables::of(&mut plm).expect("variables");
-            let batch = Batch::new(&batch()).expect("a batch");
+            // The composite operations see another copy of the same weights.
+            let composite = Engine::composite(Device::Cpu);
+            let composite = Variables::of(&mut plm, &composite).expect("variables");
+            let variables = Variables::of(&mut plm, &Engine::cpu()).expect("variables");
 
-            let encoder = variables.encoder(&arch).expect("fits");
-            let output = run(&encoder, &arch, &batch);
+            let output = run(&variables, &arch);
             let store = scalar(&output).backward().expect("gradients");
             assert!(variables.variables.values().all(|v| store.get(&v.var).is_none()));
 
-            // The same of candle's own operations over candle's own views of the variables.
-            let views = Parameters::collect(arch.num_layers(), false, |name, axes| {
-                let var = variables.variables[name].var.as_tensor();
-                if name.ends_with("_embeddings.weight") {
-                    return Ok(var.clone());
-                }
-                parameters::slice(var, axes, &variables.whole, &arch)
-            });
-            let views = views.expect("slices");
-            let output = bert::composite(&views, &arch, 1e-12, &batch).expect("runs");
+            let output = run(&composite, &arch);
             let store = scalar(&output).backward().expect("gradients");
-            for (name, variable) in &variables.variables {
-                let sum = variable.gradient.lock();
-                let Some(expected) = store.get(&variable.var) else {
+            for name in variables.variables.keys() {
+                let sum = gradient(&variables, name).lock();
+                let dense = &composite.variables[name];
+                let State::Dense(Dense { used, .. }) = &dense.state else {
+                    panic!("{name} is not the composite operations'")
+                };
+                let used = used.take();
+                let Some(expected) = store.get(&dense.var) else {
                     assert_eq!(sum.touched, Touched::Nothing, "{id}: {name}");
+                    assert!(matches!(used, Rows::Nothing), "{id}: {name}");
                     continue;
                 };
                 let expected = expected.flatten_all().and_then(|t| t.to_vec1::<f32>());
@@ -194,8 +303,19 @@ mod tests {
                     let close = (found - expected).abs() < 1e-5 * (1.0 + expected.abs());
                     assert!(close, "{id}: {name}: {found} for {expected}");
                 }
+                match (&sum.touched, used) {
+                    (Touched::Everything, Rows::Everything) => {}
+                    (Touched::Rows(rows), Rows::LookedUp(counts)) => {
+                        let counts = counts.flatten_all().and_then(|t| t.to_vec1::<f32>());
+                        for (row, count) in counts.expect("counts").into_iter().enumerate() {
+                            let times = rows.iter().filter(|r| **r as usize == row).count();
+                            assert_eq!(count, times as f32, "{id}: row {row} of {name}");
+                        }
+                    }
+                    (touched, used) => panic!("{id}: {name}: {touched:?} and {used:?}"),
+                }
             }
-            let words = variables.variables[WORD_EMBEDDINGS].gradient.lock();
+            let words = gradient(&variables, WORD_EMBEDDINGS).lock();
             assert!(matches!(words.touched, Touched::Rows(_)));
         }
     }
@@ -205,7 +325,7 @@ mod tests {
         let tokenizer = Tokenizer::bert_uncased().expect("loads");
         let whole: Architecture = "1-4-8-2-4".parse().expect("an architecture");
         let mut plm = SuperPlm::random(whole.clone(), tokenizer, 3).expect("random");
-        let mut variables = Variables::of(&mut plm).expect("variables");
+        let mut variables = Variables::of(&mut plm, &Engine::cpu()).expect("variables");
         let read = |variables: &Variables, name: &str| -> Vec<f32> {
             variables.variables[name].var.flatten_all().and_then(|t| t.to_vec1()).expect("values")
         };
@@ -216,14 +336,12 @@ mod tests {
             before.iter().map(|v| v.iter().map(|x| f64::from(*x)).collect()).collect();
         let mut moments = expected.iter().map(|v| vec![(0.0, 0.0); v.len()]).collect::<Vec<_>>();
         for step in 0..2 {
-            let batch = Batch::new(&batch()).expect("a batch");
-            let encoder = variables.encoder(&whole).expect("fits");
-            let output = run(&encoder, &whole, &batch);
+            let output = run(&variables, &whole);
             scalar(&output).backward().expect("gradients");
-            let norm = variables.gradient_norm();
+            let norm = variables.gradient_norm().expect("a norm");
             assert!(norm > 1.0);
             for (k, name) in names.iter().enumerate() {
-                let gradient = variables.variables[*name].gradient.lock().values.clone();
+                let gradient = gradient(&variables, name).lock().values.clone();
                 let decay = if k == 0 { 0.1 } else { 0.0 };
                 for (i, g) in gradient.iter().enumerate() {
                     // Rows without gradient, and the pooler, stay.
@@ -240,7 +358,7 @@ mod tests {
                 }
             }
             variables.update(Update::new(step as u64, 0.01, 0.1, 1.0 / norm)).expect("updates");
-            assert_eq!(variables.gradient_norm(), 0.0);
+            assert_eq!(variables.gradient_norm().expect("a norm"), 0.0);
         }
         for (k, name) in names.iter().enumerate() {
             let after = read(&variables, name);
@@ -254,9 +372,7 @@ mod tests {
         }
         // The model sees the update.
         let seen = plm.forward(&whole, &batch()).expect("runs").hidden;
-        let parameters = variables.encoder(&whole).expect("fits");
-        let batch = Batch::new(&batch()).expect("a batch");
-        let own = run(&parameters, &whole, &batch).hidden;
+        let own = run(&variables, &whole).hidden;
         let difference = (seen - own).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>());
         assert_eq!(difference.expect("a number"), 0.0);
     }

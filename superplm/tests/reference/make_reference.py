@@ -20,6 +20,9 @@ names under `bert.`, LayerNorm's `gamma` and `beta`, a prediction head, no poole
 embedding table in half precision. Its expected.safetensors holds `input_ids` and `hidden`;
 and, of a batch with padding in which some tokens are masked, `masked_ids`, `attention_mask`,
 `labels` (-100 where nothing is masked) and `mlm_loss`.
+
+tiny-electra/ is a tiny ElectraForPreTraining, the discriminator of ELECTRA, with random weights
+in safetensors. Its expected.safetensors holds `input_ids` and `hidden`.
 """
 
 import json
@@ -45,25 +48,51 @@ TEXTS = [
 HERE = Path(__file__).parent
 
 
-def make_tiny() -> None:
-    torch.manual_seed(1)
-    folder = HERE / "tiny-mlm"
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "tiny", "model", "##s", "of", "text"]
+SIZES = {
+    "vocab_size": len(WORDS),
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 12,
+    "max_position_embeddings": 10,
+    "initializer_range": 0.5,
+}
+
+
+def tiny_folder(name: str) -> Path:
+    folder = HERE / name
     folder.mkdir(exist_ok=True)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "tiny", "model", "##s", "of", "text"]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    config = transformers.BertConfig(
-        vocab_size=len(words),
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=12,
-        max_position_embeddings=10,
-        initializer_range=0.5,
-    )
-    model = transformers.BertForMaskedLM(config).eval()
+    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    return folder
+
+
+def randomise(model: torch.nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "LayerNorm" in name:
             torch.nn.init.normal_(parameter, mean=0.5, std=0.2)
+
+
+def make_tiny_electra() -> None:
+    torch.manual_seed(2)
+    folder = tiny_folder("tiny-electra")
+    config = transformers.ElectraConfig(embedding_size=SIZES["hidden_size"], **SIZES)
+    model = transformers.ElectraForPreTraining(config).eval()
+    randomise(model)
+    ids = torch.tensor([[2, 5, 6, 7, 8, 3], [2, 7, 9, 10, 4, 3]])
+    with torch.no_grad():
+        hidden = model.electra(ids).last_hidden_state
+    save_file({"input_ids": ids, "hidden": hidden.contiguous()}, folder / "expected.safetensors")
+    save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(config.to_json_string(use_diff=False))
+
+
+def make_tiny_mlm() -> None:
+    torch.manual_seed(1)
+    folder = tiny_folder("tiny-mlm")
+    config = transformers.BertConfig(**SIZES)
+    model = transformers.BertForMaskedLM(config).eval()
+    randomise(model)
     table = model.bert.embeddings.word_embeddings.weight
     table.data = table.data.half().float()
 
@@ -145,5 +174,6 @@ def make_teacher(folder: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    make_tiny()
+    make_tiny_mlm()
+    make_tiny_electra()
     make_teacher(sys.argv[1])

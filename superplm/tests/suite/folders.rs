@@ -116,7 +116,13 @@ fn configurations_that_are_refused_name_the_key() {
     );
     assert_eq!(
         with("model_type", json!("roberta")),
-        "FOLDER/config.json: `model_type` is \"roberta\"; only \"bert\" is supported"
+        "FOLDER/config.json: `model_type` is \"roberta\"; only \"bert\" and \"electra\" are \
+         supported"
+    );
+    assert_eq!(
+        with("embedding_size", json!(8)),
+        "FOLDER/config.json: `embedding_size` is 8, not the hidden size 16; embeddings of a size of \
+         their own, as ELECTRA-small has them, are not supported; hint: ELECTRA-base and -large are"
     );
     assert_eq!(
         with("layer_norm_eps", json!(0)),

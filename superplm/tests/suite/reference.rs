@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use atb_superplm::SuperPlm;
+use atb_superplm::{Output, SuperPlm};
 use atb_text::{Encoded, TextInput};
 use candle_core::{Device, Tensor};
 
@@ -63,7 +63,18 @@ fn the_whole_teacher_equals_the_reference_implementation() {
 
 #[test]
 fn a_pickle_of_older_tools_equals_the_reference_implementation() {
-    let folder = reference_folder().join("tiny-mlm");
+    let output = run_tiny("tiny-mlm");
+    assert!(output.pooled.is_none(), "there is no pooler in the file");
+}
+
+#[test]
+fn an_electra_discriminator_equals_the_reference_implementation() {
+    run_tiny("tiny-electra");
+}
+
+/// Runs a tiny model on the inputs whose hidden states are known.
+fn run_tiny(name: &str) -> Output {
+    let folder = reference_folder().join(name);
     let plm = SuperPlm::load(&folder).expect("loads");
     assert_eq!(plm.architecture().id(), "2-8-12-2-8");
     let (expected, _) = read(&folder.join("expected.safetensors"));
@@ -77,6 +88,6 @@ fn a_pickle_of_older_tools_equals_the_reference_implementation() {
     };
     let output = plm.forward(plm.architecture(), &encoded).expect("runs");
     let hidden = largest_difference(&output.hidden, &expected["hidden"]);
-    assert!(hidden < 1e-5, "hidden states differ by {hidden}");
-    assert!(output.pooled.is_none(), "there is no pooler in the file");
+    assert!(hidden < 1e-5, "{name}: hidden states differ by {hidden}");
+    output
 }

@@ -7,7 +7,7 @@ use super::super::product::{Before, Matrix, MatrixMut, multiply_in_parallel};
 use super::super::scratch::Buffer;
 use super::attention::{self, ProjectionGradients, Projections};
 use super::forward::Saved;
-use super::{LayerOp, Share};
+use super::{InPlace, LayerOp};
 use crate::parameters::{Linear, Norm};
 
 impl LayerOp {
@@ -62,7 +62,7 @@ impl LayerOp {
     fn linear_gradient(
         &self,
         x: &[f32],
-        layer: &Linear<Share>,
+        layer: &Linear<InPlace>,
         gradient: &[f32],
         to_x: &mut [f32],
         before: Before,
@@ -84,7 +84,7 @@ impl LayerOp {
     fn layer_norm_gradient(
         &self,
         x: &[f32],
-        norm: &Norm<Share>,
+        norm: &Norm<InPlace>,
         gradient: &mut [f32],
     ) -> Result<()> {
         let weight = norm.weight.vector()?;

@@ -6,7 +6,7 @@ use super::super::kernel;
 use super::super::product::{Matrix, linear};
 use super::super::scratch::Buffer;
 use super::attention::{self, Projections};
-use super::{LayerOp, Share};
+use super::{InPlace, LayerOp};
 use crate::parameters::{Linear, Norm};
 
 /// What the backward pass needs of the forward one.
@@ -79,7 +79,7 @@ impl LayerOp {
     fn linear(
         &self,
         x: &[f32],
-        layer: &Linear<Share>,
+        layer: &Linear<InPlace>,
         scale: f64,
         residual: Option<&[f32]>,
     ) -> Result<Buffer> {
@@ -93,7 +93,7 @@ impl LayerOp {
         Ok(output)
     }
 
-    fn layer_norm(&self, x: &[f32], norm: &Norm<Share>, output: &mut [f32]) -> Result<()> {
+    fn layer_norm(&self, x: &[f32], norm: &Norm<InPlace>, output: &mut [f32]) -> Result<()> {
         let (weight, bias) = (norm.weight.vector()?, norm.bias.vector()?);
         kernel::layer_norm(x, &weight, &bias, self.shape.layer_norm_eps as f32, output);
         Ok(())

@@ -12,11 +12,11 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::elastic::InPlace;
 use super::scratch::Scratch;
 use super::{values, with_values};
 use crate::parameters::LayerParameters;
 use forward::Saved;
-pub(crate) use weights::Share;
 
 /// The sizes that a layer works on.
 #[derive(Clone, Copy, Debug)]
@@ -64,19 +64,14 @@ impl LayerShape {
 ///
 /// `x` is `[rows * sequence, hidden]`, `penalty`, added to the scores of each key,
 /// `[rows, sequence]`.
-pub(crate) fn layer(
+pub(super) fn layer(
     x: &Tensor,
-    parameters: LayerParameters<Share>,
+    parameters: LayerParameters<InPlace>,
     shape: LayerShape,
     penalty: &Tensor,
     with_scores: bool,
     scratch: &Scratch,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    if !x.device().is_cpu() {
-        let parameters = parameters.try_map(Share::tensor)?;
-        let (hidden, scores) = super::composite::layer(x, &parameters, &shape, penalty)?;
-        return Ok((hidden, with_scores.then_some(scores)));
-    }
     let operation = LayerOp {
         parameters,
         shape,
@@ -97,7 +92,7 @@ pub(crate) fn layer(
 }
 
 struct LayerOp {
-    parameters: LayerParameters<Share>,
+    parameters: LayerParameters<InPlace>,
     shape: LayerShape,
     penalty: Vec<f32>,
     with_scores: bool,

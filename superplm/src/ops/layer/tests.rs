@@ -41,7 +41,7 @@ impl Whole {
         Self { arch, variables }
     }
 
-    fn share(&self, arch: &Architecture) -> LayerParameters<Share> {
+    fn share(&self, arch: &Architecture) -> LayerParameters<InPlace> {
         let mut all = Parameters::collect(1, false, |name, axes| {
             let Some((variable, gradient)) = self.variables.get(name) else { return Ok(None) };
             let gradient = Some(gradient.clone());
@@ -109,7 +109,7 @@ fn run(
     let (hidden, scores) = if fused {
         layer(x, parameters, shape, &penalty(), with_scores, &Scratch::default()).expect("runs")
     } else {
-        let parameters = parameters.try_map(Share::tensor).expect("tensors");
+        let parameters = parameters.try_map(InPlace::tensor).expect("tensors");
         let (hidden, scores) =
             super::super::composite::layer(x, &parameters, &shape, &penalty()).expect("runs");
         (hidden, with_scores.then_some(scores))

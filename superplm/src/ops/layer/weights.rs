@@ -2,13 +2,13 @@
 
 use candle_core::Result;
 
-pub(crate) use super::super::elastic::Share;
+use super::super::elastic::InPlace;
 use super::super::gradient::Touched;
 use super::super::product::{Before, Matrix, MatrixMut, multiply_in_parallel};
 use super::super::scratch::Scratch;
 use super::super::{kernel, with_values};
 
-impl Share {
+impl InPlace {
     /// The part of a vector.
     pub(super) fn vector(&self) -> Result<Vec<f32>> {
         with_values(&self.whole, |whole| self.part.gather(whole))
