@@ -1,9 +1,10 @@
-//! The comparison as a plot.
+//! Comparisons as plots.
 
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::comparison::Comparison;
 
@@ -70,6 +71,69 @@ fn draw(comparison: &Comparison, path: &Path) -> Result<(), String> {
         .border_style(BLACK)
         .background_style(WHITE.mix(0.8))
         .draw()
+        .map_err(|error| text(&error))?;
+    root.present().map_err(|error| text(&error))
+}
+
+/// Draws named points as an SVG file; `axes` says what the two values of each are.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn scatter(
+    title: &str,
+    axes: [&str; 2],
+    points: &[(String, f64, f64)],
+    path: &Path,
+) -> Result<()> {
+    draw_scatter(title, axes, points, path)
+        .map_err(|problem| anyhow!("{}: {problem}", path.display()))
+}
+
+fn draw_scatter(
+    title: &str,
+    axes: [&str; 2],
+    points: &[(String, f64, f64)],
+    path: &Path,
+) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let span = |values: &mut dyn Iterator<Item = f64>| {
+        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        let margin = 0.1 * (high - low).max(1e-6);
+        (low - margin)..(high + margin)
+    };
+    let root = SVGBackend::new(path, (800, 500)).into_drawing_area();
+    root.fill(&WHITE).map_err(|error| text(&error))?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .caption(title, ("sans-serif", 20))
+        .x_label_area_size(44)
+        .y_label_area_size(60)
+        .build_cartesian_2d(
+            span(&mut points.iter().map(|point| point.1)),
+            span(&mut points.iter().map(|point| point.2)),
+        )
+        .map_err(|error| text(&error))?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_desc(axes[0])
+        .y_desc(axes[1])
+        .draw()
+        .map_err(|error| text(&error))?;
+    let colour = Palette99::pick(0).to_rgba();
+    let middle = points.iter().map(|point| point.1).sum::<f64>() / points.len().max(1) as f64;
+    chart
+        .draw_series(points.iter().enumerate().map(|(index, (name, x, y))| {
+            // Names lie towards the middle, those of neighbours above and below each other.
+            let (side, left) = if *x > middle { (HPos::Right, -8) } else { (HPos::Left, 8) };
+            let above = if index % 2 == 0 { -7 } else { 7 };
+            let style = TextStyle::from(("sans-serif", 12)).pos(Pos::new(side, VPos::Center));
+            EmptyElement::at((*x, *y))
+                + Circle::new((0, 0), 4, colour.filled())
+                + Text::new(name.clone(), (left, above), style)
+        }))
         .map_err(|error| text(&error))?;
     root.present().map_err(|error| text(&error))
 }

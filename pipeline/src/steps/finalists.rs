@@ -24,14 +24,15 @@ pub struct Finalist {
     pub predicted_ms: f64,
     /// The prediction's interval of 90 %, in milliseconds.
     pub interval_ms: (f64, f64),
-    /// Its measured latency, in milliseconds on the predictor's scale.
+    /// Its measured latency, the mean of two measurements, in milliseconds on the predictor's
+    /// scale.
     pub measured_ms: f64,
     /// Whether the measured latency lies in the budget's band.
     pub in_band: bool,
 }
 
-/// Measures the `count` best of a search on `target` into `file`, and says which one to
-/// take: the one of the lowest loss whose measured latency lies in the band, else the one
+/// Measures the `count` best of a search on `target` into `file`, twice each so that the file
+/// shows whether the numbers repeat, and says which one to take: the one of the lowest loss whose measured latency lies in the band, else the one
 /// nearest to the band. It comes first; the others follow in the order of their loss.
 ///
 /// # Errors
@@ -51,14 +52,14 @@ pub fn measure_finalists(
         expected: "the measurements it was fitted on",
     })?;
     let best: Vec<&Evaluated> = outcome.ranking.iter().take(count.max(1)).collect();
-    let items = best
-        .iter()
-        .map(|found| Item {
+    let round = |role| {
+        let item = move |found: &&Evaluated| Item {
             subject: Subject::Architecture(found.arch.clone()),
-            role: Role::Sample,
-        })
-        .collect();
-    let plan = Plan::of(items);
+            role,
+        };
+        best.iter().map(item)
+    };
+    let plan = Plan::of(round(Role::Sample).chain(round(Role::Retest)).collect());
     let measured = profile(target, &source.protocol, &plan, file, &mut Progress(reporter))?;
     reporter.end();
     let header = &measured.header;
@@ -67,12 +68,15 @@ pub fn measure_finalists(
     }
     let mut finalists = Vec::new();
     for found in best {
-        let Some(record) =
-            measured.records.iter().find(|record| record.arch() == Some(&found.arch))
-        else {
+        let mut ratios = Vec::new();
+        for record in measured.records.iter().filter(|it| it.arch() == Some(&found.arch)) {
+            ratios.push(measured.statistics(record)?.ratio);
+        }
+        if ratios.is_empty() {
             continue;
-        };
-        let measured_ms = measured.statistics(record)?.ratio * source.reference_ms;
+        }
+        let ratio = ratios.iter().sum::<f64>() / ratios.len() as f64;
+        let measured_ms = ratio * source.reference_ms;
         let prediction = predictor.predict(&found.arch);
         finalists.push(Finalist {
             arch: found.arch.clone(),
