@@ -192,7 +192,7 @@ fn every_step_is_a_command_on_the_same_files() {
         "2",
     ]);
     assert!(found.contains("difference"), "{found}");
-    assert_eq!(lines(&job, "finalists.jsonl").len(), 1 + 2);
+    assert_eq!(lines(&job, "finalists.jsonl").len(), 1 + 2 * 2);
     let winner = found.lines().nth(1).and_then(|line| line.split_whitespace().next());
     let winner = winner.expect("a winner");
     job.succeeds(&["extract", "--arch", winner, "--superplm", "superplm", "--out", "winner"]);
