@@ -17,5 +17,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
 pub mod comparison;
 pub mod plot;
+
+/// Writes a table, whole or not at all.
+///
+/// # Errors
+/// If the file cannot be written, naming it.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    atb_files::write(path, text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -2,9 +2,10 @@
 //! were off (`winners.md`, `winners.jsonl`).
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use atb_benches::write_text;
 use atb_measurements::MeasurementFile;
 use atb_pipeline::steps::{self, Finalist};
 use atb_pipeline::{BudgetConfig, FitnessConfig, Quiet, Weights};
@@ -132,9 +133,4 @@ fn report(checked: &[Checked], fitted_on: usize, trained: &Architecture) -> Stri
         );
     }
     text
-}
-
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    atb_files::write(path, text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))
 }

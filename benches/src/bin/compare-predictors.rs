@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use atb_benches::comparison::{Comparison, Settings};
-use atb_benches::plot;
+use atb_benches::{plot, write_text};
 use atb_measurements::MeasurementFile;
 use atb_predictor::{MlpSettings, Observations};
 use atb_space::Space;
@@ -92,9 +92,7 @@ fn compare(space: &Space, folder: &Path, settings: &Settings) -> Result<()> {
         source.protocol.threads,
         comparison.table()
     );
-    let path = folder.join("table.md");
-    atb_files::write(&path, text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    write_text(&folder.join("table.md"), &text)?;
     plot::mape_by_samples(&comparison, &folder.join("plot.svg"))?;
     println!("{}\n\n{}", space.name, comparison.table());
     Ok(())

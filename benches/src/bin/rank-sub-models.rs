@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use atb_benches::plot;
+use atb_benches::{plot, write_text};
 use atb_measurements::MeasurementFile;
 use atb_pipeline::{FitnessConfig, Weights, steps};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor};
@@ -222,9 +222,4 @@ fn write(arguments: &Arguments, plm: &SuperPlm, ranked: &[Ranked]) -> Result<()>
     )?;
     print!("{text}");
     write_text(&arguments.folder.join("table.md"), &text)
-}
-
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    atb_files::write(path, text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))
 }
