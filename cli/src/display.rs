@@ -8,32 +8,25 @@ use atb_pipeline::Reporter;
 use atb_predictor::Predictor;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use miette::{IntoDiagnostic, WrapErr};
 
-/// Prints an error with its `hint:` on a line of its own.
-pub(crate) fn error(error: &anyhow::Error) {
-    let text = text_of(error);
-    let (message, hint) = match text.split_once("; hint: ") {
-        Some((message, hint)) => (message, Some(hint)),
-        None => (text.as_str(), None),
+/// Prints an error, what caused it and, on a line of its own, what to do.
+pub(crate) fn error(error: &miette::Report) {
+    let (mut message, help) = (error.to_string(), error.help().map(|help| help.to_string()));
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        message = format!("{message}: {inner}");
+        cause = inner.source();
+    }
+    // Errors that still carry their hint in the text.
+    let (message, help) = match message.split_once("; hint: ") {
+        Some((message, hint)) if help.is_none() => (message.to_owned(), Some(hint.to_owned())),
+        _ => (message, help),
     };
     eprintln!("error: {message}");
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+    if let Some(help) = help {
+        eprintln!("hint: {help}");
     }
-}
-
-/// The error with its causes, without those that the text before them says already.
-fn text_of(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        let cause = cause.trim_end();
-        if !text.contains(cause) {
-            text.push_str(if text.is_empty() { "" } else { ": " });
-            text.push_str(cause);
-        }
-    }
-    text
 }
 
 /// Warns of a predictor that was fitted on no device.
@@ -46,9 +39,11 @@ pub(crate) fn warn_of_no_device(predictor: &Predictor) {
 }
 
 /// Prints data to standard output. A reader that has gone away is no error.
-pub(crate) fn data(text: &str) -> io::Result<()> {
+pub(crate) fn data(text: &str) -> miette::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).into_diagnostic().wrap_err("standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -168,19 +163,5 @@ impl Reporter for Display {
 
     fn warn(&mut self, text: &str) {
         self.line(&format!("warning: {text}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_error_says_already_is_not_said_again() {
-        let cause = || anyhow::anyhow!("no such file\n");
-        let repeating = || cause().context("a.toml: no such file");
-        assert_eq!(text_of(&repeating()), "a.toml: no such file");
-        assert_eq!(text_of(&cause().context("a.toml")), "a.toml: no such file");
-        assert_eq!(text_of(&repeating().context("the job")), "the job: a.toml: no such file");
     }
 }

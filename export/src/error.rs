@@ -9,19 +9,23 @@ use atb_superplm::PlmError;
 use atb_text::TextError;
 
 /// Why a bundle could not be written, read or checked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ExportError {
     /// the model folder is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Model(#[from] PlmError),
     /// the graph could not be written
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Graph(#[from] GraphError),
     /// the bundle does not run in tract
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Runtime(#[from] ModelError),
     /// the tokenizer's files are at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Text(#[from] TextError),
     /// the file system said no
     #[error("{}: {source}", path.display())]

@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 const SCRIPT: &str = include_str!("fetch.py");
 
 /// Why a file is not there.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FetchError {
     /// not there and not to be had
     #[error("{what} is not there and could not be fetched ({cause}); hint: put {files} into {}", folder.display())]

@@ -26,7 +26,7 @@ pub struct Description {
 }
 
 /// Why a file does not describe its network.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DescriptionError {
     /// the file could not be read
     #[error("{}: {source}", path.display())]

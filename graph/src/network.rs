@@ -72,10 +72,11 @@ impl TensorSpec {
 }
 
 /// Why a network could not be written or filled.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GraphError {
     /// the weights are not what the architecture needs
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Weights(#[from] WeightError),
     /// the file could not be written
     #[error("{}: {source}", path.display())]

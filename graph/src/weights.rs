@@ -13,7 +13,7 @@ pub enum Layout {
 }
 
 /// Why a weight tensor could not be filled.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum WeightError {
     /// a tensor of another shape
     #[error("tensor `{name}` has shape {found:?}, the architecture needs {expected:?}")]

@@ -29,7 +29,7 @@ pub struct Header {
 }
 
 /// Why a measurement file could not be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FileError {
     /// the file system said no
     #[error("{}: {source}", path.display())]

@@ -45,7 +45,7 @@ impl fmt::Display for Quantity {
 }
 
 /// A name that is no quantity's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("there is no quantity `{0}`; hint: choose latency, memory or load-time")]
 pub struct UnknownQuantity(String);
 

@@ -23,7 +23,7 @@ pub struct Statistics {
 }
 
 /// Why a record has no statistics.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, miette::Diagnostic)]
 pub enum SampleError {
     /// no samples
     #[error("{subject} has no samples")]

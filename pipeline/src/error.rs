@@ -15,7 +15,7 @@ use atb_targets::TargetError;
 use atb_text::TextError;
 
 /// Why the main job, or one of its steps, could not be done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PipelineError {
     /// the configuration file is at fault
     #[error("{}: {problem}", path.display())]
@@ -69,51 +69,67 @@ pub enum PipelineError {
     },
     /// the target is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
     /// profiling failed
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Profile(#[from] ProfileError),
     /// a measurement file is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Measurements(#[from] FileError),
     /// measurements that do not go together
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Observations(#[from] ObservationError),
     /// the predictor could not be fitted
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Fit(#[from] FitError),
     /// the predictor could not be evaluated
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Evaluation(#[from] EvaluationError),
     /// the predictor file is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Predictor(#[from] PredictorFileError),
     /// the space is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Space(#[from] SpaceError),
     /// the search failed
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Search(#[from] SearchError),
     /// the store of evaluations is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] StoreError),
     /// the SuperPLM is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     SuperPlm(#[from] PlmError),
     /// text could not be prepared for training
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Data(#[from] DataError),
     /// the training was refused or had to stop
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Train(#[from] TrainError),
     /// a text is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Text(#[from] TextError),
     /// the export failed
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Export(#[from] ExportError),
     /// a third-party file is missing
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Fetch(#[from] FetchError),
 }
 

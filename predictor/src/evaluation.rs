@@ -20,7 +20,7 @@ pub struct Evaluation {
 }
 
 /// Why a predictor could not be evaluated.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EvaluationError {
     /// no measurement of an unseen architecture
     #[error(
@@ -33,6 +33,7 @@ pub enum EvaluationError {
     },
     /// measurements of another workload
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Workload(#[from] PredictError),
 }
 

@@ -103,7 +103,7 @@ pub struct Choice {
 }
 
 /// Why no predictor could be fitted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FitError {
     /// no such kind of model
     #[error(

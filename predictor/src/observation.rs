@@ -87,10 +87,11 @@ pub struct Observations {
 }
 
 /// Why measurements could not be used together.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ObservationError {
     /// a measurement file that could not be used
     #[error(transparent)]
+    #[diagnostic(transparent)]
     File(#[from] FileError),
     /// no file at all
     #[error("no measurement file was given; hint: `atb profile` writes one")]

@@ -90,7 +90,7 @@ pub struct Predictor {
 }
 
 /// Why a predictor has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PredictError {
     /// a batch or sequence length it does not know
     #[error(
@@ -108,7 +108,7 @@ pub enum PredictError {
 }
 
 /// Why a predictor file could not be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PredictorFileError {
     /// the file system said no
     #[error("{}: {source}", path.display())]

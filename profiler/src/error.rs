@@ -4,13 +4,15 @@ use atb_measurements::FileError;
 use atb_targets::TargetError;
 
 /// Why a profile could not be taken to its end. What was measured before is in the file.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ProfileError {
     /// the device could not be reached
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
     /// the measurement file could not be read or written
     #[error(transparent)]
+    #[diagnostic(transparent)]
     File(#[from] FileError),
     /// the agent died or the connection broke
     #[error(

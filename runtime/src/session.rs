@@ -14,7 +14,7 @@ use tract_onnx::tract_core::runtime::RunOptions;
 pub const ENGINE: &str = "tract 0.23";
 
 /// Why a model could not be loaded or run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SessionError {
     /// the model could not be loaded
     #[error("{model} could not be loaded: {problem}")]

@@ -7,13 +7,15 @@ use atb_text::{Encoded, TextError, Tokenizer};
 use crate::{Inputs, MODEL_FILE, Outputs, Session, SessionError};
 
 /// Why a bundle could not be opened or run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ModelError {
     /// the tokenizer's files or a text are at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Text(#[from] TextError),
     /// the model is at fault
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Session(#[from] SessionError),
 }
 

@@ -8,10 +8,11 @@ use atb_space::SpaceError;
 use crate::EvaluationError;
 
 /// Why a search did not come to an end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SearchError {
     /// a space that holds nothing
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Space(#[from] SpaceError),
     /// a budget that makes no sense
     #[error(
@@ -110,11 +111,12 @@ pub enum SearchError {
     Threads(#[from] rayon::ThreadPoolBuildError),
     /// the store of evaluated architectures
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Why a store of fitness values could not be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum StoreError {
     /// the file system said no
     #[error("{}: {source}", path.display())]

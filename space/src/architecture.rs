@@ -22,7 +22,7 @@ impl Layer {
 }
 
 /// Why a set of sizes is not an architecture.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum ArchError {
     /// an architecture needs at least one layer
     #[error("an architecture needs at least one layer")]

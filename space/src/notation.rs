@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{ArchError, Architecture, Layer};
 
 /// Why a text is not an architecture.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum NotationError {
     /// not five parts
     #[error("`{text}` has {found} parts where L-dm-df-h-dq has five (example: 5-564-1054-8-512)")]

@@ -71,7 +71,7 @@ pub struct Space {
 }
 
 /// Why an architecture is not in a space, or a space is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum SpaceError {
     /// a size that the space does not have
     #[error("{arch} is not in the space `{space}`: {what} is {value}, the space has {allowed}")]

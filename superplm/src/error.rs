@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use atb_text::TextError;
 
 /// Why a model could not be loaded, run, scored or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PlmError {
     /// a file that cannot be opened or read
     #[error("cannot read {}: {source}", path.display())]
@@ -161,6 +161,7 @@ pub enum PlmError {
     },
     /// a vocabulary or text error
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Text(#[from] TextError),
     /// an error of the tensor library: a defect, or memory that ran out
     #[error("tensor computation failed: {0}")]

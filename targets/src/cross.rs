@@ -43,7 +43,7 @@ impl fmt::Display for Tool {
 }
 
 /// Why the agent could not be built.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BuildError {
     /// not inside the source code
     #[error(

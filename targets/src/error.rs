@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why a target could not be found, reached or used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TargetError {
     /// neither a name nor a file
     #[error(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Why a text could not be read or tokenized.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TextError {
     /// a file that cannot be opened or read
     #[error("cannot read {}: {source}", path.display())]

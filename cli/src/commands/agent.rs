@@ -5,10 +5,10 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
 use atb_agent::{Options, serve_host};
 use atb_targets::{AgentBuild, Target, Tool, triple_of};
 use clap::{Args, Subcommand, ValueEnum};
+use miette::{IntoDiagnostic, WrapErr, bail};
 
 use crate::display;
 
@@ -74,7 +74,7 @@ impl Arguments {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     match &arguments.command {
         Some(Command::Build(arguments)) => build(arguments),
         Some(Command::Remove(arguments)) => {
@@ -84,7 +84,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+fn serve(arguments: &Arguments) -> miette::Result<()> {
     if io::stdin().is_terminal() {
         bail!(
             "atb agent serves requests of a program; hint: `atb agent build --help` is for people"
@@ -92,19 +92,19 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let options = arguments.simulate.iter().flat_map(|json| ["--simulate", json]);
     let mut options = Options::parse(options.map(str::to_owned))?;
-    serve_host(&mut *options.machine, options.silence)?;
+    serve_host(&mut *options.machine, options.silence).into_diagnostic()?;
     Ok(())
 }
 
-fn build(arguments: &Build) -> anyhow::Result<()> {
+fn build(arguments: &Build) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     let triple = match &target.triple {
         Some(triple) => triple.clone(),
         None => {
             let device = target.open()?;
             let machine = device.machine();
-            triple_of(machine).map(str::to_owned).with_context(|| {
-                format!(
+            triple_of(machine).map(str::to_owned).ok_or_else(|| {
+                miette::miette!(
                     "`{}` is a machine of the kind {machine}; hint: set `triple` in the target \
                      file",
                     target.name
@@ -114,7 +114,7 @@ fn build(arguments: &Build) -> anyhow::Result<()> {
     };
     let folder = match &arguments.source {
         Some(folder) => folder.clone(),
-        None => env::current_dir().context("the current folder")?,
+        None => env::current_dir().into_diagnostic().wrap_err("the current folder")?,
     };
     let build = AgentBuild::find(&folder, &triple)?;
     let tool = match arguments.with {
@@ -124,7 +124,7 @@ fn build(arguments: &Build) -> anyhow::Result<()> {
     eprintln!("build     the agent for {triple} with {tool}");
     let built = build.build(tool)?;
     let path = build.install(&built)?;
-    let bytes = path.metadata().with_context(|| path.display().to_string())?.len();
+    let bytes = fs_err::metadata(&path).into_diagnostic()?.len();
     eprintln!("          {:.1} MB", bytes as f64 / 1e6);
     display::data(&path.display().to_string())?;
     Ok(())

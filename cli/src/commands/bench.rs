@@ -6,6 +6,7 @@ use atb_pipeline::{ProtocolConfig, steps};
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::{Args, ValueEnum};
+use miette::IntoDiagnostic;
 
 use super::WorkloadArguments;
 use crate::display::{self, Display};
@@ -41,7 +42,7 @@ enum Engine {
     Ort,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     // The shape stands in the bundle's report; for a lone file the arguments give it.
     let folder = arguments.model.parent().unwrap_or(&arguments.model);
@@ -53,7 +54,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let scratch = tempfile::tempdir()?;
+    let scratch = tempfile::tempdir().into_diagnostic()?;
     let file = arguments.out.clone().unwrap_or_else(|| scratch.path().join("bench.jsonl"));
     let timed = steps::bench(
         &target,

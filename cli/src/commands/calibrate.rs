@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let predictor = Predictor::load(&arguments.predictor)?;
     display::warn_of_no_device(&predictor);
     let measured = MeasurementFile::read(&arguments.measurements)?;

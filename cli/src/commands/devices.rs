@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     targets: Vec<String>,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let targets = match &arguments.targets[..] {
         [] => known_targets()?,
         names => names.iter().map(|name| Target::find(name)).collect::<Result<_, _>>()?,

@@ -1,9 +1,9 @@
 //! `atb doctor`: whether a run on a device could be trusted, and what to do if not.
 
-use anyhow::bail;
 use atb_profiler::doctor::{Check, Outcome, examine, is_trustworthy};
 use atb_targets::Target;
 use clap::Args;
+use miette::bail;
 
 use crate::display;
 
@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     target: String,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     let checks = examine(&target);
     display::data(&report(&checks))?;

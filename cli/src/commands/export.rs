@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let bundle = atb_export::export(&arguments.model, arguments.workload.into(), &arguments.out)?;
     display::data(&bundle.model_file().display().to_string())?;
     Ok(())

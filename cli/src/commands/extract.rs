@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let weights = Weights::load(&arguments.superplm)?;
     let write = if arguments.compact { extract_compact } else { extract };
     write(&weights.plm, &arguments.arch, &arguments.out)?;

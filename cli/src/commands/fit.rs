@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let space = arguments.space.find()?;
     let files = steps::read_measurements(&arguments.measurements)?;
     let mut display = Display::new();
@@ -50,7 +50,7 @@ pub(super) fn test(
     predictor: &Predictor,
     files: &[PathBuf],
     display: &mut Display,
-) -> anyhow::Result<()> {
+) -> miette::Result<()> {
     if files.is_empty() {
         return Ok(());
     }

@@ -23,6 +23,7 @@ use atb_pipeline::{ProtocolConfig, SpaceChoice};
 use atb_space::{Architecture, Space, Workload};
 use atb_targets::Target;
 use clap::{Args, Subcommand};
+use miette::IntoDiagnostic;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -59,12 +60,13 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn execute(self) -> anyhow::Result<()> {
+    pub(crate) fn execute(self) -> miette::Result<()> {
         if !matches!(&self, Self::Agent(arguments) if arguments.serves()) {
             ctrlc::set_handler(|| {
                 eprintln!("\ninterrupted; the same command continues where this one stopped");
                 std::process::exit(130);
-            })?;
+            })
+            .into_diagnostic()?;
         }
         match self {
             Self::Run(arguments) => run::execute(&arguments),
@@ -98,7 +100,7 @@ pub(crate) struct SpaceArguments {
 }
 
 impl SpaceArguments {
-    pub(crate) fn find(&self) -> anyhow::Result<Space> {
+    pub(crate) fn find(&self) -> miette::Result<Space> {
         let space = SpaceChoice::find(&self.space)?;
         Ok(match &self.within {
             Some(largest) => space.within(largest)?,

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     predictor: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let predictor = Predictor::load(&arguments.predictor)?;
     display::warn_of_no_device(&predictor);
     let rows =

@@ -59,7 +59,7 @@ impl From<SamplingArgument> for Sampling {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let space = arguments.space.find()?;
     let settings = ProfileConfig {
         samples: arguments.samples,
@@ -82,7 +82,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(twice) = devices.iter().enumerate().find_map(|(index, device)| {
         devices[..index].iter().any(|other| other.file == device.file).then_some(device)
     }) {
-        anyhow::bail!(
+        miette::bail!(
             "two targets are called `{}` and would share a file; hint: rename one of them",
             twice.target.name
         );
@@ -110,7 +110,7 @@ fn file_of(out: &Path, target: &str) -> PathBuf {
     out.with_file_name(format!("{stem}-{target}{extension}"))
 }
 
-fn summary(measured: &MeasurementFile) -> anyhow::Result<String> {
+fn summary(measured: &MeasurementFile) -> miette::Result<String> {
     let mut lines = vec![format!(
         "{}: {} measurements on {}, reference model {} {:.3} ms",
         measured.path.display(),

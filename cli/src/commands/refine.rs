@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     let space = arguments.space.find()?;
     let settings = RefineSettings {

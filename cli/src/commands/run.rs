@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     config: Option<PathBuf>,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let config = match &arguments.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use atb_pipeline::{BudgetConfig, FitnessConfig, Loss, Weights, steps};
 use atb_predictor::Predictor;
 use atb_search::{Limits, Settings, Strategy};
@@ -129,7 +128,7 @@ impl StrategyName {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     let mut display = Display::new();
     let predictor = Predictor::load(&arguments.predictor)?;
@@ -175,7 +174,7 @@ pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
         &arguments.evaluations,
         &mut display,
     )?;
-    outcome.winner().context("nothing was evaluated")?;
+    outcome.winner().ok_or_else(|| miette::miette!("nothing was evaluated"))?;
     let shown = match settings.strategy {
         Strategy::Front => &outcome.front,
         _ => &outcome.ranking,

@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    fn config(&self) -> anyhow::Result<TrainConfig> {
+    fn config(&self) -> miette::Result<TrainConfig> {
         let mut config = match &self.config {
             Some(path) => TrainConfig::read(path)?,
             None => TrainConfig::default(),
@@ -64,7 +64,7 @@ impl Arguments {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     keep_freed_memory();
     let outcome = train(&arguments.config()?, &mut Display::new())?;
     display::data(&summary(&outcome))?;

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     model: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let mut bundle = Bundle::open(&arguments.bundle)?;
     let verified = steps::verify_bundle(&mut bundle, &arguments.model, &mut Display::new());
     let parity = match (&verified, bundle.report().parity) {

@@ -9,7 +9,7 @@ use crate::real::RealMachine;
 use crate::simulated::SimulatedMachine;
 
 /// Why the agent's arguments are not understood.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum OptionError {
     /// an argument that it does not have
     #[error(

@@ -13,7 +13,7 @@ use crate::measure::Session;
 use crate::real::SessionModel;
 
 /// Why the agent ended early.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ServeError {
     /// the host's end is gone
     #[error("the connection to the host broke: {0}")]

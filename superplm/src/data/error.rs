@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use atb_text::TextError;
 
 /// Why text could not be prepared, or a dataset not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DataError {
     /// nothing to prepare
     #[error("no text files given: training needs at least one")]
@@ -52,5 +52,6 @@ pub enum DataError {
     },
     /// a text or vocabulary error, which names file and line
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Text(#[from] TextError),
 }

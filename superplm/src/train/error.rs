@@ -8,7 +8,7 @@ use super::TrainDevice;
 use crate::{DataError, PlmError};
 
 /// Why a training was refused or had to stop.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TrainError {
     /// a setting that makes no sense
     #[error("training setting `{key}` {problem}")]
@@ -111,12 +111,15 @@ pub enum TrainError {
     },
     /// an architecture outside the space, or a space without any
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Space(#[from] SpaceError),
     /// an error of the training text
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Data(#[from] DataError),
     /// an error of a model
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Model(#[from] PlmError),
 }
 
