@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use atb_checkpoint::{BertConfig, Checkpoint, CheckpointError};
 use atb_files::Staging;
 use atb_graph::{HfWeights, Network, Vocabulary};
 use atb_runtime::MODEL_FILE;
 use atb_space::{Cost, Workload};
-use atb_superplm::{BertConfig, Checkpoint, PlmError};
 use atb_text::Tokenizer;
 
 use crate::card::card;
@@ -51,7 +51,8 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
         pooler,
     };
     let network = Network::new(&config.architecture, workload, vocabulary);
-    let weights = HfWeights::new(|name: &str| -> Result<_, PlmError> { checkpoint.tensor(name) });
+    let weights =
+        HfWeights::new(|name: &str| -> Result<_, CheckpointError> { checkpoint.tensor(name) });
 
     let staging = Staging::beside(folder).map_err(ExportError::io(folder))?;
     let model_file = staging.path().join(MODEL_FILE);

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use atb_checkpoint::CheckpointError;
 use atb_graph::GraphError;
 use atb_runtime::ModelError;
 use atb_superplm::PlmError;
@@ -12,6 +13,10 @@ use atb_text::TextError;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ExportError {
     /// the model folder is at fault
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// the model does not run in candle
     #[error(transparent)]
     #[diagnostic(transparent)]
     Model(#[from] PlmError),

@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 
+use atb_checkpoint::CheckpointError;
 use atb_text::TextError;
 
 /// Why a model could not be loaded, run, scored or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PlmError {
-    /// a file that cannot be opened or read
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    /// a model folder that cannot be read
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// a file or folder that cannot be written
     #[error("cannot write {}: {message}", path.display())]
     Write {
@@ -22,92 +19,6 @@ pub enum PlmError {
         path: PathBuf,
         /// What the system says.
         message: String,
-    },
-    /// a `config.json` that is not a JSON object
-    #[error("{}: {message}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        message: String,
-    },
-    /// a key of `config.json` that is missing or not what it should be
-    #[error("{}: `{key}` {problem}", path.display())]
-    ConfigKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What was found and what was expected.
-        problem: String,
-    },
-    /// a folder without weights
-    #[error(
-        "{} holds neither model.safetensors nor pytorch_model.bin: put the model's weights there",
-        folder.display()
-    )]
-    NoWeights {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// a weights file that is cut short, damaged or of another format
-    #[error("{} is cut short or damaged ({message}): {remedy}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What its reader says.
-        message: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// a tensor that the architecture needs and the file does not have
-    #[error("{} has no tensor `{name}`{}", path.display(), needed(expected))]
-    MissingTensor {
-        /// The file.
-        path: PathBuf,
-        /// The tensor's Hugging Face name.
-        name: String,
-        /// The shape that the configuration implies, where it is known.
-        expected: Option<Vec<usize>>,
-    },
-    /// a tensor of another shape than the configuration implies
-    #[error(
-        "{}: tensor `{name}` has shape {found:?} where config.json implies {expected:?}",
-        path.display()
-    )]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// The tensor's Hugging Face name.
-        name: String,
-        /// Its shape in the file.
-        found: Vec<usize>,
-        /// The shape that the configuration implies.
-        expected: Vec<usize>,
-    },
-    /// a weight tensor that is not of floating-point type
-    #[error("{}: tensor `{name}` is of type {found}, expected f32, f16, bf16 or f64", path.display())]
-    Dtype {
-        /// The file.
-        path: PathBuf,
-        /// The tensor's Hugging Face name.
-        name: String,
-        /// Its type.
-        found: String,
-    },
-    /// a vocabulary that does not belong to the weights
-    #[error(
-        "{}: the vocabulary has {entries} entries, config.json says vocab_size {vocab_size}; \
-         use the vocab.txt that came with the weights",
-        folder.display()
-    )]
-    VocabularySize {
-        /// The model folder.
-        folder: PathBuf,
-        /// Entries of the vocabulary.
-        entries: usize,
-        /// `vocab_size` of the configuration.
-        vocab_size: usize,
     },
     /// an architecture that is larger than the model in some size
     #[error("{arch} does not fit into {whole}: {what} {wanted} is more than {available}")]
@@ -166,11 +77,4 @@ pub enum PlmError {
     /// an error of the tensor library: a defect, or memory that ran out
     #[error("tensor computation failed: {0}")]
     Tensor(#[from] candle_core::Error),
-}
-
-fn needed(expected: &Option<Vec<usize>>) -> String {
-    match expected {
-        Some(shape) => format!(" (config.json implies one of shape {shape:?})"),
-        None => String::new(),
-    }
 }

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use atb_checkpoint::{BertConfig, CONFIG_FILE, WEIGHTS_FILE};
 use atb_files::Staging;
 use atb_space::Architecture;
 use candle_core::{DType, Tensor};
 
-use crate::checkpoint::WEIGHTS_FILE;
-use crate::config::CONFIG_FILE;
-use crate::{BertConfig, PlmError, SuperPlm};
+use crate::{PlmError, SuperPlm};
 
 /// Writes the share of `arch` as a Hugging Face style folder: `config.json`,
 /// `model.safetensors` (f32), `vocab.txt` and `tokenizer_config.json`.

@@ -3,7 +3,7 @@
 //! A [`SuperPlm`] is a BERT of which any leading part is a model: fewer layers, a smaller
 //! hidden or intermediate size, fewer or narrower heads. [`SuperPlm::forward`] runs such a
 //! part in place, [`KdFitness`] scores it against a teacher on held-out text, [`extract()`]
-//! cuts it out into an ordinary model folder, and [`Checkpoint`] reads the tensors of such
+//! cuts it out into an ordinary model folder; [`atb_checkpoint`] reads the tensors of such
 //! folders by their Hugging Face names.
 //!
 //! [`train`] makes one: from text that [`prepare`] has tokenized, by distillation from a
@@ -29,8 +29,6 @@
 //! ```
 
 mod bert;
-mod checkpoint;
-mod config;
 mod data;
 mod error;
 mod extract;
@@ -45,8 +43,6 @@ mod train;
 mod vectorised;
 
 pub use bert::Output;
-pub use checkpoint::Checkpoint;
-pub use config::BertConfig;
 pub use data::{DataError, Dataset, PrepareProgress, prepare};
 pub use error::PlmError;
 pub use extract::{extract, extract_compact};

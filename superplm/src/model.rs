@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use atb_checkpoint::{
+    Axis, BertConfig, Checkpoint, KD_PROJECTION, MLM_TRANSFORM, WORD_EMBEDDINGS, shape,
+};
 use atb_space::Architecture;
 use atb_text::{Encoded, Tokenizer};
 use candle_core::{Device, Tensor};
@@ -11,13 +14,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
+use crate::PlmError;
 use crate::bert::{self, Batch, Output};
 use crate::ops::Engine;
-use crate::parameters::{
-    Axis, KD_PROJECTION, MLM_TRANSFORM, MlmHead, Parameters, WORD_EMBEDDINGS, check_fit, shape,
-    slice,
-};
-use crate::{BertConfig, Checkpoint, PlmError};
+use crate::parameters::{MlmHead, Parameters, check_fit, slice};
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
 const INITIALIZER_RANGE: f32 = 0.02;
@@ -60,8 +60,9 @@ impl SuperPlm {
     ///
     /// # Errors
     /// What [`Checkpoint::open`], [`Checkpoint::tensor`] and [`Tokenizer::from_folder`]
-    /// report, [`PlmError::Shape`] for a misshapen tensor, [`PlmError::VocabularySize`] if
-    /// the vocabulary and `vocab_size` differ.
+    /// report, among them [`Shape`](atb_checkpoint::CheckpointError::Shape) for a misshapen
+    /// tensor and [`VocabularySize`](atb_checkpoint::CheckpointError::VocabularySize) if the
+    /// vocabulary and `vocab_size` differ.
     pub fn load(folder: &Path) -> Result<Self, PlmError> {
         Self::of(&Checkpoint::open(folder)?, Tokenizer::from_folder(folder)?)
     }
@@ -82,22 +83,16 @@ impl SuperPlm {
 
     fn of(checkpoint: &Checkpoint, tokenizer: Tokenizer) -> Result<Self, PlmError> {
         let config = checkpoint.config().clone();
-        if tokenizer.vocabulary_size() != config.vocab_size {
-            return Err(PlmError::VocabularySize {
-                folder: checkpoint.folder().to_owned(),
-                entries: tokenizer.vocabulary_size(),
-                vocab_size: config.vocab_size,
-            });
-        }
+        checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
         let has_pooler = checkpoint.has("pooler.dense.weight");
         let source = format!("sha256:{}", checkpoint.digest()?);
         let mut plm = Self::empty(config, tokenizer, has_pooler, source);
-        plm.fill(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
+        plm.fill(|name, shape| stored(checkpoint, name, shape))?;
         if checkpoint.has(KD_PROJECTION) {
             plm.add_kd_projection(checkpoint)?;
         }
         if checkpoint.has(MLM_TRANSFORM) {
-            plm.add_mlm_head(|name, shape| checkpoint.tensor_of_shape(name, shape))?;
+            plm.add_mlm_head(|name, shape| stored(checkpoint, name, shape))?;
         }
         Ok(plm)
     }
@@ -257,7 +252,7 @@ impl SuperPlm {
         let (found, _) = checkpoint.tensor(KD_PROJECTION)?;
         let width = found.first().copied().unwrap_or(0);
         let axes = vec![Axis::Teacher(width), Axis::Hidden];
-        let tensor = checkpoint.tensor_of_shape(KD_PROJECTION, &shape(&axes, &self.config))?;
+        let tensor = stored(checkpoint, KD_PROJECTION, &shape(&axes, &self.config))?;
         self.tensors.insert(KD_PROJECTION.to_owned(), Stored { tensor, axes });
         Ok(())
     }
@@ -391,6 +386,11 @@ impl SuperPlm {
         }
         Ok(())
     }
+}
+
+/// A tensor of a checkpoint, which must have that shape.
+fn stored(checkpoint: &Checkpoint, name: &str, shape: &[usize]) -> Result<Tensor, PlmError> {
+    Ok(Tensor::from_vec(checkpoint.values(name, shape)?, shape, &Device::Cpu)?)
 }
 
 /// BERT's initial values of a parameter.

@@ -10,7 +10,8 @@ use super::layer::LayerShape;
 use super::scratch::Scratch;
 use super::used::Used;
 use super::{Gradient, composite};
-use crate::parameters::{self, Axis, LayerParameters};
+use crate::parameters::{self, LayerParameters};
+use atb_checkpoint::Axis;
 
 /// The form of the operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use crate::data::{Masked, Specials, mask};
 use crate::fitness::KdFitness;
 use crate::kd::KdLoss;
 use crate::ops::Engine;
-use crate::parameters::KD_PROJECTION;
 use crate::random::{Purpose, generator};
 use crate::{PlmError, SuperPlm};
+use atb_checkpoint::KD_PROJECTION;
 
 /// Rows of held-out text at a time.
 const ROWS: usize = 8;

@@ -10,8 +10,9 @@ use rayon::prelude::*;
 
 use super::adamw::{AdamW, Dense, Moments, Update};
 use crate::ops::{Engine, Gradient, Share, share_in_place, share_of_view};
-use crate::parameters::{self, Axis, MlmHead, Parameters, WORD_EMBEDDINGS};
+use crate::parameters::{self, MlmHead, Parameters};
 use crate::{PlmError, SuperPlm};
+use atb_checkpoint::{Axis, WORD_EMBEDDINGS};
 
 /// A whole parameter, its gradient and its optimizer's state.
 struct Variable {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use atb_checkpoint::Checkpoint;
 use atb_space::Architecture;
-use atb_superplm::{Checkpoint, SuperPlm, extract};
+use atb_superplm::{SuperPlm, extract};
 use atb_text::Encoded;
 use candle_core::{Device, Tensor};
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use atb_checkpoint::{BertConfig, Checkpoint};
 use atb_space::Architecture;
-use atb_superplm::{BertConfig, Checkpoint, SuperPlm};
+use atb_superplm::SuperPlm;
 use candle_core::{DType, Device, Tensor};
+use miette::Diagnostic;
 use serde_json::{Value, json};
 
 use crate::common::{largest_difference, rewrite, small_batch, small_model};
@@ -17,8 +19,9 @@ fn refusal(change: impl FnOnce(&Path)) -> String {
     let root = tempfile::tempdir().expect("temporary folder");
     let folder = small_model(root.path(), WHOLE);
     change(&folder);
-    let error = SuperPlm::load(&folder).expect_err("refused").to_string();
-    error.replace(&folder.display().to_string(), "FOLDER")
+    let error = SuperPlm::load(&folder).expect_err("refused");
+    let help = error.help().map(|help| format!(" [{help}]")).unwrap_or_default();
+    format!("{error}{help}").replace(&folder.display().to_string(), "FOLDER")
 }
 
 fn edit_config(folder: &Path, change: impl FnOnce(&mut Value)) {
@@ -122,7 +125,7 @@ fn configurations_that_are_refused_name_the_key() {
     assert_eq!(
         with("embedding_size", json!(8)),
         "FOLDER/config.json: `embedding_size` is 8, not the hidden size 16; embeddings of a size of \
-         their own, as ELECTRA-small has them, are not supported; hint: ELECTRA-base and -large are"
+         their own, as ELECTRA-small has them, are not supported [ELECTRA-base and ELECTRA-large are supported]"
     );
     assert_eq!(
         with("layer_norm_eps", json!(0)),
@@ -131,7 +134,7 @@ fn configurations_that_are_refused_name_the_key() {
     assert_eq!(
         with("autotinybert", json!({"schema_version": 2})),
         "FOLDER/config.json: `autotinybert` has schema version 2, newer than the 1 that this \
-         version reads; update autotinybert"
+         version reads [update autotinybert]"
     );
     for (key, size) in [("hidden_size", 16), ("intermediate_size", 24), ("qkv_size", 8)] {
         assert_eq!(
@@ -197,7 +200,7 @@ fn damaged_files_are_named_with_a_remedy() {
         let message = cut("model.safetensors", keep);
         assert!(
             message.starts_with("FOLDER/model.safetensors is cut short or damaged (")
-                && message.ends_with("): download or copy it again"),
+                && message.ends_with(") [download or copy it again]"),
             "{keep} bytes: {message}"
         );
         assert_eq!(message.matches("FOLDER").count(), 1, "{message}");
@@ -217,8 +220,8 @@ fn damaged_files_are_named_with_a_remedy() {
 fn incomplete_folders_say_what_to_put_there() {
     assert_eq!(
         refusal(|folder| fs::remove_file(folder.join("model.safetensors")).expect("removes")),
-        "FOLDER holds neither model.safetensors nor pytorch_model.bin: put the model's weights \
-         there"
+        "FOLDER holds neither model.safetensors nor pytorch_model.bin [put the model's weights \
+         there]"
     );
     assert_eq!(
         refusal(|folder| fs::remove_file(folder.join("vocab.txt")).expect("removes")),
@@ -230,8 +233,8 @@ fn incomplete_folders_say_what_to_put_there() {
             let text = fs::read_to_string(&path).expect("reads");
             fs::write(&path, text + "surplus\n").expect("writes");
         }),
-        "FOLDER: the vocabulary has 12 entries, config.json says vocab_size 11; use the \
-         vocab.txt that came with the weights"
+        "FOLDER: the vocabulary has 12 entries, config.json says vocab_size 11 [use the \
+         vocab.txt that came with the weights]"
     );
 }
 

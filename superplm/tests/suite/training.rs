@@ -350,7 +350,7 @@ fn a_start_takes_evenly_chosen_layers() {
     let folder = room.path("start");
     extract(&start, start.architecture(), &folder).expect("writes");
     let read = |folder: &Path, name: &str| {
-        atb_superplm::Checkpoint::open(folder).and_then(|c| c.tensor(name)).expect("reads")
+        atb_checkpoint::Checkpoint::open(folder).and_then(|c| c.tensor(name)).expect("reads")
     };
     let (shape, bias) = read(&folder, "encoder.layer.0.intermediate.dense.bias");
     let (_, whole) = read(&room.path("teacher/small"), "encoder.layer.1.intermediate.dense.bias");

@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor, Var};
 use super::super::gradient::{Gradient, Touched};
 use super::super::tests::{close, variable};
 use super::*;
-use crate::BertConfig;
 use crate::parameters::{self, Parameters};
+use atb_checkpoint::BertConfig;
 
 const ROWS: usize = 2;
 const SEQUENCE: usize = 5;
@@ -27,7 +27,7 @@ impl Whole {
         let mut seed = 40;
         Parameters::collect(1, false, |name, axes| {
             seed += 2;
-            let values = variable(seed, &parameters::shape(axes, &config));
+            let values = variable(seed, &atb_checkpoint::shape(axes, &config));
             // About as large as a model's: the attention is neither even nor one-hot.
             let values =
                 values.affine(0.3, if name.ends_with("Norm.weight") { 1.0 } else { 0.0 })?;

@@ -15,10 +15,10 @@ use std::path::Path;
 use atb_space::{Architecture, Layer};
 use serde_json::{Map, Value, json};
 
-use crate::PlmError;
+use crate::CheckpointError;
 
 /// Name of the file in a model folder.
-pub(crate) const CONFIG_FILE: &str = "config.json";
+pub const CONFIG_FILE: &str = "config.json";
 
 /// Total width of each of q, k and v.
 const QKV_SIZE: &str = "qkv_size";
@@ -65,22 +65,21 @@ impl BertConfig {
     /// BERT's values.
     ///
     /// # Errors
-    /// [`PlmError::Read`], [`PlmError::Json`], and [`PlmError::ConfigKey`] for a key that
+    /// [`CheckpointError::Io`], [`CheckpointError::Json`], and [`CheckpointError::ConfigKey`] for a key that
     /// is missing, mistyped, or asks for something other than a BERT encoder with GELU
     /// and absolute positions. An ELECTRA discriminator is one, if its embeddings are as
     /// wide as its hidden states.
-    pub fn read(folder: &Path) -> Result<Self, PlmError> {
+    pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
-        let bytes =
-            std::fs::read(&path).map_err(|source| PlmError::Read { path: path.clone(), source })?;
+        let bytes = fs_err::read(&path)?;
         Self::parse(&path, &bytes)
     }
 
     /// As [`BertConfig::read`], from the content of the file; `path` stands for it in
     /// messages.
-    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, PlmError> {
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CheckpointError> {
         let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
-            PlmError::Json { path: path.to_owned(), message: error.to_string() }
+            CheckpointError::Json { path: path.to_owned(), message: error.to_string() }
         })?;
         Keys { path, map: &map }.config()
     }
@@ -140,7 +139,7 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    fn config(&self) -> Result<BertConfig, PlmError> {
+    fn config(&self) -> Result<BertConfig, CheckpointError> {
         self.only("model_type", &["bert", "electra"])?;
         self.only("hidden_act", &["gelu"])?;
         self.only("position_embedding_type", &["absolute"])?;
@@ -150,9 +149,10 @@ impl Keys<'_> {
         {
             let problem = format!(
                 "is {size}, not the hidden size {hidden}; embeddings of a size of their own, as \
-                 ELECTRA-small has them, are not supported; hint: ELECTRA-base and -large are"
+                 ELECTRA-small has them, are not supported"
             );
-            return Err(self.problem("embedding_size", problem));
+            let help = "ELECTRA-base and ELECTRA-large are supported";
+            return Err(self.problem_with_help("embedding_size", problem, Some(help)));
         }
         let layers = self.required("num_hidden_layers")?;
         let layer = Layer {
@@ -190,12 +190,21 @@ impl Keys<'_> {
         })
     }
 
-    fn problem(&self, key: &'static str, problem: String) -> PlmError {
-        PlmError::ConfigKey { path: self.path.to_owned(), key, problem }
+    fn problem(&self, key: &'static str, problem: String) -> CheckpointError {
+        self.problem_with_help(key, problem, None)
+    }
+
+    fn problem_with_help(
+        &self,
+        key: &'static str,
+        problem: String,
+        help: Option<&'static str>,
+    ) -> CheckpointError {
+        CheckpointError::ConfigKey { path: self.path.to_owned(), key, problem, help }
     }
 
     /// Refuses any other value than those that this crate computes.
-    fn only(&self, key: &'static str, values: &[&str]) -> Result<(), PlmError> {
+    fn only(&self, key: &'static str, values: &[&str]) -> Result<(), CheckpointError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(()),
             Some(Value::String(found)) if values.contains(&found.as_str()) => Ok(()),
@@ -208,7 +217,7 @@ impl Keys<'_> {
         }
     }
 
-    fn size(&self, key: &'static str) -> Result<Option<usize>, PlmError> {
+    fn size(&self, key: &'static str) -> Result<Option<usize>, CheckpointError> {
         let Some(value) = self.map.get(key).filter(|value| !value.is_null()) else {
             return Ok(None);
         };
@@ -218,13 +227,13 @@ impl Keys<'_> {
         }
     }
 
-    fn required(&self, key: &'static str) -> Result<usize, PlmError> {
+    fn required(&self, key: &'static str) -> Result<usize, CheckpointError> {
         self.size(key)?.ok_or_else(|| {
             self.problem(key, "is missing, expected a whole number above 0".to_owned())
         })
     }
 
-    fn positive(&self, key: &'static str) -> Result<Option<f64>, PlmError> {
+    fn positive(&self, key: &'static str) -> Result<Option<f64>, CheckpointError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_f64() {
@@ -235,7 +244,7 @@ impl Keys<'_> {
     }
 
     /// Architecture and source of the `autotinybert` object, where it stands.
-    fn extension(&self) -> Result<(Option<Architecture>, Option<String>), PlmError> {
+    fn extension(&self) -> Result<(Option<Architecture>, Option<String>), CheckpointError> {
         const KEY: &str = "autotinybert";
         let Some(object) = self.map.get(KEY) else {
             return Ok((None, None));
@@ -245,9 +254,9 @@ impl Keys<'_> {
             Some(version) => {
                 let problem = format!(
                     "has schema version {version}, newer than the {SCHEMA_VERSION} that this \
-                     version reads; update autotinybert"
+                     version reads"
                 );
-                return Err(self.problem(KEY, problem));
+                return Err(self.problem_with_help(KEY, problem, Some("update autotinybert")));
             }
             None => return Err(self.problem(KEY, "has no `schema_version`".to_owned())),
         }

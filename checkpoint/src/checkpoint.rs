@@ -1,7 +1,6 @@
 //! Reading the weights of a model folder by their Hugging Face names.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::pickle::PthTensors;
@@ -9,10 +8,10 @@ use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
 use candle_core::{DType, Device, Tensor};
 
 use crate::config::CONFIG_FILE;
-use crate::{BertConfig, PlmError};
+use crate::{BertConfig, CheckpointError};
 
 /// The weights file that is written, and preferred for reading.
-pub(crate) const WEIGHTS_FILE: &str = "model.safetensors";
+pub const WEIGHTS_FILE: &str = "model.safetensors";
 const PICKLE_FILE: &str = "pytorch_model.bin";
 
 /// The configuration and the weights of a BERT folder: `model.safetensors` or, without
@@ -24,13 +23,13 @@ const PICKLE_FILE: &str = "pytorch_model.bin";
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use atb_superplm::Checkpoint;
+/// use atb_checkpoint::Checkpoint;
 ///
 /// let checkpoint = Checkpoint::open(Path::new("winner"))?;
 /// println!("{}", checkpoint.config().architecture);
 /// let (shape, values) = checkpoint.tensor("embeddings.LayerNorm.weight")?;
 /// assert_eq!(shape, [values.len()]);
-/// # Ok::<(), atb_superplm::PlmError>(())
+/// # Ok::<(), atb_checkpoint::CheckpointError>(())
 /// ```
 pub struct Checkpoint {
     folder: PathBuf,
@@ -51,9 +50,9 @@ impl Checkpoint {
     /// Opens a model folder; tensors are read when they are asked for.
     ///
     /// # Errors
-    /// What [`BertConfig::read`] reports, [`PlmError::NoWeights`], [`PlmError::Read`], and
-    /// [`PlmError::Corrupt`] for a weights file that cannot be parsed.
-    pub fn open(folder: &Path) -> Result<Self, PlmError> {
+    /// What [`BertConfig::read`] reports, [`CheckpointError::NoWeights`], [`CheckpointError::Io`], and
+    /// [`CheckpointError::Corrupt`] for a weights file that cannot be parsed.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let config = BertConfig::read(folder)?;
         let safetensors = folder.join(WEIGHTS_FILE);
         let pickle = folder.join(PICKLE_FILE);
@@ -64,7 +63,7 @@ impl Checkpoint {
             let weights = open_pickle(&pickle)?;
             (pickle, weights)
         } else {
-            return Err(PlmError::NoWeights { folder: folder.to_owned() });
+            return Err(CheckpointError::NoWeights { folder: folder.to_owned() });
         };
         Ok(Self::new(folder.to_owned(), file, config, weights))
     }
@@ -74,11 +73,11 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::open`], but for what only files can have.
-    pub(crate) fn embedded(
+    pub fn embedded(
         name: &str,
         config: &str,
         bytes: &'static [u8],
-    ) -> Result<Self, PlmError> {
+    ) -> Result<Self, CheckpointError> {
         let folder = PathBuf::from(name);
         let config = BertConfig::parse(&folder.join(CONFIG_FILE), config.as_bytes())?;
         let file = folder.join(WEIGHTS_FILE);
@@ -121,22 +120,22 @@ impl Checkpoint {
     /// Shape and values of a tensor, row by row; f16, bf16 and f64 become f32.
     ///
     /// # Errors
-    /// [`PlmError::MissingTensor`], [`PlmError::Dtype`] for integers, [`PlmError::Corrupt`].
-    pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), PlmError> {
+    /// [`CheckpointError::MissingTensor`], [`CheckpointError::Dtype`] for integers, [`CheckpointError::Corrupt`].
+    pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), CheckpointError> {
         let tensor = self.load(name, None)?;
-        Ok((tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1()?))
+        Ok((tensor.dims().to_vec(), values_of(&tensor)?))
     }
 
-    /// A tensor that must have the given shape, as f32 on the CPU.
+    /// The values of a tensor that must have the given shape, row by row.
     ///
     /// # Errors
-    /// As [`Checkpoint::tensor`], and [`PlmError::Shape`].
-    pub(crate) fn tensor_of_shape(&self, name: &str, shape: &[usize]) -> Result<Tensor, PlmError> {
+    /// As [`Checkpoint::tensor`], and [`CheckpointError::Shape`].
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
         let tensor = self.load(name, Some(shape))?;
         if tensor.dims() == shape {
-            return Ok(tensor);
+            return values_of(&tensor);
         }
-        Err(PlmError::Shape {
+        Err(CheckpointError::Shape {
             path: self.file.clone(),
             name: name.to_owned(),
             found: tensor.dims().to_vec(),
@@ -144,8 +143,23 @@ impl Checkpoint {
         })
     }
 
-    fn load(&self, name: &str, expected: Option<&[usize]>) -> Result<Tensor, PlmError> {
-        let missing = || PlmError::MissingTensor {
+    /// Checks that a vocabulary of so many entries is the one that the configuration says.
+    ///
+    /// # Errors
+    /// [`CheckpointError::VocabularySize`].
+    pub fn check_vocabulary(&self, entries: usize) -> Result<(), CheckpointError> {
+        if entries == self.config.vocab_size {
+            return Ok(());
+        }
+        Err(CheckpointError::VocabularySize {
+            folder: self.folder.clone(),
+            entries,
+            vocab_size: self.config.vocab_size,
+        })
+    }
+
+    fn load(&self, name: &str, expected: Option<&[usize]>) -> Result<Tensor, CheckpointError> {
+        let missing = || CheckpointError::MissingTensor {
             path: self.file.clone(),
             name: name.to_owned(),
             expected: expected.map(<[usize]>::to_vec),
@@ -162,11 +176,10 @@ impl Checkpoint {
             }
         };
         match tensor.dtype() {
-            DType::F32 => Ok(tensor.contiguous()?),
-            DType::F16 | DType::BF16 | DType::F64 => {
-                Ok(tensor.to_dtype(DType::F32)?.contiguous()?)
+            DType::F32 | DType::F16 | DType::BF16 | DType::F64 => {
+                tensor.to_dtype(DType::F32).map_err(CheckpointError::Tensor)
             }
-            other => Err(PlmError::Dtype {
+            other => Err(CheckpointError::Dtype {
                 path: self.file.clone(),
                 name: name.to_owned(),
                 found: other.as_str().to_owned(),
@@ -177,13 +190,12 @@ impl Checkpoint {
     /// SHA-256 of the weights file, in hexadecimal.
     ///
     /// # Errors
-    /// [`PlmError::Read`] if the file cannot be read any more.
-    pub fn digest(&self) -> Result<String, PlmError> {
+    /// [`CheckpointError::Io`] if the file cannot be read any more.
+    pub fn digest(&self) -> Result<String, CheckpointError> {
         if let Weights::Embedded { bytes, .. } = &self.weights {
             return Ok(atb_files::digest(bytes));
         }
-        atb_files::digest_of_file(&self.file)
-            .map_err(|source| PlmError::Read { path: self.file.clone(), source })
+        Ok(atb_files::digest_of_file(&self.file)?)
     }
 }
 
@@ -200,7 +212,7 @@ fn canonical(stored: &str) -> String {
     }
 }
 
-fn open_safetensors(path: &Path) -> Result<Weights, PlmError> {
+fn open_safetensors(path: &Path) -> Result<Weights, CheckpointError> {
     readable(path)?;
     // SAFETY: the mapping is read only. Another process that cuts the file short while it
     // is mapped would end this one with a bus error, as for every memory-mapped model.
@@ -208,17 +220,22 @@ fn open_safetensors(path: &Path) -> Result<Weights, PlmError> {
     tensors.map(Weights::Safetensors).map_err(|error| corrupt(path, &error))
 }
 
-fn open_pickle(path: &Path) -> Result<Weights, PlmError> {
+fn open_pickle(path: &Path) -> Result<Weights, CheckpointError> {
     readable(path)?;
     PthTensors::new(path, None).map(Weights::Pickle).map_err(|error| corrupt(path, &error))
 }
 
 /// Tells a file that may not be read from one that holds the wrong bytes.
-fn readable(path: &Path) -> Result<(), PlmError> {
-    File::open(path).map(drop).map_err(|source| PlmError::Read { path: path.to_owned(), source })
+fn readable(path: &Path) -> Result<(), CheckpointError> {
+    Ok(fs_err::File::open(path).map(drop)?)
 }
 
-fn corrupt(path: &Path, error: &candle_core::Error) -> PlmError {
+fn values_of(tensor: &Tensor) -> Result<Vec<f32>, CheckpointError> {
+    let values = tensor.flatten_all().and_then(|flat| flat.to_vec1());
+    values.map_err(CheckpointError::Tensor)
+}
+
+fn corrupt(path: &Path, error: &candle_core::Error) -> CheckpointError {
     let remedy = if path.ends_with(PICKLE_FILE) {
         "download or copy it again; if PyTorch older than 1.6 wrote it, save it as \
          model.safetensors with a current version"
@@ -230,5 +247,5 @@ fn corrupt(path: &Path, error: &candle_core::Error) -> PlmError {
     let cause = message.lines().next().unwrap_or_default();
     let prefix = format!("path: {:?} ", path.display());
     let message = cause.strip_prefix(&prefix).unwrap_or(cause).to_owned();
-    PlmError::Corrupt { path: path.to_owned(), message, remedy }
+    CheckpointError::Corrupt { path: path.to_owned(), message, remedy }
 }

@@ -1,0 +1,56 @@
+//! What can be wrong with a model folder.
+
+use std::path::PathBuf;
+
+/// Why a model folder could not be read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum CheckpointError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{}: {message}", path.display())]
+    #[diagnostic(help("use the config.json that came with the weights"))]
+    Json { path: PathBuf, message: String },
+    #[error("{}: `{key}` {problem}", path.display())]
+    ConfigKey {
+        path: PathBuf,
+        key: &'static str,
+        problem: String,
+        #[help]
+        help: Option<&'static str>,
+    },
+    #[error("{} holds neither model.safetensors nor pytorch_model.bin", folder.display())]
+    #[diagnostic(help("put the model's weights there"))]
+    NoWeights { folder: PathBuf },
+    #[error("{} is cut short or damaged ({message})", path.display())]
+    Corrupt {
+        path: PathBuf,
+        message: String,
+        #[help]
+        remedy: &'static str,
+    },
+    #[error("{} has no tensor `{name}`{}", path.display(), implied(expected.as_deref()))]
+    MissingTensor { path: PathBuf, name: String, expected: Option<Vec<usize>> },
+    #[error(
+        "{}: tensor `{name}` has shape {found:?} where config.json implies {expected:?}",
+        path.display()
+    )]
+    Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("{}: tensor `{name}` is of type {found}, expected f32, f16, bf16 or f64", path.display())]
+    Dtype { path: PathBuf, name: String, found: String },
+    #[error(
+        "{}: the vocabulary has {entries} entries, config.json says vocab_size {vocab_size}",
+        folder.display()
+    )]
+    #[diagnostic(help("use the vocab.txt that came with the weights"))]
+    VocabularySize { folder: PathBuf, entries: usize, vocab_size: usize },
+    #[error("tensor computation failed: {0}")]
+    Tensor(candle_core::Error),
+}
+
+fn implied(expected: Option<&[usize]>) -> String {
+    match expected {
+        Some(shape) => format!(" (config.json implies one of shape {shape:?})"),
+        None => String::new(),
+    }
+}
