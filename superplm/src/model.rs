@@ -16,8 +16,8 @@ use rand_distr::{Distribution, Normal};
 
 use crate::PlmError;
 use crate::bert::{self, Batch, Output};
-use crate::ops::Engine;
-use crate::parameters::{MlmHead, Parameters, check_fit, slice};
+use crate::ops::{Engine, slice};
+use crate::parameters::{MlmHead, Parameters, check_fit};
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
 const INITIALIZER_RANGE: f32 = 0.02;

@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
+use super::loops::{TASK, add_to, by_row, sum_of_squares};
+
 /// The part of a parameter that a sub-model takes: of some rows, some columns. A vector is
 /// one row.
 #[derive(Clone, Debug)]
@@ -44,7 +46,7 @@ impl Part {
     /// Copies the part out of the whole parameter.
     pub(super) fn gather(&self, whole: &[f32]) -> Vec<f32> {
         let starts = self.row_starts();
-        super::kernel::by_row(starts.len() * self.row_length(), self.row_length(), |i, mut row| {
+        by_row(starts.len() * self.row_length(), self.row_length(), |i, mut row| {
             for columns in &self.columns {
                 let (run, rest) = row.split_at_mut(columns.len());
                 run.copy_from_slice(&whole[starts[i] + columns.start..starts[i] + columns.end]);
@@ -68,12 +70,12 @@ impl Part {
         let add = |(row, mut values): (&mut &mut [f32], &[f32])| {
             for columns in &self.columns {
                 let (run, rest) = values.split_at(columns.len());
-                super::kernel::add_to(&mut row[columns.clone()], run);
+                add_to(&mut row[columns.clone()], run);
                 values = rest;
             }
         };
         let length = self.row_length().max(1);
-        let rows_a_task = (super::kernel::TASK / length).max(1);
+        let rows_a_task = (TASK / length).max(1);
         rows.par_iter_mut()
             .with_min_len(rows_a_task)
             .zip(values.par_chunks_exact(length).with_min_len(rows_a_task))
@@ -126,7 +128,7 @@ impl Gradient {
         let mut sum = self.lock();
         for (row, values) in rows.iter().zip(values.chunks_exact(length)) {
             let start = *row as usize * width;
-            super::kernel::add_to(&mut sum.values[start..start + length], values);
+            add_to(&mut sum.values[start..start + length], values);
         }
         let rows = rows.iter().map(|row| *row as u32);
         match &mut sum.touched {
@@ -140,7 +142,7 @@ impl Gradient {
 impl Sum {
     /// The sum of the squared values, the same however many threads there are.
     pub(crate) fn squared_norm(&mut self, width: usize) -> f64 {
-        let square = |values: &[f32]| f64::from(super::kernel::sum_of_squares(values));
+        let square = |values: &[f32]| f64::from(sum_of_squares(values));
         let squares: Vec<f64> = match &mut self.touched {
             Touched::Nothing => Vec::new(),
             Touched::Rows(rows) => {
@@ -149,9 +151,7 @@ impl Sum {
                 let row = |row: &u32| &self.values[*row as usize * width..][..width];
                 rows.iter().map(|number| square(row(number))).collect()
             }
-            Touched::Everything => {
-                self.values.par_chunks(super::kernel::TASK).map(square).collect()
-            }
+            Touched::Everything => self.values.par_chunks(TASK).map(square).collect(),
         };
         squares.into_iter().sum()
     }

@@ -2,12 +2,27 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
-use super::product::{self, Before, Matrix, MatrixMut, multiply_in_parallel};
-use super::{kernel, shaped, values, with_values};
+use super::engine::{Engine, Form};
+use super::loops::column_sums;
+use super::operands::{shaped, values, with_values};
+use super::product::{self, Matrix, MatrixMut, Mode, multiply_in_parallel};
 
-/// `x W^T + b` for `x` of `[rows, inputs]`, `weight` of `[outputs, inputs]` and `bias` of
-/// `[outputs]`.
-pub(super) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+impl Engine {
+    /// `x W^T + b` for `x` of `[rows, inputs]`, `weight` of `[outputs, inputs]` and `bias` of
+    /// `[outputs]`.
+    pub(crate) fn linear(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        match self.form {
+            Form::Fused => fused(x, weight, bias),
+            Form::Composite => composite(x, weight, bias),
+        }
+    }
+}
+
+pub(super) fn composite(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.contiguous()?.matmul(&weight.contiguous()?.t()?)?.broadcast_add(bias)
+}
+
+fn fused(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     // A sub-model's weights are a view of the whole rows' beginnings, taken as it is.
     let weight = if weight.stride().last() == Some(&1) { weight } else { &weight.contiguous()? };
     x.contiguous()?.apply_op3(weight, &bias.contiguous()?, LinearOp)
@@ -60,14 +75,14 @@ impl CustomOp3 for LinearOp {
             with_values(weight, |weight| {
                 let weight = Matrix::new(weight, outputs, inputs);
                 let x_grad = MatrixMut::new(&mut x_grad, rows, inputs);
-                multiply_in_parallel(x_grad, matrix, weight, 1.0, Before::Dropped);
+                multiply_in_parallel(x_grad, matrix, weight, 1.0, Mode::Overwrite);
             })?;
             with_values(x, |x| {
                 let x = Matrix::new(x, rows, inputs);
                 let weight_grad = MatrixMut::new(&mut weight_grad, outputs, inputs);
-                multiply_in_parallel(weight_grad, matrix.transposed(), x, 1.0, Before::Dropped);
+                multiply_in_parallel(weight_grad, matrix.transposed(), x, 1.0, Mode::Overwrite);
             })?;
-            Ok::<_, candle_core::Error>(kernel::column_sums(grad, outputs))
+            Ok::<_, candle_core::Error>(column_sums(grad, outputs))
         })??;
         Ok((
             Some(shaped(x_grad, x)?),
@@ -79,8 +94,7 @@ impl CustomOp3 for LinearOp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::composite;
-    use super::super::tests::{assert_alike, assert_same, variable};
+    use super::super::testing::{assert_alike, assert_same, variable};
     use super::*;
 
     #[test]
@@ -88,24 +102,24 @@ mod tests {
         let (x, weight, bias) = (variable(21, &[9, 7]), variable(22, &[5, 7]), variable(23, &[5]));
         assert_alike(
             &[&x, &weight, &bias],
-            || linear(&x, &weight, &bias),
-            || composite::linear(&x, &weight, &bias),
+            || fused(&x, &weight, &bias),
+            || composite(&x, &weight, &bias),
         );
         // Also in blocks of rows, forward and backward.
         let (x, weight) = (variable(27, &[300, 7]), variable(28, &[270, 7]));
         let bias = variable(29, &[270]);
-        let (fused, composite) =
-            (|| linear(&x, &weight, &bias), || composite::linear(&x, &weight, &bias));
-        assert_same(&[&x, &weight, &bias], fused, composite);
+        let (by_fused, by_composite) =
+            (|| fused(&x, &weight, &bias), || composite(&x, &weight, &bias));
+        assert_same(&[&x, &weight, &bias], by_fused, by_composite);
         // And of a part of wider weights.
         let (x, bias) = (variable(21, &[9, 7]), variable(23, &[5]));
         let wide = variable(26, &[6, 9]);
         let part = || wide.narrow(0, 0, 5)?.narrow(1, 0, 7);
         assert_alike(
             &[&x, &wide, &bias],
-            || linear(&x, &part()?, &bias),
-            || composite::linear(&x, &part()?, &bias),
+            || fused(&x, &part()?, &bias),
+            || composite(&x, &part()?, &bias),
         );
-        assert!(linear(&x, &wide, &bias).is_err());
+        assert!(fused(&x, &wide, &bias).is_err());
     }
 }

@@ -6,7 +6,7 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::kernel;
+use super::loops::add_to;
 
 /// A row-major matrix within a slice, or its transpose.
 #[derive(Clone, Copy)]
@@ -84,22 +84,22 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
-/// What becomes of the values that a result has before a product.
+/// What becomes of the values that the result's place had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub(super) enum Mode {
     /// They are overwritten.
-    Dropped,
+    Overwrite,
     /// The product is added to them.
-    Kept,
+    Add,
 }
 
-/// `output = scale * a b`, or with [`Before::Kept`] `output += scale * a b`, on this thread.
+/// `output = scale * a b`, or with [`Mode::Add`] `output += scale * a b`, on this thread.
 pub(super) fn multiply(
     output: MatrixMut<'_>,
     a: Matrix<'_>,
     b: Matrix<'_>,
     scale: f32,
-    before: Before,
+    mode: Mode,
 ) {
     assert_eq!(a.columns, b.rows, "matrices that cannot be multiplied");
     assert_eq!((output.rows, output.columns), (a.rows, b.columns), "the size of a product");
@@ -114,7 +114,7 @@ pub(super) fn multiply(
             output.values.as_mut_ptr(),
             1,
             output.stride as isize,
-            before == Before::Kept,
+            mode == Mode::Add,
             a.values.as_ptr(),
             a_columns,
             a_rows,
@@ -153,7 +153,7 @@ pub(super) fn multiply_in_parallel(
     a: Matrix<'_>,
     b: Matrix<'_>,
     scale: f32,
-    before: Before,
+    mode: Mode,
 ) {
     let MatrixMut { values, rows, columns, stride } = output;
     assert_eq!(rows, a.rows, "the size of a product");
@@ -164,7 +164,7 @@ pub(super) fn multiply_in_parallel(
     values.par_chunks_mut(block * stride).enumerate().for_each(|(i, values)| {
         let count = block.min(rows - i * block);
         let output = MatrixMut::strided(values, count, columns, stride);
-        multiply(output, a.rows(i * block, count), b, scale, before);
+        multiply(output, a.rows(i * block, count), b, scale, mode);
     });
 }
 
@@ -187,10 +187,10 @@ pub(super) fn linear(
                 *output = bias * scale;
             }
             if let Some(residual) = residual {
-                kernel::add_to(output, &residual[(first + row) * width..][..width]);
+                add_to(output, &residual[(first + row) * width..][..width]);
             }
         }
         let output = MatrixMut::new(output, count, width);
-        multiply(output, x.rows(first, count), weight.transposed(), scale, Before::Kept);
+        multiply(output, x.rows(first, count), weight.transposed(), scale, Mode::Add);
     });
 }

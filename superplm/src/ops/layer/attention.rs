@@ -2,10 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{masked_softmax_of_rows, softmax_gradient_of_rows};
-use super::super::product::{Before, Matrix, MatrixMut, multiply};
+use super::super::loops::add_to;
+use super::super::product::{Matrix, MatrixMut, Mode, multiply};
 use super::super::scratch::Scratch;
 use super::LayerShape;
+use super::softmax::{masked_softmax_of_rows, softmax_gradient_of_rows};
 
 /// One head of one sequence: where its columns lie.
 #[derive(Clone, Copy)]
@@ -67,7 +68,7 @@ pub(super) fn forward(
         for (head, probabilities) in Head::each(shape).zip(probabilities.chunks_exact_mut(square)) {
             let output = MatrixMut::new(probabilities, shape.sequence, shape.sequence);
             let keys = head.of(key).transposed();
-            multiply(output, head.of(query), keys, 1.0, Before::Dropped);
+            multiply(output, head.of(query), keys, 1.0, Mode::Overwrite);
         }
         if let Some(scores) = scores {
             scores.copy_from_slice(probabilities);
@@ -80,7 +81,7 @@ pub(super) fn forward(
                 head.square(probabilities),
                 values,
                 1.0,
-                Before::Dropped,
+                Mode::Overwrite,
             );
         }
     };
@@ -129,17 +130,17 @@ pub(super) fn backward(
             let probabilities = &probabilities[at..at + square];
             let from = head.of(attended);
             let of_probabilities = MatrixMut::new(&mut gradient, head.sequence, head.sequence);
-            multiply(of_probabilities, from, head.of(value).transposed(), 1.0, Before::Dropped);
+            multiply(of_probabilities, from, head.of(value).transposed(), 1.0, Mode::Overwrite);
             let transposed = head.square(probabilities).transposed();
-            multiply(head.of_mut(to_value), transposed, from, 1.0, Before::Dropped);
+            multiply(head.of_mut(to_value), transposed, from, 1.0, Mode::Overwrite);
             softmax_gradient_of_rows(probabilities, &mut gradient, head.sequence);
             if let Some(scores) = scores {
-                super::super::kernel::add_to(&mut gradient, &scores[at..at + square]);
+                add_to(&mut gradient, &scores[at..at + square]);
             }
             let of_scores = head.square(&gradient);
-            multiply(head.of_mut(to_query), of_scores, head.of(key), scale, Before::Dropped);
+            multiply(head.of_mut(to_query), of_scores, head.of(key), scale, Mode::Overwrite);
             let transposed = of_scores.transposed();
-            multiply(head.of_mut(to_key), transposed, head.of(query), 1.0, Before::Dropped);
+            multiply(head.of_mut(to_key), transposed, head.of(query), 1.0, Mode::Overwrite);
         }
     });
 }

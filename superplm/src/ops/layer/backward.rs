@@ -2,8 +2,9 @@
 
 use candle_core::Result;
 
-use super::super::kernel;
-use super::super::product::{Before, Matrix, MatrixMut, multiply_in_parallel};
+use super::super::layer_norm;
+use super::super::loops::multiply_by;
+use super::super::product::{Matrix, MatrixMut, Mode, multiply_in_parallel};
 use super::super::scratch::Buffer;
 use super::attention::{self, ProjectionGradients, Projections};
 use super::forward::Saved;
@@ -26,10 +27,10 @@ impl LayerOp {
         self.layer_norm_gradient(&saved.output_sum, &weights.output_norm, &mut middle)?;
         let mut inner = self.scratch.take(shape.tokens() * shape.intermediate);
         let output = &weights.output;
-        self.linear_gradient(&saved.inner, output, &middle, &mut inner, Before::Dropped)?;
-        kernel::multiply_by(&mut inner, &saved.slope);
+        self.linear_gradient(&saved.inner, output, &middle, &mut inner, Mode::Overwrite)?;
+        multiply_by(&mut inner, &saved.slope);
         let intermediate = &weights.intermediate;
-        self.linear_gradient(&saved.middle, intermediate, &inner, &mut middle, Before::Kept)?;
+        self.linear_gradient(&saved.middle, intermediate, &inner, &mut middle, Mode::Add)?;
         drop(inner);
 
         // The attention block.
@@ -37,7 +38,7 @@ impl LayerOp {
         let width = shape.tokens() * shape.qkv;
         let mut attended = self.scratch.take(width);
         let output = &weights.attention_output;
-        self.linear_gradient(&saved.attended, output, &middle, &mut attended, Before::Dropped)?;
+        self.linear_gradient(&saved.attended, output, &middle, &mut attended, Mode::Overwrite)?;
         let [mut query, mut key, mut value]: [Buffer; 3] =
             std::array::from_fn(|_| self.scratch.take(width));
         attention::backward(
@@ -53,7 +54,7 @@ impl LayerOp {
         for (gradient, projection) in
             [(query, &weights.query), (key, &weights.key), (value, &weights.value)]
         {
-            self.linear_gradient(x, projection, &gradient, &mut input, Before::Kept)?;
+            self.linear_gradient(x, projection, &gradient, &mut input, Mode::Add)?;
         }
         Ok(input)
     }
@@ -65,14 +66,14 @@ impl LayerOp {
         layer: &Linear<InPlace>,
         gradient: &[f32],
         to_x: &mut [f32],
-        before: Before,
+        mode: Mode,
     ) -> Result<()> {
         let tokens = self.shape.tokens();
         let (inputs, outputs) = (x.len() / tokens, gradient.len() / tokens);
         let of_output = Matrix::new(gradient, tokens, outputs);
         let to_x = MatrixMut::new(to_x, tokens, inputs);
         layer.weight.with_matrix(|weight| {
-            multiply_in_parallel(to_x, of_output, weight, 1.0, before);
+            multiply_in_parallel(to_x, of_output, weight, 1.0, mode);
         })?;
         let x = Matrix::new(x, tokens, inputs);
         layer.weight.add_product(of_output.transposed(), x, &self.scratch);
@@ -89,7 +90,7 @@ impl LayerOp {
     ) -> Result<()> {
         let weight = norm.weight.vector()?;
         let eps = self.shape.layer_norm_eps as f32;
-        let [of_weight, of_bias] = kernel::layer_norm_gradient(x, &weight, eps, gradient);
+        let [of_weight, of_bias] = layer_norm::gradient(x, &weight, eps, gradient);
         norm.weight.add(&of_weight);
         norm.bias.add(&of_bias);
         Ok(())

@@ -2,7 +2,8 @@
 
 use candle_core::Result;
 
-use super::super::kernel;
+use super::super::gelu::gelu_with_slope;
+use super::super::layer_norm;
 use super::super::product::{Matrix, linear};
 use super::super::scratch::Buffer;
 use super::attention::{self, Projections};
@@ -53,7 +54,7 @@ impl LayerOp {
 
         let mut inner = self.linear(&middle, &weights.intermediate, 1.0, None)?;
         let mut slope = self.scratch.take(inner.len());
-        kernel::gelu_with_slope(&mut inner, &mut slope);
+        gelu_with_slope(&mut inner, &mut slope);
         let output_sum = self.linear(&inner, &weights.output, 1.0, Some(&middle))?;
         self.layer_norm(&output_sum, &weights.output_norm, hidden)?;
         let saved = Saved {
@@ -95,7 +96,7 @@ impl LayerOp {
 
     fn layer_norm(&self, x: &[f32], norm: &Norm<InPlace>, output: &mut [f32]) -> Result<()> {
         let (weight, bias) = (norm.weight.vector()?, norm.bias.vector()?);
-        kernel::layer_norm(x, &weight, &bias, self.shape.layer_norm_eps as f32, output);
+        layer_norm::kernel(x, &weight, &bias, self.shape.layer_norm_eps as f32, output);
         Ok(())
     }
 }

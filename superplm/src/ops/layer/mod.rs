@@ -5,16 +5,19 @@
 
 mod attention;
 mod backward;
+mod composite;
 mod forward;
+mod softmax;
 mod weights;
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::elastic::InPlace;
+use super::engine::{Engine, Form};
+use super::operands::{shaped, values, with_values};
 use super::scratch::Scratch;
-use super::{values, with_values};
+use super::share::{InPlace, Share};
 use crate::parameters::LayerParameters;
 use forward::Saved;
 
@@ -59,12 +62,35 @@ impl LayerShape {
     }
 }
 
-/// Hidden states after a layer, `[rows * sequence, hidden]`, and, if they are asked for, its
-/// attention scores before mask and softmax, `[rows, heads, sequence, sequence]`.
-///
-/// `x` is `[rows * sequence, hidden]`, `penalty`, added to the scores of each key,
-/// `[rows, sequence]`.
-pub(super) fn layer(
+impl Engine {
+    /// Hidden states after a layer, `[rows * sequence, hidden]`, and, if they are asked for,
+    /// its attention scores before mask and softmax, `[rows, heads, sequence, sequence]`.
+    ///
+    /// `x` is `[rows * sequence, hidden]`, `penalty`, added to the scores of each key,
+    /// `[rows, sequence]`.
+    pub(crate) fn layer(
+        &self,
+        x: &Tensor,
+        parameters: &LayerParameters<Share>,
+        shape: LayerShape,
+        penalty: &Tensor,
+        with_scores: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        match self.form {
+            Form::Fused => {
+                let parameters = parameters.try_map(Share::in_place)?;
+                fused(x, parameters, shape, penalty, with_scores, &self.scratch)
+            }
+            Form::Composite => {
+                let parameters = parameters.try_map(Share::tensor)?;
+                let (hidden, scores) = composite::layer(x, &parameters, &shape, penalty)?;
+                Ok((hidden, with_scores.then_some(scores)))
+            }
+        }
+    }
+}
+
+fn fused(
     x: &Tensor,
     parameters: LayerParameters<InPlace>,
     shape: LayerShape,
@@ -126,7 +152,7 @@ impl CustomOp1 for LayerOp {
             candle_core::bail!("a layer has one backward pass, and only if it is trained");
         };
         let output = with_values(x, |x| with_values(grad, |grad| self.backward(x, grad, saved)))???;
-        Ok(Some(super::shaped(output, x)?))
+        Ok(Some(shaped(output, x)?))
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use atb_space::Architecture;
 use candle_core::{Device, Tensor, Var};
 
+use super::super::cut;
 use super::super::gradient::{Gradient, Touched};
-use super::super::tests::{close, variable};
+use super::super::testing::{close, variable};
 use super::*;
-use crate::parameters::{self, Parameters};
+use crate::parameters::Parameters;
 use atb_checkpoint::BertConfig;
 
 const ROWS: usize = 2;
@@ -45,7 +46,7 @@ impl Whole {
         let mut all = Parameters::collect(1, false, |name, axes| {
             let Some((variable, gradient)) = self.variables.get(name) else { return Ok(None) };
             let gradient = Some(gradient.clone());
-            Ok::<_, candle_core::Error>(Some(parameters::share(
+            Ok::<_, candle_core::Error>(Some(cut::share(
                 variable, axes, &self.arch, arch, gradient,
             )))
         })
@@ -107,11 +108,11 @@ fn run(
 ) -> (f32, Tensor) {
     let (shape, parameters) = (shape(arch), whole.share(arch));
     let (hidden, scores) = if fused {
-        layer(x, parameters, shape, &penalty(), with_scores, &Scratch::default()).expect("runs")
+        super::fused(x, parameters, shape, &penalty(), with_scores, &Scratch::default())
+            .expect("runs")
     } else {
         let parameters = parameters.try_map(InPlace::tensor).expect("tensors");
-        let (hidden, scores) =
-            super::super::composite::layer(x, &parameters, &shape, &penalty()).expect("runs");
+        let (hidden, scores) = composite::layer(x, &parameters, &shape, &penalty()).expect("runs");
         (hidden, with_scores.then_some(scores))
     };
     assert_eq!(scores.is_some(), with_scores);

@@ -2,11 +2,12 @@
 
 use candle_core::Result;
 
-use super::super::elastic::InPlace;
 use super::super::gradient::Touched;
-use super::super::product::{Before, Matrix, MatrixMut, multiply_in_parallel};
+use super::super::loops::column_sums;
+use super::super::operands::with_values;
+use super::super::product::{Matrix, MatrixMut, Mode, multiply_in_parallel};
 use super::super::scratch::Scratch;
-use super::super::{kernel, with_values};
+use super::super::share::InPlace;
 
 impl InPlace {
     /// The part of a vector.
@@ -33,12 +34,12 @@ impl InPlace {
         sum.touched = Touched::Everything;
         if let Some((rows, columns)) = self.part.leading() {
             let output = MatrixMut::strided(&mut sum.values, rows, columns, self.part.width);
-            return multiply_in_parallel(output, a, b, 1.0, Before::Kept);
+            return multiply_in_parallel(output, a, b, 1.0, Mode::Add);
         }
         let (rows, columns) = (self.shape[0], self.shape[1]);
         let mut product = scratch.take(rows * columns);
         let output = MatrixMut::new(&mut product, rows, columns);
-        multiply_in_parallel(output, a, b, 1.0, Before::Dropped);
+        multiply_in_parallel(output, a, b, 1.0, Mode::Overwrite);
         self.part.add(&mut sum.values, &product);
     }
 
@@ -52,7 +53,7 @@ impl InPlace {
     /// Adds the sums of the columns of `values` to the gradient of a vector.
     pub(super) fn add_columns(&self, values: &[f32]) {
         if self.gradient.is_some() {
-            self.add(&kernel::column_sums(values, self.shape[0]));
+            self.add(&column_sums(values, self.shape[0]));
         }
     }
 }

@@ -1,52 +1,9 @@
-//! GELU with its slope, and the functions that it and the softmax are made of.
-
-use crate::vectorised::vectorised;
-use rayon::prelude::*;
-
-use super::TASK;
-
-const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
-
-pub(in super::super) fn gelu(x: &[f32]) -> Vec<f32> {
-    vectorised! {
-        fn block(x: &[f32], output: &mut [f32]) {
-            for (output, x) in output.iter_mut().zip(x) {
-                *output = 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-            }
-        }
-    }
-    let mut output = vec![0.0; x.len()];
-    output.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(output, x)| block(x, output));
-    output
-}
-
-/// `grad * d/dx x Φ(x)`.
-pub(in super::super) fn gelu_gradient(x: &[f32], grad: &[f32]) -> Vec<f32> {
-    let (mut values, mut slope) = (x.to_vec(), vec![0.0; x.len()]);
-    gelu_with_slope(&mut values, &mut slope);
-    super::multiply_by(&mut slope, grad);
-    slope
-}
-
-/// Replaces values by their GELU `x Φ(x)` and sets `slope` to its derivative `Φ(x) + x φ(x)`.
-pub(in super::super) fn gelu_with_slope(values: &mut [f32], slope: &mut [f32]) {
-    vectorised! {
-        fn block(values: &mut [f32], slope: &mut [f32]) {
-            for (value, slope) in values.iter_mut().zip(slope) {
-                let x = *value;
-                let distribution = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
-                *slope = distribution + x * FRAC_1_SQRT_TAU * exp(-0.5 * x * x);
-                *value = x * distribution;
-            }
-        }
-    }
-    values.par_chunks_mut(TASK).zip(slope.par_chunks_mut(TASK)).for_each(|(v, s)| block(v, s));
-}
+//! The functions that kernels are made of.
 
 /// The error function, within 6e-7 and exactly ±1 from ±4 on: a rational least-squares fit
 /// of odd degree 11 over degree 10 on [-4, 4].
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub(super) fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
     let upper = 1.974_830_9e-6;

@@ -1,30 +1,15 @@
-//! The loops of the fused operations: plain slices, compiled for several vector extensions
-//! of which the best is chosen when the program runs, and shared out to rayon's threads by
-//! rows.
+//! Loops over plain slices, compiled for several vector extensions of which the best is
+//! chosen when the program runs, and shared out to rayon's threads by rows.
 
-mod activation;
-mod error;
-mod normalise;
-mod softmax;
-
-use crate::vectorised::vectorised;
 use rayon::prelude::*;
 
-pub(super) use activation::{gelu, gelu_gradient, gelu_with_slope};
-pub(super) use error::{
-    error_gradient_of_pairs, error_gradient_of_tokens, squared_error_of_pairs,
-    squared_error_of_tokens,
-};
-pub(super) use normalise::{layer_norm, layer_norm_gradient};
-pub(super) use softmax::{
-    cross_entropy, cross_entropy_gradient, masked_softmax_of_rows, softmax_gradient_of_rows,
-};
+use crate::vectorised::vectorised;
 
 /// Values that one task works on, so that small inputs stay on their thread.
 pub(super) const TASK: usize = 1 << 15;
 
 /// Whole rows of `width` values that make a task, in values; never 0.
-fn task_of_rows(width: usize) -> usize {
+pub(super) fn task_of_rows(width: usize) -> usize {
     (TASK / width.max(1)).max(1) * width.max(1)
 }
 
@@ -49,16 +34,6 @@ pub(super) fn by_row(
         }
     });
     output
-}
-
-pub(super) fn add3(x: &[f32], y: &[f32], z: &[f32], width: usize) -> Vec<f32> {
-    let period = (z.len() / width.max(1)).max(1);
-    by_row(x.len(), width, |i, output| {
-        let (x, y, z) = (&x[i * width..], &y[i * width..], &z[i % period * width..]);
-        for (((output, x), y), z) in output.iter_mut().zip(x).zip(y).zip(z) {
-            *output = x + y + z;
-        }
-    })
 }
 
 /// `values *= factors`.
@@ -99,7 +74,7 @@ pub(super) fn column_sums(values: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// The sum of rows.
-fn add_up(rows: &[Vec<f32>], width: usize) -> Vec<f32> {
+pub(super) fn add_up(rows: &[Vec<f32>], width: usize) -> Vec<f32> {
     let mut total = vec![0.0; width];
     for row in rows {
         add_to(&mut total, row);
@@ -117,7 +92,7 @@ vectorised! {
 /// The sum of `term` over pairs of values, in 32 interleaved partial sums: more exact than
 /// one, and vectorised. The same whatever the vector extension.
 #[inline(always)]
-fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut partial = [0.0_f32; 32];
     let (a, b) = (a.chunks_exact(partial.len()), b.chunks_exact(partial.len()));
     let (a_rest, b_rest) = (a.remainder(), b.remainder());
@@ -136,4 +111,20 @@ fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
         }
     }
     partial[0]
+}
+
+/// The largest value, found in 16 interleaved ones, so that it vectorises.
+#[inline(always)]
+pub(super) fn largest(values: &[f32]) -> f32 {
+    let mut partial = [f32::NEG_INFINITY; 16];
+    let chunks = values.chunks_exact(partial.len());
+    let rest = chunks.remainder();
+    let mut take = |values: &[f32]| {
+        for (partial, value) in partial.iter_mut().zip(values) {
+            *partial = if value > partial { *value } else { *partial };
+        }
+    };
+    chunks.for_each(&mut take);
+    take(rest);
+    partial.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
