@@ -42,6 +42,10 @@ pub enum FetchError {
         /// Its value.
         path: PathBuf,
     },
+    /// no cache folder
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cache(#[from] atb_files::CacheError),
     /// the cache folder cannot be used
     #[error("{}: {source}", path.display())]
     Io {
@@ -79,7 +83,7 @@ const ONNX_RUNTIME: Asset = Asset {
 /// # Errors
 /// [`FetchError`] saying which files to put where, if it is missing and cannot be fetched.
 pub fn teacher() -> Result<PathBuf, FetchError> {
-    get(&TEACHER, &atb_files::cache_folder(), "python3", |folder| {
+    get(&TEACHER, &atb_files::cache_folder()?, "python3", |folder| {
         let whole = ["model.safetensors", "config.json", "vocab.txt"];
         whole.iter().all(|name| folder.join(name).is_file()).then(|| folder.to_owned())
     })
@@ -99,7 +103,7 @@ pub fn onnx_runtime() -> Result<PathBuf, FetchError> {
             Err(FetchError::Variable { variable, path })
         };
     }
-    get(&ONNX_RUNTIME, &atb_files::cache_folder(), "python3", |folder| {
+    get(&ONNX_RUNTIME, &atb_files::cache_folder()?, "python3", |folder| {
         let entries = fs::read_dir(folder).ok()?;
         entries
             .flatten()

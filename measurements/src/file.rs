@@ -1,13 +1,12 @@
 //! The measurement file: JSON Lines, a header and one record a line, append-only.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use atb_files::{JsonLines, TornLine};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentContext, DeviceContext, Failure, Protocol, Record, SampleError, Statistics, median,
+    AgentContext, DeviceContext, Failure, FileError, Protocol, Record, Statistics, median,
 };
 
 /// Version of the file's schema; a file of a newer one is refused.
@@ -28,88 +27,20 @@ pub struct Header {
     pub agent: AgentContext,
 }
 
-/// Why a measurement file could not be read or written.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum FileError {
-    /// the file system said no
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// a file of a newer version
-    #[error("{}: line 1 has schema {found}, this version reads up to {SCHEMA}; hint: use a newer version of atb", path.display())]
-    NewerSchema {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: u32,
-    },
-    /// no header
-    #[error("{}: line 1 is not a measurement header: {problem}; hint: measurement files are written by `atb profile`", path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// a line that is no record
-    #[error("{}: line {line} is not a measurement record: {problem}; hint: delete that line to go on without it", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// a record whose samples are none
-    #[error("{}: line {line}: {source}; hint: delete that line to go on without it", path.display())]
-    Samples {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        source: SampleError,
-    },
-    /// no record that gives the reference model's latency
-    #[error("{} holds no measurement; hint: run `atb profile` to its end", path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// measurements that do not belong together
-    #[error("{}: was measured with another {what} ({there}, now {here}); hint: choose another file or move this one away", path.display())]
-    OtherContext {
-        /// The file.
-        path: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// Its value in the file.
-        there: String,
-        /// Its value now.
-        here: String,
-    },
-}
-
-/// An incomplete last line, as an interrupted write leaves it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TornLine {
-    /// The line, from 1.
-    pub line: usize,
-    /// Offset of its first byte.
-    pub offset: u64,
-}
-
-/// The line as it stands in the file: a record and, for other readers, its statistics.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    record: &'a Record,
-    statistics: Option<Statistics>,
+impl Header {
+    /// Refuses a protocol that nothing can have been measured by.
+    fn check(&self, path: &Path) -> Result<(), FileError> {
+        let protocol = &self.protocol;
+        let fields = [
+            ("workload.batch", protocol.workload.batch),
+            ("workload.sequence", protocol.workload.sequence),
+            ("threads", protocol.threads),
+        ];
+        match fields.into_iter().find(|(_, value)| *value == 0) {
+            Some((field, _)) => Err(FileError::Header { path: path.to_owned(), field }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A measurement file, read whole.
@@ -125,6 +56,9 @@ pub struct MeasurementFile {
     pub failures: Vec<Failure>,
     /// The incomplete last line, if there is one; it is not among the records.
     pub torn: Option<TornLine>,
+    /// Numbers of the lines that repeat an earlier one sample by sample. They are copies, not
+    /// second measurements, and not among the records.
+    pub copies: Vec<usize>,
     /// SHA-256 of the file's complete lines, in hexadecimal.
     pub digest: String,
     reference_ms: f64,
@@ -145,40 +79,36 @@ impl MeasurementFile {
     /// # Errors
     /// [`FileError`] naming the file, and the line where one is at fault.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let bytes =
-            fs::read(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
-        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut lines = bytes[..complete].split(|byte| *byte == b'\n').enumerate();
-        let header = parse_header(path, lines.next().map_or(&[][..], |(_, line)| line))?;
-        let (mut records, mut record_lines) = (Vec::new(), Vec::new());
-        let mut failures: Vec<Failure> = Vec::new();
-        for (index, line) in lines {
-            if line.is_empty() {
-                continue;
-            }
-            let line_number = index + 1;
-            let line_error = |error: serde_json::Error| FileError::Line {
-                path: path.to_owned(),
-                line: line_number,
-                problem: error.to_string(),
-            };
-            let kind: Kind = serde_json::from_slice(line).map_err(line_error)?;
+        Self::parse(&JsonLines::read(path)?)
+    }
+
+    pub(crate) fn parse(file: &JsonLines) -> Result<Self, FileError> {
+        let path = file.path();
+        let header: Header = file.header(SCHEMA, "a measurement header")?;
+        header.check(path)?;
+        let (mut records, mut record_lines) = (Vec::<Record>::new(), Vec::new());
+        let (mut failures, mut copies) = (Vec::new(), Vec::new());
+        for line in file.lines() {
+            const RECORD: &str = "a measurement record";
+            let kind: Kind = line.parse(RECORD)?;
             if kind.failure.is_some() {
-                failures.push(serde_json::from_slice(line).map_err(line_error)?);
+                failures.push(line.parse(RECORD)?);
                 continue;
             }
-            let record: Record = serde_json::from_slice(line).map_err(line_error)?;
-            Statistics::of(&record).map_err(|source| FileError::Samples {
+            let record: Record = line.parse(RECORD)?;
+            let line = line.number;
+            Statistics::of(&record).map_err(|problem| FileError::Samples {
                 path: path.to_owned(),
-                line: line_number,
-                source,
+                line,
+                problem,
             })?;
+            if records.contains(&record) {
+                copies.push(line);
+                continue;
+            }
             records.push(record);
-            record_lines.push(line_number);
+            record_lines.push(line);
         }
-        let line_count = bytes[..complete].iter().filter(|byte| **byte == b'\n').count();
-        let torn = (complete < bytes.len())
-            .then_some(TornLine { line: line_count + 1, offset: complete as u64 });
         let references: Vec<f64> =
             records.iter().flat_map(|record| &record.reference_us).copied().collect();
         Ok(Self {
@@ -188,8 +118,9 @@ impl MeasurementFile {
             records,
             failures,
             lines: record_lines,
-            torn,
-            digest: atb_files::digest(&bytes[..complete]),
+            torn: file.torn(),
+            copies,
+            digest: file.digest(),
         })
     }
 
@@ -230,7 +161,7 @@ impl MeasurementFile {
     /// # Errors
     /// [`FileError::Samples`] naming the record's line if its samples are no times.
     pub fn statistics(&self, record: &Record) -> Result<Statistics, FileError> {
-        Statistics::of(record).map_err(|source| FileError::Samples {
+        Statistics::of(record).map_err(|problem| FileError::Samples {
             path: self.path.clone(),
             line: self
                 .records
@@ -238,146 +169,16 @@ impl MeasurementFile {
                 .position(|known| known == record)
                 .and_then(|index| self.lines.get(index).copied())
                 .unwrap_or(1),
-            source,
+            problem,
         })
     }
-}
-
-fn parse_header(path: &Path, line: &[u8]) -> Result<Header, FileError> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u32,
-    }
-    let problem = |error: serde_json::Error| FileError::Header {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    };
-    if line.is_empty() {
-        let problem = "the line is empty or incomplete".to_owned();
-        return Err(FileError::Header { path: path.to_owned(), problem });
-    }
-    let version: Version = serde_json::from_slice(line).map_err(problem)?;
-    if version.schema > SCHEMA {
-        return Err(FileError::NewerSchema { path: path.to_owned(), found: version.schema });
-    }
-    serde_json::from_slice(line).map_err(problem)
-}
-
-/// What a measurement file held when it was opened to append to it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Contents {
-    /// Its records.
-    pub records: Vec<Record>,
-    /// What could not be measured.
-    pub failures: Vec<Failure>,
-}
-
-/// Appends records to a measurement file, each one safe on disk before the next begins.
-#[derive(Debug)]
-pub struct MeasurementWriter {
-    path: PathBuf,
-    file: File,
-}
-
-impl MeasurementWriter {
-    /// Begins the file `path` with `header`, or opens an existing one to append to it: what
-    /// is already in it is returned, and an incomplete last line is cut off.
-    ///
-    /// # Errors
-    /// [`FileError`]; in particular [`FileError::OtherContext`] if the existing file was
-    /// measured on another target, by another protocol or by another agent.
-    pub fn open(path: &Path, header: &Header) -> Result<(Self, Contents), FileError> {
-        let io_error = |source| FileError::Io { path: path.to_owned(), source };
-        // A file whose header was never completed holds no measurement: it is begun anew.
-        let begin = match fs::read(path) {
-            Ok(bytes) => {
-                bytes.is_empty() || (bytes.starts_with(b"{\"schema\"") && !bytes.contains(&b'\n'))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            Err(error) => return Err(io_error(error)),
-        };
-        if begin {
-            let file = File::create(path).map_err(io_error)?;
-            let mut writer = Self { path: path.to_owned(), file };
-            writer.write_line(&serde_json::to_string(header).map_err(|e| io_error(e.into()))?)?;
-            return Ok((writer, Contents::default()));
-        }
-        let content = MeasurementFile::read(path)?;
-        check_context(path, &content.header, header)?;
-        let mut file = OpenOptions::new().write(true).open(path).map_err(io_error)?;
-        if let Some(torn) = &content.torn {
-            file.set_len(torn.offset).map_err(io_error)?;
-        }
-        file.seek(SeekFrom::End(0)).map_err(io_error)?;
-        let MeasurementFile { records, failures, .. } = content;
-        Ok((Self { path: path.to_owned(), file }, Contents { records, failures }))
-    }
-
-    /// Appends one record and waits until it is on disk. A record that could not be
-    /// written whole (a full disk, say) leaves the file as it was before.
-    ///
-    /// # Errors
-    /// [`FileError::Io`].
-    pub fn append(&mut self, record: &Record) -> Result<(), FileError> {
-        let line = Line { record, statistics: Statistics::of(record).ok() };
-        let text = serde_json::to_string(&line)
-            .map_err(|e| FileError::Io { path: self.path.clone(), source: e.into() })?;
-        self.write_line(&text)
-    }
-
-    /// Appends what could not be measured, as [`MeasurementWriter::append`] does a record.
-    ///
-    /// # Errors
-    /// [`FileError::Io`].
-    pub fn append_failure(&mut self, failure: &Failure) -> Result<(), FileError> {
-        let text = serde_json::to_string(failure)
-            .map_err(|e| FileError::Io { path: self.path.clone(), source: e.into() })?;
-        self.write_line(&text)
-    }
-
-    fn write_line(&mut self, text: &str) -> Result<(), FileError> {
-        let io_error = |source| FileError::Io { path: self.path.clone(), source };
-        let start = self.file.stream_position().map_err(io_error)?;
-        let written = self
-            .file
-            .write_all(format!("{text}\n").as_bytes())
-            .and_then(|()| self.file.sync_data());
-        if let Err(source) = written {
-            let _ = self.file.set_len(start);
-            let _ = self.file.seek(SeekFrom::Start(start));
-            return Err(io_error(source));
-        }
-        Ok(())
-    }
-}
-
-fn check_context(path: &Path, there: &Header, here: &Header) -> Result<(), FileError> {
-    let differs = |what, there: String, here: String| {
-        Err(FileError::OtherContext { path: path.to_owned(), what, there, here })
-    };
-    if there.target != here.target {
-        return differs("target", there.target.clone(), here.target.clone());
-    }
-    if there.protocol != here.protocol {
-        let text = |protocol| serde_json::to_string(protocol).unwrap_or_default();
-        return differs("protocol", text(&there.protocol), text(&here.protocol));
-    }
-    // What changes the numbers; what is only told about the agent may differ.
-    let text = |agent: &AgentContext| {
-        let overrides: String =
-            agent.overrides.iter().map(|(name, value)| format!(", {name}={value}")).collect();
-        format!("{} with {} and {}{overrides}", agent.version, agent.runtime, agent.kernel)
-    };
-    if text(&there.agent) != text(&here.agent) {
-        return differs("agent", text(&there.agent), text(&here.agent));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Role, Subject};
+    use crate::{Contents, MeasurementWriter, Role, Subject};
+    use fs_err as fs;
 
     fn header() -> Header {
         Header {
@@ -448,7 +249,7 @@ mod tests {
             message.replace(&path.display().to_string(), "m.jsonl")
         };
         assert!(error(text.replacen("900.0", "-900.0", 1)).starts_with(
-            "m.jsonl: line 3: 2-128-512-2-128 has the sample -900 in samples_us at index 0"
+            "m.jsonl: line 3: 2-128-512-2-128 has the sample -900.0 in samples_us at index 0"
         ));
         assert!(
             error(text.replacen("\"role\"", "\"roll\"", 1))
@@ -456,11 +257,18 @@ mod tests {
         );
         assert_eq!(
             error(text.replacen("\"schema\":1", "\"schema\":99", 1)),
-            "m.jsonl: line 1 has schema 99, this version reads up to 1; hint: use a newer \
-             version of atb"
+            "m.jsonl: line 1 has schema 99, this version of atb reads up to 1"
         );
         assert!(error("hello\n".to_owned()).starts_with("m.jsonl: line 1 is not a measurement"));
         assert!(error(String::new()).contains("line 1"));
+        assert_eq!(
+            error(text.replacen("\"sequence\":128", "\"sequence\":0", 1)),
+            "m.jsonl: line 1: `protocol.workload.sequence` is 0; it must be at least 1"
+        );
+        assert!(
+            error(text.replacen("500.0", "1e308", 1))
+                .starts_with("m.jsonl: line 2: 1-128-512-2-128 has the sample 1e308 in samples_us")
+        );
     }
 
     #[test]
@@ -484,6 +292,20 @@ mod tests {
         broken.records[2].reference_us.clear();
         let error = broken.statistics(&broken.records[2]).expect_err("no samples").to_string();
         assert!(error.contains("line 5"), "{error}");
+    }
+
+    #[test]
+    fn a_copied_line_is_no_second_measurement() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = written(folder.path());
+        let text = fs::read_to_string(&path).expect("reads");
+        let last = text.lines().last().expect("a record").to_owned();
+        fs::write(&path, format!("{text}{last}\n")).expect("writes");
+        let file = MeasurementFile::read(&path).expect("reads");
+        assert_eq!((file.records.len(), &file.copies[..]), (2, &[4][..]));
+        let verdict = crate::Verdict::of(&file).expect("judges");
+        assert_eq!(verdict.repeats, None);
+        assert!(verdict.notes.iter().any(|note| note.starts_with("line 4 repeats an earlier")));
     }
 
     #[test]

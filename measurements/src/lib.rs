@@ -22,6 +22,7 @@
 //! ```
 
 mod device;
+mod error;
 mod file;
 mod flag;
 mod protocol;
@@ -32,9 +33,12 @@ mod statistics;
 mod telemetry;
 mod verdict;
 mod wire;
+mod writer;
 
+pub use atb_files::TornLine;
 pub use device::{AgentContext, Battery, CoreCluster, DeviceContext, ThermalZone};
-pub use file::{Contents, FileError, Header, MeasurementFile, MeasurementWriter, SCHEMA, TornLine};
+pub use error::FileError;
+pub use file::{Header, MeasurementFile, SCHEMA};
 pub use flag::Flag;
 pub use protocol::{DriftRule, Protocol, WarmUp};
 pub use quantity::{Quantity, UnknownQuantity};
@@ -46,3 +50,4 @@ pub use statistics::{SampleError, Statistics, median, percentile};
 pub use telemetry::{CoreFrequency, Reading, RunsOnCore, Telemetry};
 pub use verdict::{Repeats, Verdict};
 pub use wire::{ModelOutput, Request, Response};
+pub use writer::{Contents, MeasurementWriter};

@@ -22,64 +22,82 @@ pub struct Statistics {
     pub spread: f64,
 }
 
+/// The longest time that is taken for one, in microseconds: a day.
+const LONGEST_US: f64 = 86_400e6;
+/// The shortest time of a run that is taken for one, in microseconds: a picosecond.
+const SHORTEST_US: f64 = 1e-6;
+
 /// Why a record has no statistics.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SampleError {
-    /// no samples
     #[error("{subject} has no samples")]
-    Empty {
-        /// What was measured.
-        subject: String,
-    },
-    /// samples without their partner
+    Empty { subject: String },
     #[error(
         "{subject} has {samples} samples but {reference} reference samples; they come in pairs"
     )]
-    Unpaired {
-        /// What was measured.
-        subject: String,
-        /// Number of samples.
-        samples: usize,
-        /// Number of reference samples.
-        reference: usize,
-    },
-    /// a time that is none
+    Unpaired { subject: String, samples: usize, reference: usize },
     #[error(
-        "{subject} has the sample {value} in {list} at index {index}; times are positive numbers of microseconds"
+        "{subject} has the sample {value:?} in {list} at index {index}; times are positive \
+         numbers of microseconds, up to a day"
     )]
-    NotATime {
-        /// What was measured.
-        subject: String,
-        /// The list that holds it.
-        list: &'static str,
-        /// Where in the list, from 0.
-        index: usize,
-        /// The value.
-        value: f64,
-    },
+    NotATime { subject: String, list: &'static str, index: usize, value: f64 },
+    #[error("{subject} has {value:?} as {field}; times are numbers from 0 up to a day")]
+    NotADuration { subject: String, field: &'static str, value: f64 },
+}
+
+/// Refuses times that no clock gives.
+fn check_times(record: &Record) -> Result<(), SampleError> {
+    let subject = || record.subject.to_string();
+    let timed = [
+        ("samples_us", &record.samples_us),
+        ("reference_us", &record.reference_us),
+        ("samples_cpu_us", &record.samples_cpu_us),
+        ("reference_cpu_us", &record.reference_cpu_us),
+    ];
+    let untimed = [
+        ("cold_samples_us", &record.cold_samples_us),
+        ("cold_reference_us", &record.cold_reference_us),
+        ("warm_up_us", &record.warm_up_us),
+    ];
+    let given_up = record.given_up.iter().flat_map(|pairs| {
+        [
+            ("given_up.samples_us", &pairs.samples_us),
+            ("given_up.reference_us", &pairs.reference_us),
+            ("given_up.cold_us", &pairs.cold_us),
+        ]
+    });
+    let timed = timed.into_iter().map(|list| (list, SHORTEST_US));
+    // What no statistic divides by may be shorter than the clock's resolution.
+    let others = untimed.into_iter().chain(given_up).map(|list| (list, 0.0));
+    for ((list, values), shortest) in timed.chain(others) {
+        let is_time = |value: &f64| (shortest..=LONGEST_US).contains(value);
+        if let Some(index) = values.iter().position(|value| !is_time(value)) {
+            let value = values[index];
+            return Err(SampleError::NotATime { subject: subject(), list, index, value });
+        }
+    }
+    let durations = [
+        ("build_ms", record.build_ms),
+        ("weights_ms", record.weights_ms),
+        ("elapsed_ms", record.elapsed_ms),
+    ];
+    let is_duration = |value: f64| (0.0..=LONGEST_US / 1e3).contains(&value);
+    match durations.into_iter().find(|(_, value)| !is_duration(*value)) {
+        Some((field, value)) => Err(SampleError::NotADuration { subject: subject(), field, value }),
+        None => Ok(()),
+    }
 }
 
 impl Statistics {
     /// The statistics of a record's raw samples.
     ///
     /// # Errors
-    /// [`SampleError`] if there are no samples, they do not pair up, or one is not a
-    /// positive finite number.
+    /// [`SampleError`] if there are no samples, they do not pair up, or one is no time that
+    /// a clock gives.
     pub fn of(record: &Record) -> Result<Self, SampleError> {
         let subject = || record.subject.to_string();
-        for (list, values) in [
-            ("samples_us", &record.samples_us),
-            ("reference_us", &record.reference_us),
-            ("samples_cpu_us", &record.samples_cpu_us),
-            ("reference_cpu_us", &record.reference_cpu_us),
-        ] {
-            if let Some(index) =
-                values.iter().position(|value| !(value.is_finite() && *value > 0.0))
-            {
-                let value = values[index];
-                return Err(SampleError::NotATime { subject: subject(), list, index, value });
-            }
-        }
+        check_times(record)?;
         if record.samples_us.len() != record.reference_us.len() {
             return Err(SampleError::Unpaired {
                 subject: subject(),
@@ -193,9 +211,17 @@ mod tests {
         );
         assert_eq!(
             error(vec![1.0, -2.0], vec![1.0, 1.0]),
-            "2-128-512-2-128 has the sample -2 in samples_us at index 1; times are positive \
-             numbers of microseconds"
+            "2-128-512-2-128 has the sample -2.0 in samples_us at index 1; times are positive \
+             numbers of microseconds, up to a day"
         );
         assert!(error(vec![1.0], vec![f64::NAN]).contains("the sample NaN in reference_us"));
+        assert!(
+            error(vec![1e308], vec![1.0]).contains("the sample 1e308 in samples_us at index 0")
+        );
+        let wild = Record { elapsed_ms: f64::INFINITY, ..record(vec![1.0], vec![1.0]) };
+        assert_eq!(
+            Statistics::of(&wild).expect_err("invalid").to_string(),
+            "2-128-512-2-128 has inf as elapsed_ms; times are numbers from 0 up to a day"
+        );
     }
 }

@@ -124,6 +124,9 @@ impl Verdict {
                 verdict.notes.push(flag.text().to_owned());
             }
         }
+        for line in &file.copies {
+            verdict.notes.push(format!("line {line} repeats an earlier one and does not count"));
+        }
         verdict.reference(records);
         for failure in &file.failures {
             verdict.notes.push(format!("{} is missing: {}", failure.subject, failure.failure));

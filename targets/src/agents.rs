@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use atb_files::CacheError;
+
 use crate::{Target, TargetError};
 
 /// The agent's file name.
@@ -17,9 +19,11 @@ const TRIPLES: [(&str, &[&str]); 3] = [
 ];
 
 /// Where `atb agent build` puts the agent for `triple` and the transports look for it.
-#[must_use]
-pub fn agent_path(triple: &str) -> PathBuf {
-    atb_files::cache_folder().join("agents").join(triple).join(AGENT)
+///
+/// # Errors
+/// [`CacheError`] if there is no cache folder.
+pub fn agent_path(triple: &str) -> Result<PathBuf, CacheError> {
+    Ok(atb_files::cache_folder()?.join("agents").join(triple).join(AGENT))
 }
 
 /// The triple to build for on a machine that `uname -m` calls `machine`.
@@ -36,9 +40,9 @@ pub fn triple_of(machine: &str) -> Option<&'static str> {
 pub(crate) fn agent_for(target: &Target, machine: &str) -> Result<PathBuf, TargetError> {
     let path = match (&target.agent, &target.triple) {
         (Some(path), _) => path.clone(),
-        (None, Some(triple)) => agent_path(triple),
+        (None, Some(triple)) => agent_path(triple)?,
         (None, None) => match triple_of(machine) {
-            Some(triple) => agent_path(triple),
+            Some(triple) => agent_path(triple)?,
             None => {
                 let (target, machine) = (target.name.clone(), machine.to_owned());
                 return Err(TargetError::UnknownMachine { target, machine });

@@ -45,6 +45,10 @@ impl fmt::Display for Tool {
 /// Why the agent could not be built.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BuildError {
+    /// no cache folder
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cache(#[from] atb_files::CacheError),
     /// not inside the source code
     #[error(
         "{} is not inside a checkout of autotinybert; hint: run this in one, or name it with --source", folder.display()
@@ -266,7 +270,7 @@ impl AgentBuild {
     /// # Errors
     /// [`BuildError::Io`] if it cannot be written.
     pub fn install(&self, built: &Path) -> Result<PathBuf, BuildError> {
-        let path = agent_path(&self.triple);
+        let path = agent_path(&self.triple)?;
         let io = |source| BuildError::Io { path: path.clone(), source };
         let bytes = fs::read(built).map_err(io)?;
         fs::create_dir_all(atb_files::folder_of(&path)).map_err(io)?;

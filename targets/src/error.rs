@@ -24,6 +24,10 @@ pub enum TargetError {
         /// Why.
         source: io::Error,
     },
+    /// no cache folder
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cache(#[from] atb_files::CacheError),
     /// a file that is no target
     #[error("{origin}: {}", source.to_string().trim_end())]
     Invalid {

@@ -115,7 +115,7 @@ fn emulator(emulated: &Emulated, agent: &Path) -> Result<Command, TargetError> {
     }
     if let Some(cpuinfo) = &emulated.cpuinfo {
         let digest = atb_files::digest(cpuinfo.as_bytes());
-        let root = atb_files::cache_folder().join("emulated").join(&digest[..16]);
+        let root = atb_files::cache_folder()?.join("emulated").join(&digest[..16]);
         let file = root.join("proc/cpuinfo");
         if !file.exists() {
             let folder = atb_files::folder_of(&file);
