@@ -98,7 +98,7 @@ mod tests {
         );
         assert_eq!(
             error("{\"schema\": 1,\n \"numbers\": [1, \"2\"]}"),
-            "numbers.json: line 2, column 18: invalid type: string \"2\", expected u32"
+            "numbers.json: line 2, column 19: invalid type: string \"2\", expected u32"
         );
         assert_eq!(error("{}"), "numbers.json: line 1, column 2: missing field `schema`");
     }
