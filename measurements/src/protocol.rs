@@ -1,5 +1,6 @@
 //! How a model is measured: everything that must be equal for two numbers to compare.
 
+use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,14 @@ pub struct WarmUp {
 impl Default for WarmUp {
     fn default() -> Self {
         Self { min_runs: 4, max_runs: 40, tolerance: 0.02 }
+    }
+}
+
+impl Checked for WarmUp {
+    fn check(&self, at: &mut Check) {
+        at.range("min_runs", self.min_runs, 0..=100_000);
+        at.range("max_runs", self.max_runs, 0..=100_000);
+        at.range("tolerance", self.tolerance, 0.0..=10.0);
     }
 }
 
@@ -43,17 +52,42 @@ impl Default for DriftRule {
     }
 }
 
+impl Checked for DriftRule {
+    fn check(&self, at: &mut Check) {
+        at.range("tolerance", self.tolerance, 0.0..=10.0);
+        at.range("max_redos", self.max_redos, 0..=1_000);
+        at.range("cool_down_seconds", self.cool_down_seconds, 0.0..=86_400.0);
+        at.range("session_seconds", self.session_seconds, 0.0..=86_400.0);
+    }
+}
+
 /// The measurement protocol; recorded in every file.
+pub type Protocol = ProtocolOf<usize, Vec<usize>>;
+
+/// The protocol as it is asked for, where the target may say how many threads and which
+/// cores; [`ProtocolSettings::on`] makes a [`Protocol`] of it.
+pub type ProtocolSettings = ProtocolOf<Option<usize>, Option<Vec<usize>>>;
+
+/// The one declaration of [`Protocol`] and [`ProtocolSettings`], which differ in whether
+/// threads and cores may be left open.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Protocol {
-    /// Batch and sequence length of every run.
+#[serde(
+    deny_unknown_fields,
+    default,
+    bound(
+        serialize = "Threads: Serialize, Cores: Serialize + CoreList",
+        deserialize = "Threads: Deserialize<'de>, Cores: Deserialize<'de>, ProtocolOf<Threads, Cores>: Default"
+    )
+)]
+pub struct ProtocolOf<Threads, Cores> {
+    /// Batch size and sequence length of every run.
     pub workload: Workload,
-    /// Threads of the runtime.
-    pub threads: usize,
-    /// Logical cores that the agent is pinned to; none leaves it to the system.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cores: Vec<usize>,
+    /// Threads of the runtime; where left open what the target says, else one.
+    pub threads: Threads,
+    /// Logical cores that the agent is pinned to; none leaves it to the system. Where left
+    /// open those of the target.
+    #[serde(skip_serializing_if = "CoreList::is_none")]
+    pub cores: Cores,
     /// The fixed model that every sample is paired with.
     pub reference: Architecture,
     /// Runs in a row of each model before it is timed within a pair, so that the other
@@ -79,13 +113,55 @@ pub struct Protocol {
     pub seed: u64,
 }
 
+/// A list of cores that may be none.
+pub trait CoreList {
+    /// No core is named.
+    fn is_none(&self) -> bool;
+}
+
+impl CoreList for Vec<usize> {
+    fn is_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl CoreList for Option<Vec<usize>> {
+    fn is_none(&self) -> bool {
+        Option::is_none(self)
+    }
+}
+
 impl Default for Protocol {
     fn default() -> Self {
+        Self::with(1, Vec::new())
+    }
+}
+
+impl Default for ProtocolSettings {
+    fn default() -> Self {
+        Self::with(None, None)
+    }
+}
+
+impl Checked for Protocol {
+    fn check(&self, at: &mut Check) {
+        self.check_all(Some(self.threads), &self.cores, at);
+    }
+}
+
+impl Checked for ProtocolSettings {
+    fn check(&self, at: &mut Check) {
+        self.check_all(self.threads, self.cores.as_deref().unwrap_or_default(), at);
+    }
+}
+
+impl<Threads, Cores> ProtocolOf<Threads, Cores> {
+    fn with(threads: Threads, cores: Cores) -> Self {
         let layer = atb_space::Layer { intermediate: 1024, heads: 4, qkv: 256 };
         Self {
             workload: Workload::default(),
-            threads: 1,
-            cores: Vec::new(),
+            threads,
+            cores,
             #[expect(clippy::expect_used, reason = "constant sizes that form an architecture")]
             reference: Architecture::uniform(2, 256, layer).expect("valid sizes"),
             settle_runs: 1,
@@ -97,6 +173,70 @@ impl Default for Protocol {
             drift: DriftRule::default(),
             vocabulary: 1024,
             seed: 0,
+        }
+    }
+
+    /// The ranges, of whichever threads and cores are given.
+    fn check_all(&self, threads: Option<usize>, cores: &[usize], at: &mut Check) {
+        at.range("workload.batch", self.workload.batch, 1..=1_024);
+        at.range("workload.sequence", self.workload.sequence, 1..=8_192);
+        at.optional("threads", threads, 1..=1_024);
+        let twice = |&(index, core): &(usize, &usize)| cores[..index].contains(core);
+        let shown = || format!("{cores:?}");
+        at.that("cores", shown(), !cores.iter().enumerate().any(|c| twice(&c)), "each core once");
+        at.that("cores", shown(), cores.iter().all(|&core| core < 8_192), "cores below 8192");
+        at.range("settle_runs", self.settle_runs, 0..=1_000);
+        at.range("min_pairs", self.min_pairs, 1..=100_000);
+        at.range("max_pairs", self.max_pairs, 1..=100_000);
+        let enough = self.max_pairs >= self.min_pairs;
+        at.that(
+            "max_pairs",
+            self.max_pairs,
+            enough,
+            format!("at least min_pairs, {}", self.min_pairs),
+        );
+        at.range("ratio_half_width", self.ratio_half_width, 0.0..=1.0);
+        at.range("max_seconds", self.max_seconds, 0.0..=86_400.0);
+        at.nested("warm_up", &self.warm_up);
+        at.nested("drift", &self.drift);
+        at.range("vocabulary", self.vocabulary, 1..=1_000_000);
+    }
+}
+
+impl ProtocolSettings {
+    /// The protocol on a target that says how many threads and which cores, where the
+    /// settings leave that open.
+    #[must_use]
+    pub fn on(self, threads: Option<usize>, cores: &[usize]) -> Protocol {
+        let Self {
+            workload,
+            threads: asked,
+            cores: pinned,
+            reference,
+            settle_runs,
+            min_pairs,
+            max_pairs,
+            ratio_half_width,
+            max_seconds,
+            warm_up,
+            drift,
+            vocabulary,
+            seed,
+        } = self;
+        Protocol {
+            workload,
+            threads: asked.or(threads).unwrap_or(1),
+            cores: pinned.unwrap_or_else(|| cores.to_vec()),
+            reference,
+            settle_runs,
+            min_pairs,
+            max_pairs,
+            ratio_half_width,
+            max_seconds,
+            warm_up,
+            drift,
+            vocabulary,
+            seed,
         }
     }
 }

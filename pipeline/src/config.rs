@@ -1,13 +1,13 @@
 //! The configuration of a run, a TOML file. `examples/host.toml` documents every key.
 
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use atb_measurements::{DriftRule, Protocol, WarmUp};
-use atb_search::{Budget, Limits, Settings};
-use atb_space::{Architecture, Space, Workload};
-use atb_targets::Target;
+use atb_measurements::ProtocolSettings;
+use atb_search::{Budget, Limits, Settings, check_band};
+use atb_settings::{Check, Checked, Layers, SettingsError};
+use atb_space::{Architecture, Space};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -31,7 +31,7 @@ pub struct Config {
     /// What is measured.
     pub profile: ProfileConfig,
     /// How the measuring is done.
-    pub protocol: ProtocolConfig,
+    pub protocol: ProtocolSettings,
     /// How the search goes.
     pub search: Settings,
     /// What the search minimises.
@@ -49,7 +49,7 @@ impl Default for Config {
             output: PathBuf::from("atb-run"),
             budget: BudgetConfig::default(),
             profile: ProfileConfig::default(),
-            protocol: ProtocolConfig::default(),
+            protocol: ProtocolSettings::default(),
             search: Settings::default(),
             fitness: FitnessConfig::default(),
             finalists: 3,
@@ -113,11 +113,7 @@ impl SpaceChoice {
 
 /// Reads a TOML file, naming the line of what is wrong in it.
 pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
-    let text = std::fs::read_to_string(path).map_err(PipelineError::io(path))?;
-    toml::from_str(&text).map_err(|error| PipelineError::Config {
-        path: path.to_owned(),
-        problem: error.to_string().trim_end().to_owned(),
-    })
+    Ok(Layers::new().file(path)?.parse()?)
 }
 
 /// The latency budget: milliseconds or a speed-up, one of the two.
@@ -139,6 +135,20 @@ pub struct BudgetConfig {
     pub level: Option<f64>,
     /// Limits on the size.
     pub limits: Limits,
+}
+
+impl Checked for BudgetConfig {
+    fn check(&self, at: &mut Check) {
+        let positive = (Bound::Excluded(0.0), Bound::Included(1e9));
+        at.optional("latency_ms", self.latency_ms, positive);
+        at.optional("speedup", self.speedup, positive);
+        if let (Some(_), Some(speedup)) = (self.latency_ms, self.speedup) {
+            let expected = "no speed-up beside a latency in milliseconds: one of the two";
+            at.that("speedup", speedup, false, expected);
+        }
+        check_band(self.low, self.high, self.level, at);
+        at.nested("limits", &self.limits);
+    }
 }
 
 /// The speed-up that is aimed at when no budget is given.
@@ -163,29 +173,10 @@ pub(crate) enum Aim {
 
 impl BudgetConfig {
     /// What is aimed at.
-    ///
-    /// # Errors
-    /// [`PipelineError::Setting`] if it is not a positive number or both are given.
-    pub(crate) fn aim(&self) -> Result<Aim, PipelineError> {
-        let positive = |key, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                return Ok(value);
-            }
-            let expected = "a positive number";
-            Err(PipelineError::Setting { key, value: value.to_string(), expected })
-        };
+    pub(crate) fn aim(&self) -> Aim {
         match (self.latency_ms, self.speedup) {
-            (Some(latency_ms), None) => {
-                positive("budget.latency_ms", latency_ms).map(Aim::Milliseconds)
-            }
-            (None, speedup) => {
-                positive("budget.speedup", speedup.unwrap_or(DEFAULT_SPEEDUP)).map(Aim::Speedup)
-            }
-            (Some(_), Some(speedup)) => Err(PipelineError::Setting {
-                key: "budget.speedup",
-                value: speedup.to_string(),
-                expected: "no speed-up where budget.latency_ms is given: one of the two",
-            }),
+            (Some(latency_ms), _) => Aim::Milliseconds(latency_ms),
+            (None, speedup) => Aim::Speedup(speedup.unwrap_or(DEFAULT_SPEEDUP)),
         }
     }
 
@@ -219,6 +210,14 @@ impl Default for ProfileConfig {
     }
 }
 
+impl Checked for ProfileConfig {
+    fn check(&self, at: &mut Check) {
+        at.range("samples", self.samples, 1..=100_000);
+        let expected = format!("at most samples, {}", self.samples);
+        at.that("retests", self.retests, self.retests <= self.samples, expected);
+    }
+}
+
 /// How the architectures to measure are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -227,97 +226,6 @@ pub enum Sampling {
     Designed,
     /// Each gene uniformly: to test a predictor on, as a search would draw them.
     Uniform,
-}
-
-/// How the measuring is done. It becomes a [`Protocol`] on a target, whose file says which
-/// cores and how many threads where nothing else is asked for.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ProtocolConfig {
-    /// Batch and sequence length of every run.
-    pub workload: Workload,
-    /// Threads of the runtime; what the target file says, or one, if absent.
-    pub threads: Option<NonZeroUsize>,
-    /// Logical cores that the agent is pinned to; those of the target file if absent.
-    pub cores: Option<Vec<usize>>,
-    /// As in [`Protocol`], like all that follow.
-    pub reference: Architecture,
-    /// Runs that bring a model back into the caches.
-    pub settle_runs: usize,
-    /// Fewest pairs.
-    pub min_pairs: usize,
-    /// Most pairs.
-    pub max_pairs: usize,
-    /// Half width of the ratio's confidence interval that is enough.
-    pub ratio_half_width: f64,
-    /// Seconds that are enough.
-    pub max_seconds: f64,
-    /// The warm-up of each model.
-    pub warm_up: WarmUp,
-    /// What to do when the device gets slower.
-    pub drift: DriftRule,
-    /// Entries of the random word embeddings.
-    pub vocabulary: usize,
-    /// Seed of the random weights and tokens.
-    pub seed: u64,
-}
-
-impl Default for ProtocolConfig {
-    fn default() -> Self {
-        let Protocol {
-            workload,
-            threads: _,
-            cores: _,
-            reference,
-            settle_runs,
-            min_pairs,
-            max_pairs,
-            ratio_half_width,
-            max_seconds,
-            warm_up,
-            drift,
-            vocabulary,
-            seed,
-        } = Protocol::default();
-        Self {
-            workload,
-            threads: None,
-            cores: None,
-            reference,
-            settle_runs,
-            min_pairs,
-            max_pairs,
-            ratio_half_width,
-            max_seconds,
-            warm_up,
-            drift,
-            vocabulary,
-            seed,
-        }
-    }
-}
-
-impl ProtocolConfig {
-    /// The protocol on `target`.
-    #[must_use]
-    pub fn on(&self, target: &Target) -> Protocol {
-        let threads = self.threads.map(NonZeroUsize::get).or(target.threads);
-        Protocol {
-            workload: self.workload,
-            threads: threads.unwrap_or(Protocol::default().threads),
-            cores: self.cores.clone().unwrap_or_else(|| target.cores.clone()),
-            reference: self.reference.clone(),
-            settle_runs: self.settle_runs,
-            min_pairs: self.min_pairs,
-            max_pairs: self.max_pairs,
-            ratio_half_width: self.ratio_half_width,
-            max_seconds: self.max_seconds,
-            warm_up: self.warm_up,
-            drift: self.drift,
-            vocabulary: self.vocabulary,
-            seed: self.seed,
-        }
-    }
 }
 
 /// What the search minimises: a loss on held-out text.
@@ -340,6 +248,14 @@ impl Default for FitnessConfig {
     }
 }
 
+impl Checked for FitnessConfig {
+    fn check(&self, at: &mut Check) {
+        // Two tokens are those that begin and end a text.
+        at.range("sequence", self.sequence, 3..=8_192);
+        at.range("paragraphs", self.paragraphs, 1..=1_000_000);
+    }
+}
+
 /// A loss of sub-models on held-out text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -350,32 +266,47 @@ pub enum Loss {
     Mlm,
 }
 
+impl Checked for Config {
+    fn check(&self, at: &mut Check) {
+        at.range("finalists", self.finalists, 1..=1_000);
+        at.nested("budget", &self.budget);
+        at.nested("profile", &self.profile);
+        at.nested("protocol", &self.protocol);
+        at.nested("search", &self.search);
+        at.nested("fitness", &self.fitness);
+    }
+}
+
 impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// [`PipelineError::Config`] naming the line of an unknown key or a wrong type.
-    pub fn read(path: &Path) -> Result<Self, PipelineError> {
-        read_toml(path)
+    /// [`SettingsError`] naming the line of what is unknown, of a wrong type or outside of
+    /// its range.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        Layers::new().file(path)?.read()
     }
 
-    /// Reads a configuration from its text.
+    /// Reads a configuration from its text; messages name it as `path`.
     ///
     /// # Errors
-    /// What is wrong, with line and column.
-    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// As [`Config::read`].
+    pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
+        Layers::new().text(path, text)?.read()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use atb_measurements::Protocol;
+    use atb_targets::Target;
+
     use super::*;
 
     #[test]
     fn the_example_is_the_default_written_out() {
         let example = include_str!("../../examples/host.toml");
-        let written = Config::parse(example).expect("the example parses");
+        let written = Config::parse("job.toml", example).expect("the example parses");
         let speedup = written.budget.speedup;
         assert_eq!(speedup, Some(DEFAULT_SPEEDUP));
         let budget = BudgetConfig { speedup: None, ..written.budget };
@@ -385,24 +316,27 @@ mod tests {
     #[test]
     fn the_example_without_a_device_has_a_simulated_target() {
         let example = include_str!("../../examples/simulated.toml");
-        let config = Config::parse(example).expect("the example parses");
+        let config = Config::parse("job.toml", example).expect("the example parses");
         let target = Target::find(&config.target).expect("built in");
         assert_eq!(target.transport.kind(), "simulated");
     }
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        let error = |text: &str| Config::parse(text).expect_err("invalid").to_string();
+        let error = |text: &str| Config::parse("job.toml", text).expect_err("invalid").to_string();
         let unknown = error("target = \"local\"\nbuget = 3\n");
         assert!(unknown.contains("line 2") && unknown.contains("buget"), "{unknown}");
         let wrong_type = error("[budget]\nspeedup = \"fast\"\n");
-        assert!(wrong_type.contains("line 2") && wrong_type.contains("f64"), "{wrong_type}");
+        assert!(
+            wrong_type.contains("line 2") && wrong_type.contains("expected a number"),
+            "{wrong_type}"
+        );
         let no_space = error("target = \"local\"\nspace = \"moon\"\n");
         assert!(no_space.contains("line 2") && no_space.contains("moon"), "{no_space}");
         let misspelt = error("[space]\nname = \"x\"\nlayer = 3\n");
         assert!(misspelt.contains("layer"), "{misspelt}");
         let no_threads = error("[protocol]\nthreads = 0\n");
-        assert!(no_threads.contains("line 2") && no_threads.contains("nonzero"), "{no_threads}");
+        assert!(no_threads.contains("line 2") && no_threads.contains("1 to 1024"), "{no_threads}");
         let deep = error("[protocol.warm_up]\nmin_run = 3\n");
         assert!(deep.contains("line 2") && deep.contains("min_run"), "{deep}");
     }
@@ -412,12 +346,14 @@ mod tests {
         let target = "name = \"pi\"\ncores = [2, 3]\nthreads = 2\ntransport = { kind = \"local\" }";
         let target = Target::parse(target, "pi.toml").expect("a target");
         let this_machine = Target::find("local").expect("built in");
+        let on =
+            |config: Config, target: &Target| config.protocol.on(target.threads, &target.cores);
         let protocol = |text: &str, target| {
-            let Protocol { threads, cores, .. } =
-                Config::parse(text).expect(text).protocol.on(target);
+            let config = Config::parse("job.toml", text).expect(text);
+            let Protocol { threads, cores, .. } = on(config, target);
             (threads, cores)
         };
-        assert_eq!(Config::default().protocol.on(&this_machine), Protocol::default());
+        assert_eq!(on(Config::default(), &this_machine), Protocol::default());
         assert_eq!(protocol("", &target), (2, vec![2, 3]));
         assert_eq!(protocol("protocol.threads = 1", &target), (1, vec![2, 3]));
         assert_eq!(protocol("protocol.cores = [0]", &target), (2, vec![0]));
@@ -426,14 +362,57 @@ mod tests {
 
     #[test]
     fn a_budget_is_one_of_two() {
-        let aim = |text: &str| Config::parse(text).expect(text).budget.aim();
+        let aim = |text: &str| Config::parse("job.toml", text).map(|config| config.budget.aim());
         assert_eq!(aim("").expect("a default"), Aim::Speedup(DEFAULT_SPEEDUP));
         assert_eq!(aim("budget.latency_ms = 4").expect("valid"), Aim::Milliseconds(4.0));
         assert_eq!(
             aim("budget = { latency_ms = 4.0, speedup = 2.0 }").expect_err("both").to_string(),
-            "budget.speedup is 2; expected no speed-up where budget.latency_ms is given: one of \
-             the two"
+            "job.toml: line 1: `budget.speedup` is 2, expected no speed-up beside a latency in \
+             milliseconds: one of the two"
         );
         assert!(aim("budget.speedup = -1").is_err());
+    }
+
+    #[test]
+    fn values_outside_of_their_range_are_refused_with_key_and_line() {
+        let texts = [
+            "finalists = 0",
+            "[search]\npopulation = 0\ngenerations = 1000000000\nfresh = 2\ncrossover = nan",
+            "[search]\nthreads = 0",
+            "[search.mutation]\nhidden = { probability = nan, reach = 1, step = 1 }",
+            "[budget]\nlow = nan",
+            "[budget]\nhigh = 1e308",
+            "[budget]\nlow = 2.0\nhigh = 1.0",
+            "[budget]\nlevel = 2",
+            "[budget]\nlatency_ms = -1.0",
+            "[budget]\nspeedup = inf",
+            "[budget.limits]\nvocabulary = 0\npositions = 0\nbytes_per_parameter = 0",
+            "[budget.limits]\nparameters = 0",
+            "[profile]\nsamples = 0\nretests = 0",
+            "[profile]\nsamples = 1000000000",
+            "[profile]\nsamples = 5\nretests = 6",
+            "[fitness]\nsequence = 0\nparagraphs = 0",
+            "[fitness]\nsequence = 9223372036854775807",
+            "[protocol.workload]\nbatch = 0",
+            "[protocol.workload]\nsequence = 0",
+            "[protocol]\nmax_pairs = 0",
+            "[protocol]\nmin_pairs = 20\nmax_pairs = 10",
+            "[protocol]\nratio_half_width = nan",
+            "[protocol]\nmax_seconds = -1.0",
+            "[protocol]\ncores = [2, 2]",
+            "[protocol]\nthreads = 1000000",
+            "[protocol]\nvocabulary = 0",
+            "[protocol.warm_up]\ntolerance = -0.1",
+            "[protocol.drift]\ntolerance = nan\ncool_down_seconds = -2.0\nsession_seconds = inf",
+        ];
+        let refused = |text| Config::parse("job.toml", text).expect_err(text).to_string();
+        insta::assert_snapshot!(texts.map(refused).join("\n"));
+    }
+
+    #[test]
+    fn tables_that_are_written_in_part_take_the_defaults_for_the_rest() {
+        let config = Config::parse("job.toml", "[protocol.workload]\nsequence = 64\n");
+        let workload = config.expect("valid").protocol.workload;
+        assert_eq!((workload.batch, workload.sequence), (1, 64));
     }
 }

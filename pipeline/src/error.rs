@@ -9,6 +9,7 @@ use atb_measurements::FileError;
 use atb_predictor::{EvaluationError, FitError, ObservationError, PredictorFileError};
 use atb_profiler::ProfileError;
 use atb_search::{SearchError, StoreError};
+use atb_settings::{OutOfRange, SettingsError};
 use atb_space::SpaceError;
 use atb_superplm::{DataError, PlmError, TrainError};
 use atb_targets::TargetError;
@@ -17,14 +18,14 @@ use atb_text::TextError;
 /// Why the main job, or one of its steps, could not be done.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PipelineError {
-    /// the configuration file is at fault
-    #[error("{}: {problem}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with the line where there is one.
-        problem: String,
-    },
+    /// a configuration is at fault
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Settings(#[from] SettingsError),
+    /// settings outside of their ranges
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// a setting that makes no sense
     #[error("{key} is {value}; expected {expected}")]
     Setting {

@@ -8,6 +8,7 @@ use atb_files::{digest_of_file, digest_of_parts as digest};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
 use atb_search::Outcome;
+use atb_settings::Checked;
 use atb_space::{Architecture, Space};
 use atb_superplm::extract;
 use atb_targets::Target;
@@ -113,13 +114,13 @@ impl Reporter for Collecting<'_> {
 /// [`PipelineError`]; finished steps are kept and the same call continues after them.
 pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, PipelineError> {
     // What can be wrong with the settings is said before any time is spent.
-    config.budget.aim()?;
+    config.checked()?;
     let target = Target::find(&config.target)?;
     config.space.0.validate()?;
     fs::create_dir_all(&config.output).map_err(PipelineError::io(&config.output))?;
     let mut run = Run {
         config,
-        protocol: config.protocol.on(&target),
+        protocol: config.protocol.clone().on(target.threads, &target.cores),
         files: Files::of(&config.output),
         state: State::open(&config.output)?,
         reporter,
@@ -145,6 +146,8 @@ impl Run<'_> {
             space.count_uniform(),
             space.name
         ));
+        // A text that is missing or does not fit is told before anything is measured.
+        steps::held_out(&config.fitness, &weights.plm)?;
         let measurements = self.profile(target, &space)?;
         let predictor = self.fit(&measurements, &space)?;
         let outcome = self.search(&space, &predictor, &weights)?;

@@ -1,6 +1,9 @@
 //! What a candidate must meet: a band of latencies, and limits on its size.
 
+use std::ops::Bound;
+
 use atb_predictor::Predictor;
+use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Cost, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +60,34 @@ impl Default for Limits {
             bytes_per_parameter: 4,
         }
     }
+}
+
+impl Checked for Limits {
+    fn check(&self, at: &mut Check) {
+        at.optional("parameters", self.parameters, 1..);
+        at.optional("file_bytes", self.file_bytes, 1..);
+        at.optional("memory_bytes", self.memory_bytes, 1..);
+        at.range("vocabulary", self.vocabulary, 1..=10_000_000);
+        at.range("positions", self.positions, 1..=1_000_000);
+        at.range("bytes_per_parameter", self.bytes_per_parameter, 1..=8);
+    }
+}
+
+impl Checked for Budget {
+    fn check(&self, at: &mut Check) {
+        at.range("target_ms", self.target_ms, (Bound::Excluded(0.0), Bound::Unbounded));
+        check_band(self.low, self.high, self.level, at);
+        at.nested("limits", &self.limits);
+    }
+}
+
+/// The ranges of a band around a budget, for whatever declares one.
+pub fn check_band(low: f64, high: f64, level: Option<f64>, at: &mut Check) {
+    at.range("low", low, 0.0..=1_000.0);
+    at.range("high", high, (Bound::Excluded(0.0), Bound::Included(1_000.0)));
+    let ordered = low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_le);
+    at.that("low", low, ordered, format!("at most `high`, {high}"));
+    at.optional("level", level, 0.0..1.0);
 }
 
 impl Limits {
@@ -154,28 +185,5 @@ impl Budget {
     #[must_use]
     pub fn contains(&self, latency_ms: f64) -> bool {
         (self.low_ms()..=self.high_ms()).contains(&latency_ms)
-    }
-
-    pub(crate) fn check(&self) -> Result<(), SearchError> {
-        for (what, value) in [
-            ("the target latency", self.target_ms),
-            ("the upper end of the latency band", self.high),
-        ] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(SearchError::Budget { what, value });
-            }
-        }
-        if let Some(level) = self.level.filter(|level| !(0.0..1.0).contains(level)) {
-            return Err(SearchError::Setting {
-                key: "level",
-                value: level.to_string(),
-                expected: "a number from 0 to below 1",
-            });
-        }
-        if !(self.low >= 0.0 && self.low <= self.high) {
-            let what = "the lower end of the latency band";
-            return Err(SearchError::Budget { what, value: self.low });
-        }
-        Ok(())
     }
 }

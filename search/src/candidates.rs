@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use atb_predictor::Predictor;
+use atb_settings::Checked;
 use atb_space::{Architecture, Space};
 use rand::{Rng, RngExt};
 
@@ -36,7 +37,7 @@ impl<'a> Candidates<'a> {
         budget: &Budget,
     ) -> Result<Self, SearchError> {
         space.validate()?;
-        budget.check()?;
+        budget.checked()?;
         let found = scan(space, predictor, budget);
         let candidates = Self {
             space: space.clone(),

@@ -24,16 +24,9 @@ pub enum SearchError {
         /// Its value.
         value: f64,
     },
-    /// a setting that makes no sense
-    #[error("the search setting `{key}` is {value}, expected {expected}")]
-    Setting {
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        expected: &'static str,
-    },
+    /// settings outside of their ranges
+    #[error("search settings: {0}")]
+    Settings(#[from] atb_settings::OutOfRange),
     /// a speed-up against something that was not measured
     #[error(
         "{arch} was not measured as a baseline on this device (measured: {}); hint: profile with \

@@ -70,7 +70,7 @@ mod search;
 mod store;
 mod surrogate;
 
-pub use budget::{Budget, Limits};
+pub use budget::{Budget, Limits, check_band};
 pub use candidates::Candidates;
 pub use error::{SearchError, StoreError};
 pub use evaluate::{Evaluated, Observer, Progress};

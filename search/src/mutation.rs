@@ -1,10 +1,9 @@
 //! Changes to an architecture: a step or two on the grids of its sizes.
 
+use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Layer, QkvSize, Range, Space};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
-
-use crate::SearchError;
 
 /// How one size changes: with `probability`, by up to `reach` steps of `step` up or down.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +45,24 @@ impl Default for Mutation {
     }
 }
 
+impl Checked for Gene {
+    fn check(&self, at: &mut Check) {
+        at.range("probability", self.probability, 0.0..=1.0);
+        at.range("reach", self.reach, 0..=1_000);
+        at.range("step", self.step, 0..=100_000);
+    }
+}
+
+impl Checked for Mutation {
+    fn check(&self, at: &mut Check) {
+        at.nested("layers", &self.layers);
+        at.nested("hidden", &self.hidden);
+        at.nested("intermediate", &self.intermediate);
+        at.nested("heads", &self.heads);
+        at.nested("qkv", &self.qkv);
+    }
+}
+
 impl Gene {
     /// The size `value` after the change; a step that would leave `range` is not taken.
     fn apply(self, value: usize, range: Range, rng: &mut impl Rng) -> usize {
@@ -63,19 +80,6 @@ impl Gene {
 }
 
 impl Mutation {
-    pub(crate) fn check(&self) -> Result<(), SearchError> {
-        for gene in [self.layers, self.hidden, self.intermediate, self.heads, self.qkv] {
-            if !(0.0..=1.0).contains(&gene.probability) {
-                return Err(SearchError::Setting {
-                    key: "mutation probability",
-                    value: gene.probability.to_string(),
-                    expected: "a number from 0 to 1",
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// A changed copy of `arch` that lies in `space`, or an equal one. Where the space
     /// allows it every layer changes on its own.
     pub(crate) fn apply(

@@ -1,5 +1,6 @@
 //! The search itself: settings, strategies and the outcome.
 
+use atb_settings::{Check, Checked};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -76,26 +77,21 @@ impl Settings {
         Self { population: 10, generations: 10, fresh: 0.2, crossover: 0.3, ..Self::default() }
     }
 
-    fn check(&self) -> Result<(), SearchError> {
-        for (key, value) in [("population", self.population), ("generations", self.generations)] {
-            if value == 0 {
-                let value = value.to_string();
-                return Err(SearchError::Setting { key, value, expected: "at least 1" });
-            }
-        }
-        for (key, value) in [("fresh", self.fresh), ("crossover", self.crossover)] {
-            if !(0.0..=1.0).contains(&value) {
-                let (value, expected) = (value.to_string(), "a number from 0 to 1");
-                return Err(SearchError::Setting { key, value, expected });
-            }
-        }
-        self.mutation.check()
-    }
-
     /// Most architectures that the search evaluates.
     #[must_use]
     pub fn evaluations(&self) -> usize {
         self.population * self.generations
+    }
+}
+
+impl Checked for Settings {
+    fn check(&self, at: &mut Check) {
+        at.range("population", self.population, 1..=100_000);
+        at.range("generations", self.generations, 1..=100_000);
+        at.range("fresh", self.fresh, 0.0..=1.0);
+        at.range("crossover", self.crossover, 0.0..=1.0);
+        at.nested("mutation", &self.mutation);
+        at.range("threads", self.threads, 1..=1_024);
     }
 }
 
@@ -140,7 +136,7 @@ pub fn search(
     settings: &Settings,
     observer: &mut Observer<'_>,
 ) -> Result<Outcome, SearchError> {
-    settings.check()?;
+    settings.checked()?;
     let fast;
     let pool = match settings.strategy {
         Strategy::Fast => {

@@ -70,19 +70,19 @@ pub enum SettingsError {
     Syntax { path: PathBuf, line: usize, column: usize, problem: String, excerpt: String },
     #[error("{}unknown key `{key}`", at.prefix())]
     #[diagnostic(help("{suggestion}known here: {known}"))]
-    UnknownKey { at: Source, key: String, suggestion: String, known: String },
+    UnknownKey { at: Box<Source>, key: String, suggestion: String, known: String },
     #[error("{}`{old}` is now called `{new}`", at.prefix())]
     #[diagnostic(help("write `{new}` instead"))]
-    Renamed { at: Source, old: String, new: String },
+    Renamed { at: Box<Source>, old: String, new: String },
     #[error("{}`{key}` is {value}, expected {expected}", at.prefix())]
     #[diagnostic(help("{suggestion}{}", at.remedy()))]
-    Value { at: Source, key: String, value: String, expected: String, suggestion: String },
+    Value { at: Box<Source>, key: String, value: String, expected: String, suggestion: String },
     #[error("{}`{key}`: {problem}", at.prefix())]
     #[diagnostic(help("{}", at.remedy()))]
-    Invalid { at: Source, key: String, problem: String },
+    Invalid { at: Box<Source>, key: String, problem: String },
     #[error("{}`{key}` is missing", at.prefix())]
     #[diagnostic(help("add it"))]
-    Missing { at: Source, key: String },
+    Missing { at: Box<Source>, key: String },
     #[error("{}", list(values))]
     #[diagnostic(help("{}", remedy(values)))]
     OutOfRange { values: Vec<Located> },

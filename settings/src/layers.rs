@@ -175,13 +175,20 @@ impl Layers {
     /// [`SettingsError`] naming the line of the file or the flag, and what is known or
     /// expected there.
     pub fn read<T: DeserializeOwned + Checked>(&self) -> Result<T, SettingsError> {
-        self.refuse_old_names()?;
-        let settings =
-            T::deserialize(self.root.deserializer()).map_err(|failure| self.error(failure))?;
+        let settings: T = self.parse()?;
         let Err(OutOfRange { violations }) = settings.checked() else { return Ok(settings) };
         let located =
             |violation: Violation| Located { source: self.source_of(&violation.key), violation };
         Err(SettingsError::OutOfRange { values: violations.into_iter().map(located).collect() })
+    }
+
+    /// What comes of the layers, for a type that checks itself while it is read.
+    ///
+    /// # Errors
+    /// As [`Layers::read`], but for ranges.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        self.refuse_old_names()?;
+        T::deserialize(self.root.deserializer()).map_err(|failure| self.error(failure))
     }
 
     /// Where the value of a key was given; of a key that is not there the default.
@@ -203,7 +210,8 @@ impl Layers {
                 _ => false,
             };
             if uses_old {
-                let (at, old, new) = (node.source.clone(), old.to_owned(), new.to_owned());
+                let (at, old, new) =
+                    (Box::new(node.source.clone()), old.to_owned(), new.to_owned());
                 return Err(SettingsError::Renamed { at, old, new });
             }
         }
@@ -212,10 +220,10 @@ impl Layers {
 
     fn error(&self, failure: Failure) -> SettingsError {
         let Failure { path, problem } = failure;
-        let (key, at) = (path.join("."), self.root.source_at(&path));
+        let (key, at) = (path.join("."), Box::new(self.root.source_at(&path)));
         match problem {
-            Problem::UnknownKey { key, known } => {
-                let suggestion = nearest(&key, known)
+            Problem::UnknownKey { key: last, known } => {
+                let suggestion = nearest(&last, known)
                     .map_or(String::new(), |near| format!("did you mean `{near}`? "));
                 SettingsError::UnknownKey { at, key, suggestion, known: known.join(", ") }
             }

@@ -6,7 +6,7 @@ use crate::Architecture;
 
 /// How a model is run: one fixed shape of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Workload {
     /// Sequences at a time.
     pub batch: usize,

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use atb_pipeline::{ProtocolConfig, steps};
+use atb_measurements::ProtocolSettings;
+use atb_pipeline::steps;
+use atb_settings::Checked;
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::{Args, ValueEnum};
@@ -47,7 +49,9 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     // The shape stands in the bundle's report; for a lone file the arguments give it.
     let folder = arguments.model.parent().unwrap_or(&arguments.model);
     let workload = steps::bundle_workload(folder).unwrap_or_else(|| arguments.workload.into());
-    let protocol = ProtocolConfig { workload, ..ProtocolConfig::default() }.on(&target);
+    let settings = ProtocolSettings { workload, ..ProtocolSettings::default() };
+    settings.checked()?;
+    let protocol = settings.on(target.threads, &target.cores);
     let library = match arguments.engine {
         Some(Engine::Ort) => {
             Some(steps::onnx_runtime_for(&target, arguments.ort_library.as_deref())?)

@@ -16,10 +16,9 @@ mod search;
 mod train;
 mod verify;
 
-use std::num::NonZeroUsize;
-
-use atb_measurements::Protocol;
-use atb_pipeline::{ProtocolConfig, SpaceChoice};
+use atb_measurements::{Protocol, ProtocolSettings};
+use atb_pipeline::SpaceChoice;
+use atb_settings::Layers;
 use atb_space::{Architecture, Space, Workload};
 use atb_targets::Target;
 use clap::{Args, Subcommand};
@@ -113,16 +112,20 @@ impl SpaceArguments {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct ProtocolArguments {
     /// Threads of the runtime; what the target file says, or one, if absent
-    #[arg(long, value_parser = at_least_one)]
+    #[arg(long)]
     threads: Option<usize>,
     #[command(flatten)]
     workload: WorkloadArguments,
 }
 
 impl ProtocolArguments {
-    pub(crate) fn on(self, target: &Target) -> Protocol {
-        let threads = self.threads.and_then(NonZeroUsize::new);
-        ProtocolConfig { threads, ..self.workload.into() }.on(target)
+    pub(crate) fn on(self, target: &Target) -> miette::Result<Protocol> {
+        let layers = Layers::new()
+            .flag("threads", "--threads", self.threads)
+            .flag("workload.batch", "--batch", Some(self.workload.batch))
+            .flag("workload.sequence", "--sequence", Some(self.workload.sequence));
+        let settings: ProtocolSettings = layers.read()?;
+        Ok(settings.on(target.threads, &target.cores))
     }
 }
 
@@ -140,12 +143,6 @@ pub(crate) struct WorkloadArguments {
 impl From<WorkloadArguments> for Workload {
     fn from(arguments: WorkloadArguments) -> Self {
         Self { batch: arguments.batch, sequence: arguments.sequence }
-    }
-}
-
-impl From<WorkloadArguments> for ProtocolConfig {
-    fn from(arguments: WorkloadArguments) -> Self {
-        Self { workload: arguments.into(), ..Self::default() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use atb_measurements::{MeasurementFile, Verdict};
 use atb_pipeline::steps::{self, ProfiledDevice};
 use atb_pipeline::{ProfileConfig, Sampling};
+use atb_settings::Checked;
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::{Args, ValueEnum};
@@ -68,11 +69,12 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         sampling: arguments.sampling.into(),
         baselines: arguments.baselines.clone(),
     };
+    settings.checked()?;
     let several = arguments.targets.len() > 1;
     let mut devices = Vec::new();
     for name in &arguments.targets {
         let target = Target::find(name)?;
-        let protocol = arguments.protocol.on(&target);
+        let protocol = arguments.protocol.on(&target)?;
         let file = match several {
             true => file_of(&arguments.out, &target.name),
             false => arguments.out.clone(),

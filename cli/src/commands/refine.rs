@@ -72,7 +72,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         &settings,
         arguments.retests,
         &arguments.baselines,
-        &arguments.protocol.on(&target),
+        &arguments.protocol.on(&target)?,
         &arguments.measurements,
         &mut Display::new(),
     )?;

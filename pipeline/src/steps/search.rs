@@ -5,6 +5,7 @@ use std::path::Path;
 use atb_measurements::Quantity;
 use atb_predictor::Predictor;
 use atb_search::{Budget, Candidates, Fitness, Outcome, Settings, Store, search};
+use atb_settings::{Checked, OutOfRange, Violation};
 use atb_space::Space;
 use atb_superplm::{KdFitness, MaskedLmFitness, SuperPlm};
 use atb_text::{Corpus, Encoded, HELD_OUT};
@@ -25,7 +26,8 @@ pub fn budget(config: &BudgetConfig, predictor: &Predictor) -> Result<Budget, Pi
             expected: "latency, which a budget is of; hint: `atb fit` without --quantity",
         });
     }
-    let target_ms = match config.aim()? {
+    config.checked()?;
+    let target_ms = match config.aim() {
         Aim::Milliseconds(latency_ms) => latency_ms,
         Aim::Speedup(speedup) => Budget::speedup_ms(predictor, &config.against, speedup)?,
     };
@@ -44,6 +46,16 @@ pub fn band_ms(target_ms: f64) -> (f64, f64) {
 /// # Errors
 /// [`PipelineError::Text`] naming file and line.
 pub fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
+    config.checked()?;
+    let positions = plm.config().max_position_embeddings;
+    if config.sequence > positions {
+        let key = "fitness.sequence".to_owned();
+        let (value, expected) = (
+            config.sequence.to_string(),
+            format!("at most the {positions} positions of the SuperPLM"),
+        );
+        return Err(OutOfRange { violations: vec![Violation { key, value, expected }] }.into());
+    }
     let mut texts = Vec::new();
     let mut take = |paragraph: Result<atb_text::Paragraph, atb_text::TextError>| {
         texts.push(paragraph?.text);

@@ -259,10 +259,10 @@ fn settings_that_make_no_sense_are_refused() {
     };
     assert_eq!(
         refused(Settings { population: 0, ..Settings::default() }),
-        "the search setting `population` is 0, expected at least 1"
+        "search settings: `population` is 0, expected 1 to 100000"
     );
     assert_eq!(
         refused(Settings { fresh: 1.5, ..Settings::default() }),
-        "the search setting `fresh` is 1.5, expected a number from 0 to 1"
+        "search settings: `fresh` is 1.5, expected 0 to 1"
     );
 }
