@@ -68,6 +68,9 @@ pub enum Response {
         subject: String,
         /// Why it failed.
         message: String,
+        /// What to do about it, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
 }
 

@@ -1,12 +1,23 @@
 //! The agent as the host sees it: requests in, records out.
 
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Record, Request, Response};
-use atb_targets::{Connection, Target};
+use atb_targets::{Connection, Target, visible};
+use serde_json::Value;
 
-use crate::{Inspection, Item, ProfileError};
+use crate::error::ProfileError;
+use crate::plan::Item;
 
 /// Longest part of an unexpected answer that a message repeats.
 const EXCERPT: usize = 120;
+
+/// A device as its agent found it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspection {
+    /// The device.
+    pub device: DeviceContext,
+    /// The agent.
+    pub agent: AgentContext,
+}
 
 /// A started agent that has taken up a protocol.
 pub struct Agent {
@@ -49,7 +60,7 @@ impl Agent {
         protocol: &Protocol,
         library: Option<&str>,
     ) -> Result<Self, ProfileError> {
-        let mut agent = Self::silent(connection, target);
+        let mut agent = Self::unstarted(connection, target);
         let onnx_runtime = library.map(str::to_owned);
         let request = Request::Start { protocol: Box::new(protocol.clone()), onnx_runtime };
         match agent.ask(&request, "start")? {
@@ -58,7 +69,9 @@ impl Agent {
                 agent.agent = *context;
                 Ok(agent)
             }
-            Response::Failed { subject, message } => Err(agent.refused(subject, message)),
+            Response::Failed { subject, message, hint } => {
+                Err(agent.refused(subject, message, hint))
+            }
             other => Err(agent.unexpected(&other)),
         }
     }
@@ -68,7 +81,7 @@ impl Agent {
     /// # Errors
     /// [`ProfileError`] if the device cannot be reached.
     pub fn inspect(target: &Target) -> Result<Inspection, ProfileError> {
-        let mut agent = Self::silent(target.connect()?, &target.name);
+        let mut agent = Self::unstarted(target.connect()?, &target.name);
         match agent.ask(&Request::Inspect, "inspect the device")? {
             Response::Inspected { device, agent } => {
                 Ok(Inspection { device: *device, agent: *agent })
@@ -78,7 +91,7 @@ impl Agent {
     }
 
     /// An agent that was asked nothing yet.
-    fn silent(connection: Box<dyn Connection>, target: &str) -> Self {
+    fn unstarted(connection: Box<dyn Connection>, target: &str) -> Self {
         Self {
             target: target.to_owned(),
             connection,
@@ -96,7 +109,9 @@ impl Agent {
         let task = format!("measure {}", item.subject);
         match self.ask(&request, &task)? {
             Response::Measured { record } => Ok(*record),
-            Response::Failed { subject, message } => Err(self.refused(subject, message)),
+            Response::Failed { subject, message, hint } => {
+                Err(self.refused(subject, message, hint))
+            }
             other => Err(self.unexpected(&other)),
         }
     }
@@ -106,8 +121,7 @@ impl Agent {
         let answer = self.connection.send(&text).and_then(|()| self.connection.receive());
         let cause = match answer {
             Ok(Some(line)) => {
-                return serde_json::from_str(&line)
-                    .map_err(|error| self.not_a_response(&line, error.to_string()));
+                return parse(&line).map_err(|error| self.not_a_response(&line, error.to_string()));
             }
             Ok(None) => self.connection.end(),
             Err(error) => format!("{error}; {}", self.connection.end()),
@@ -115,8 +129,8 @@ impl Agent {
         Err(ProfileError::AgentEnded { target: self.target.clone(), task: task.to_owned(), cause })
     }
 
-    fn refused(&self, subject: String, message: String) -> ProfileError {
-        ProfileError::Refused { target: self.target.clone(), subject, message }
+    fn refused(&self, subject: String, message: String, help: Option<String>) -> ProfileError {
+        ProfileError::Refused { target: self.target.clone(), subject, message, help }
     }
 
     fn unexpected(&self, response: &Response) -> ProfileError {
@@ -125,7 +139,28 @@ impl Agent {
     }
 
     fn not_a_response(&self, line: &str, problem: String) -> ProfileError {
-        let line = line.chars().take(EXCERPT).collect();
+        let line = visible(&line.chars().take(EXCERPT).collect::<String>());
         ProfileError::NotAResponse { target: self.target.clone(), line, problem }
+    }
+}
+
+/// Reads a response, of which no text steers a terminal.
+fn parse(line: &str) -> serde_json::Result<Response> {
+    // Texts that could are escaped in JSON or not plain ASCII.
+    let is_plain = |byte: u8| byte.is_ascii() && byte != b'\\' && byte != 0x7f;
+    if line.bytes().all(is_plain) {
+        return serde_json::from_str(line);
+    }
+    let mut value = serde_json::from_str(line)?;
+    make_visible(&mut value);
+    serde_json::from_value(value)
+}
+
+fn make_visible(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = visible(text),
+        Value::Array(values) => values.iter_mut().for_each(make_visible),
+        Value::Object(fields) => fields.values_mut().for_each(make_visible),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use atb_measurements::Flag;
-use atb_targets::{Target, Transport};
+use atb_targets::Target;
+use miette::Diagnostic;
 
-use crate::{Agent, Inspection, ProfileError};
+use crate::agent::{Agent, Inspection};
+use crate::error::ProfileError;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +84,7 @@ pub fn is_trustworthy(checks: &[Check]) -> bool {
 
 /// The check that an error is the answer to.
 fn failure(error: &ProfileError) -> Check {
-    let text = error.to_string();
-    let (finding, remedy) = match text.split_once("; hint: ") {
-        Some((finding, remedy)) => (finding.to_owned(), Some(remedy.to_owned())),
-        None => (text, None),
-    };
+    let (finding, remedy) = (error.to_string(), error.help().map(|help| help.to_string()));
     Check { name: "agent", outcome: Outcome::Bad, finding, remedy }
 }
 
@@ -138,9 +136,9 @@ fn reality(inspection: &Inspection) -> Check {
 fn version(target: &Target, inspection: &Inspection) -> Check {
     let (there, here) = (&inspection.agent.version, env!("CARGO_PKG_VERSION"));
     let outcome = if there == here { Outcome::Good } else { Outcome::Bad };
-    let remedy = match target.transport {
-        Transport::Local if target.agent.is_none() => "build atb anew".to_owned(),
-        _ => format!("`atb agent build --target {}`", target.name),
+    let remedy = match target.agent.is_none() && target.transport.agent_is_atb() {
+        true => "build atb again".to_owned(),
+        false => format!("`atb agent build --target {}`", target.name),
     };
     check("version", outcome, format!("agent {there}, atb {here}"), &remedy)
 }
@@ -193,17 +191,7 @@ fn clocks(target: &Target, inspection: &Inspection) -> Check {
     let now = frequency.map_or_else(String::new, |mhz| format!(", now at {mhz:.0} MHz"));
     let finding = format!("governor {governor}{now}");
     let outcome = if locked { Outcome::Good } else { Outcome::Doubtful };
-    let remedy = match target.transport {
-        Transport::Adb(_) => {
-            "only a phone with root can fix its clocks; without, measure on one core and some \
-             architectures twice (`--retests`)"
-        }
-        _ => {
-            "on the device: echo performance | sudo tee \
-             /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        }
-    };
-    check("clocks", outcome, finding, remedy)
+    check("clocks", outcome, finding, target.transport.how_to_lock_clocks())
 }
 
 fn heat(inspection: &Inspection) -> Check {
@@ -300,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn each_trouble_is_found_by_its_check_alone() {
+    fn each_problem_is_found_by_its_check_alone() {
         use Outcome::{Bad, Doubtful};
         let found = |change: fn(&mut DeviceContext)| complaints(|it| change(&mut it.device));
         assert_eq!(found(|device| device.emulated = true), [("device", Bad)]);

@@ -25,13 +25,15 @@ mod agent;
 pub mod doctor;
 mod error;
 mod link;
+mod observer;
 mod plan;
 mod profile;
 mod survey;
 
-pub use agent::Agent;
+pub use agent::{Agent, Inspection};
 pub use error::ProfileError;
 pub use link::Link;
+pub use observer::{Observer, Silent};
 pub use plan::{Item, Plan};
-pub use profile::{Job, Observer, Silent, profile, profile_all, profile_over};
-pub use survey::{Inspection, Surveyed, known_targets, survey};
+pub use profile::{Job, profile, profile_all, profile_over};
+pub use survey::{Surveyed, by_address, known_targets, survey};

@@ -1,4 +1,4 @@
-//! The way to a device, and coming back when it breaks.
+//! Starting the agent on a device, and reconnecting when it is gone.
 
 use std::thread;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use atb_measurements::Protocol;
 use atb_targets::{Connection, Target, TargetError};
 
-use crate::{Agent, Observer, ProfileError};
+use crate::agent::Agent;
+use crate::error::ProfileError;
+use crate::observer::Observer;
 
 /// How to start the agent on a device, and how hard to try when it is gone.
 pub struct Link<'a> {
@@ -14,7 +16,7 @@ pub struct Link<'a> {
     pub target: String,
     /// Starts an agent.
     pub connect: Box<dyn Fn() -> Result<Box<dyn Connection>, TargetError> + 'a>,
-    /// How often starting it again is tried.
+    /// How often a new one may be started in a row.
     pub attempts: u32,
     /// Time before the second attempt, doubled before each further one.
     pub pause: Duration,

@@ -41,9 +41,9 @@ impl Plan {
     ) -> Self {
         let mut seen = HashSet::new();
         // A small space may hold fewer distinct architectures than are asked for.
-        let patience = samples.saturating_mul(1000);
+        let max_draws = samples.saturating_mul(1000);
         let mut archs: Vec<Architecture> = candidates
-            .take(patience)
+            .take(max_draws)
             .filter(|arch| seen.insert(arch.clone()))
             .take(samples)
             .collect();

@@ -8,44 +8,20 @@ use atb_measurements::{
 };
 use atb_targets::Target;
 
+use crate::agent::Agent;
+use crate::error::ProfileError;
 use crate::link::Link;
-use crate::{Agent, Item, Plan, ProfileError};
+use crate::observer::Observer;
+use crate::plan::{Item, Plan};
 
-/// Watches a profile go by.
-pub trait Observer {
-    /// The agent is ready; `done` of the plan's `total` measurements are already in the file.
-    fn ready(&mut self, header: &Header, done: usize, total: usize);
-    /// A measurement begins.
-    fn begin(&mut self, item: &Item);
-    /// A measurement is in the file.
-    fn measured(&mut self, record: &Record, statistics: &Statistics);
-    /// The agent is gone and will be started again.
-    fn lost(&mut self, error: &ProfileError);
-    /// An item was given up, which is in the file, or left out because another item of the
-    /// same subject was.
-    fn gave_up(&mut self, failure: &Failure);
-}
-
-/// An observer that looks away.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {
-    fn ready(&mut self, _: &Header, _: usize, _: usize) {}
-    fn begin(&mut self, _: &Item) {}
-    fn measured(&mut self, _: &Record, _: &Statistics) {}
-    fn lost(&mut self, _: &ProfileError) {}
-    fn gave_up(&mut self, _: &Failure) {}
-}
-
-/// How often an item may end the agent before it is given up.
-const DEATHS: usize = 2;
+/// How often the agent may end while it measures one item before the item is given up.
+const MAX_AGENT_EXITS: usize = 2;
 
 /// Measures what of `plan` the file at `path` lacks, appending each record as soon as it
 /// is there, and returns the whole file. If nothing is missing no agent is started.
 ///
-/// An agent that ends or a connection that breaks is started again, a few times; what was
-/// being measured is measured anew. A model that ends the agent twice is recorded as failed,
+/// After an agent has ended or a connection has broken, a new agent is started, a few times;
+/// what was being measured is measured again. A model that ends the agent twice is recorded as failed,
 /// and the rest goes on.
 ///
 /// # Errors
@@ -107,6 +83,7 @@ pub fn profile_over(
                         target: link.target.clone(),
                         subject: item.subject.to_string(),
                         message: error.to_string(),
+                        help: None,
                     })?;
                 writer.append(&record)?;
                 observer.measured(&record, &statistics);
@@ -136,21 +113,21 @@ fn measured(
     protocol: &Protocol,
     observer: &mut dyn Observer,
 ) -> Result<Result<Record, Failure>, ProfileError> {
-    let mut deaths = 0;
+    let mut exits = 0;
     loop {
         let error = match agent.measure(item) {
             Ok(record) => return Ok(Ok(record)),
             Err(error @ ProfileError::AgentEnded { .. }) => error,
             Err(error) => return Err(error),
         };
-        deaths += 1;
+        exits += 1;
         observer.lost(&error);
         *agent = link.start_again(protocol, error, observer)?;
-        if deaths == DEATHS {
+        if exits == MAX_AGENT_EXITS {
             return Ok(Err(Failure {
                 subject: item.subject.clone(),
                 role: item.role,
-                failure: format!("the agent ended each of {DEATHS} times"),
+                failure: format!("the agent ended each of {MAX_AGENT_EXITS} times"),
             }));
         }
     }

@@ -1,20 +1,12 @@
 //! Which devices can be reached now, and what they say of themselves.
 
+use std::collections::BTreeSet;
 use std::thread;
 
-use atb_measurements::{AgentContext, DeviceContext};
-use atb_targets::{Target, TargetError, Transport, adb_devices};
+use atb_targets::{Discovery, Target, TargetError};
 
-use crate::{Agent, ProfileError};
-
-/// A device as its agent found it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inspection {
-    /// The device.
-    pub device: DeviceContext,
-    /// The agent.
-    pub agent: AgentContext,
-}
+use crate::agent::{Agent, Inspection};
+use crate::error::ProfileError;
 
 /// One device that was looked for.
 #[derive(Debug)]
@@ -32,18 +24,41 @@ pub struct Surveyed {
 /// [`TargetError`] if a file of the user's is no target.
 pub fn known_targets() -> Result<Vec<Target>, TargetError> {
     let mut targets = Vec::new();
+    // Of several built-in targets with one transport the first stands for what it finds.
+    let mut found = BTreeSet::new();
     for name in Target::built_in_names() {
         let target = Target::find(name)?;
-        if !matches!(target.transport, Transport::Ssh(_) | Transport::Adb(_)) {
-            targets.push(target);
+        match target.transport.discover() {
+            Discovery::Itself => targets.push(target),
+            Discovery::At(addresses) => {
+                for address in addresses {
+                    // An address comes from a device; one that no target can have is left out.
+                    if found.insert((target.transport.kind(), address.clone()))
+                        && let Ok(target) = Target::find(&format!("{name}@{address}"))
+                    {
+                        targets.push(target);
+                    }
+                }
+            }
+            Discovery::ByAddress => {}
         }
     }
-    // Without adb there is no phone to be found.
-    for phone in adb_devices(None).unwrap_or_default() {
-        targets.push(Target::find(&format!("android-phone@{}", phone.serial))?);
-    }
+    targets.sort_by_key(|target| !target.transport.is_this_machine());
     targets.extend(Target::of_user()?);
     Ok(targets)
+}
+
+/// The built-in targets that are asked for by an address.
+///
+/// # Errors
+/// [`TargetError`] if one of them is no target.
+pub fn by_address() -> Result<Vec<Target>, TargetError> {
+    let targets: Vec<Target> =
+        Target::built_in_names().map(Target::find).collect::<Result<_, _>>()?;
+    Ok(targets
+        .into_iter()
+        .filter(|target| target.transport.discover() == Discovery::ByAddress)
+        .collect())
 }
 
 /// Asks all `targets` at once what they are; the agent is pushed where it is lacking.

@@ -92,8 +92,8 @@ fn link(device: &Shared) -> Link<'_> {
         let mut known = locked(device);
         if known.unreachable > 0 {
             known.unreachable -= 1;
-            let source = io::ErrorKind::NotFound.into();
-            return Err(TargetError::Start { program: "agent".into(), source });
+            let cause = io::ErrorKind::NotFound.into();
+            return Err(TargetError::Start { program: "agent".into(), cause });
         }
         known.connections += 1;
         let wire = Wire { device: Arc::clone(device), answer: None };

@@ -1,12 +1,12 @@
 //! The agent's programs on this machine: where they lie and what they run on.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use atb_files::CacheError;
 
-use crate::{Target, TargetError};
+use crate::deployment::Deployment;
+use crate::elf::elf_machine;
+use crate::error::TargetError;
 
 /// The agent's file name.
 pub(crate) const AGENT: &str = "atb-agent";
@@ -33,36 +33,37 @@ pub fn triple_of(machine: &str) -> Option<&'static str> {
     Some(triple)
 }
 
-/// The agent's program for `target`, whose device calls itself `machine`.
+/// The agent's program for the device of `deployment`, which calls itself
+/// `machine`.
 ///
 /// # Errors
 /// [`TargetError`] if it was not built, or was built for another kind of machine.
-pub(crate) fn agent_for(target: &Target, machine: &str) -> Result<PathBuf, TargetError> {
-    let path = match (&target.agent, &target.triple) {
+pub(crate) fn agent_for(deployment: &Deployment, machine: &str) -> Result<PathBuf, TargetError> {
+    let path = match (&deployment.agent, &deployment.triple) {
         (Some(path), _) => path.clone(),
         (None, Some(triple)) => agent_path(triple)?,
         (None, None) => match triple_of(machine) {
             Some(triple) => agent_path(triple)?,
             None => {
-                let (target, machine) = (target.name.clone(), machine.to_owned());
+                let (target, machine) = (deployment.target.clone(), machine.to_owned());
                 return Err(TargetError::UnknownMachine { target, machine });
             }
         },
     };
-    if target.agent.is_none() && !path.is_file() {
-        let triple = target.triple.as_deref().or_else(|| triple_of(machine));
+    if deployment.agent.is_none() && !path.is_file() {
+        let triple = deployment.triple.as_deref().or_else(|| triple_of(machine));
         return Err(TargetError::NoAgent {
-            target: target.name.clone(),
+            target: deployment.target.clone(),
             triple: triple.unwrap_or("the device").to_owned(),
             path,
         });
     }
-    let built_for = elf_machine(&path)
-        .map_err(|source| TargetError::Start { program: path.clone(), source })?;
+    let built_for =
+        elf_machine(&path).map_err(|cause| TargetError::Start { program: path.clone(), cause })?;
     // With a runner it is the runner that decides what it can run.
-    if target.runner.is_empty() && !runs_on(built_for, machine) {
+    if deployment.runner.is_empty() && !runs_on(built_for, machine) {
         return Err(TargetError::Machine {
-            target: target.name.clone(),
+            target: deployment.target.clone(),
             agent: path,
             built_for: built_for.to_owned(),
             machine: machine.to_owned(),
@@ -82,30 +83,12 @@ fn runs_on(built_for: &str, machine: &str) -> bool {
     }
 }
 
-/// The processor that a program is for, from the head of its ELF file: the byte order is the
-/// sixth byte, `e_machine` the two from the nineteenth.
-fn elf_machine(path: &Path) -> io::Result<&'static str> {
-    let mut head = [0; 20];
-    let whole = File::open(path)?.read_exact(&mut head);
-    if whole.is_err() || !head.starts_with(b"\x7fELF") {
-        return Err(io::Error::other("it is no program for Linux or Android (no ELF file)"));
-    }
-    let number = match head[5] {
-        2 => u16::from_be_bytes([head[18], head[19]]),
-        _ => u16::from_le_bytes([head[18], head[19]]),
-    };
-    Ok(match number {
-        3 => "x86",
-        40 => "arm",
-        62 => "x86_64",
-        183 => "aarch64",
-        243 => "riscv64",
-        _ => "an unknown processor",
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use miette::Diagnostic;
+
     use super::*;
 
     /// The head of a program for the processor of that ELF number.
@@ -117,9 +100,8 @@ mod tests {
         path
     }
 
-    fn pi(agent: PathBuf) -> Target {
-        let text = "name = \"pi\"\n[transport]\nkind = \"ssh\"\naddress = \"pi\"\n";
-        Target { agent: Some(agent), ..Target::parse(text, "pi").expect("valid") }
+    fn pi(agent: PathBuf) -> Deployment {
+        Deployment { target: "pi".to_owned(), agent: Some(agent), ..Deployment::default() }
     }
 
     #[test]
@@ -132,19 +114,21 @@ mod tests {
         let arm = pi(program(folder.path(), 40));
         assert!(agent_for(&arm, "armv7l").is_ok() && agent_for(&arm, "aarch64").is_ok());
         assert!(agent_for(&arm, "armv6l").is_err() && agent_for(&arm, "x86_64").is_err());
-        let emulated = Target { runner: vec!["qemu-arm".to_owned()], ..arm };
+        let emulated = Deployment { runner: vec!["qemu-arm".to_owned()], ..arm };
         assert!(agent_for(&emulated, "x86_64").is_ok());
     }
 
     #[test]
-    fn what_is_no_program_or_not_there_is_named() {
+    fn what_is_not_a_program_or_not_there_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let script = folder.path().join("agent.sh");
         std::fs::write(&script, "#!/bin/sh\n").expect("writes");
         let error = agent_for(&pi(script), "aarch64").expect_err("a script").to_string();
-        assert!(error.contains("agent.sh") && error.contains("no ELF file"), "{error}");
-        let unknown = Target { agent: None, ..pi(PathBuf::new()) };
-        let error = agent_for(&unknown, "mips").expect_err("unknown").to_string();
-        assert!(error.contains("mips") && error.contains("set `triple`"), "{error}");
+        assert!(error.contains("agent.sh") && error.contains("not an ELF file"), "{error}");
+        let unknown = Deployment { agent: None, ..pi(PathBuf::new()) };
+        let error = agent_for(&unknown, "mips").expect_err("unknown");
+        assert!(error.to_string().contains("mips"), "{error}");
+        let help = error.help().expect("a remedy").to_string();
+        assert!(help.contains("set `triple`"), "{help}");
     }
 }

@@ -3,28 +3,12 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::{Target, TargetError};
+use crate::error::TargetError;
+use crate::target::Target;
+use crate::visible::visible;
 
-macro_rules! devices {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("../devices/", $name, ".toml")))),*]
-    };
-}
-
-const BUILT_IN: [(&str, &str); 12] = devices![
-    "local",
-    "raspberry-pi-2",
-    "raspberry-pi-3",
-    "raspberry-pi-4",
-    "raspberry-pi-5",
-    "android-phone",
-    "android-phone-little",
-    "emulated-cortex-a7",
-    "emulated-cortex-a53",
-    "emulated-cortex-a72",
-    "emulated-cortex-a76",
-    "simulated-phone",
-];
+/// Every file of `devices/`, by its name; `build.rs` collects them.
+const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/devices.rs"));
 
 /// The folder of the user's own target files: `autotinybert/targets` in the user's
 /// configuration folder.
@@ -57,10 +41,10 @@ impl Target {
             && let Some(target) = Self::named(name)?
             && let Some(target) = target.at(address)
         {
-            return Ok(target);
+            return target;
         }
         let known: Vec<&str> = Self::built_in_names().collect();
-        Err(TargetError::Unknown { name: name.to_owned(), known: known.join(", ") })
+        Err(TargetError::Unknown { name: visible(name), known: known.join(", ") })
     }
 
     /// The targets of [`user_folder`], in the order of their file names.
@@ -72,7 +56,7 @@ impl Target {
         if !folder.is_dir() {
             return Ok(Vec::new());
         }
-        let entries = folder.read_dir().map_err(TargetError::io(&folder))?;
+        let entries = fs_err::read_dir(&folder)?;
         let mut paths: Vec<PathBuf> = entries
             .flatten()
             .map(|entry| entry.path())
@@ -104,6 +88,10 @@ mod tests {
             assert_eq!(target.name, name);
             assert!(!target.description.is_empty(), "{name}");
         }
+        let names: Vec<&str> = Target::built_in_names().collect();
+        for name in ["local", "simulated-phone", "raspberry-pi-4", "android-phone"] {
+            assert!(names.contains(&name), "{name} among {names:?}");
+        }
     }
 
     #[test]
@@ -118,6 +106,11 @@ mod tests {
         };
         assert_eq!(ssh.address, "10.0.0.7");
         assert!(Target::find("local@10.0.0.7").is_err());
+        for address in ["-oProxyCommand=x", "..\\..", "a/b", "\u{1b}[2J"] {
+            let error = Target::find(&format!("raspberry-pi-4@{address}")).expect_err(address);
+            assert!(matches!(error, TargetError::Value { .. }), "{error}");
+            assert!(!error.to_string().contains('\u{1b}'), "{error}");
+        }
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::local::ThisMachine;
-use crate::remote::Remote;
-use crate::{Connection, Target, TargetError, Transport};
+use crate::connection::Connection;
+use crate::error::TargetError;
 
 /// A device within reach: files go there and back, and the agent is started on it.
 ///
@@ -44,30 +43,4 @@ pub trait Device: Send {
     /// # Errors
     /// [`TargetError`] if the device refuses.
     fn clean_up(&self) -> Result<(), TargetError>;
-}
-
-impl Target {
-    /// Reaches the device.
-    ///
-    /// # Errors
-    /// [`TargetError`] if it does not answer.
-    pub fn open(&self) -> Result<Box<dyn Device>, TargetError> {
-        match &self.transport {
-            Transport::Local | Transport::Emulated(_) | Transport::Simulated(_) => {
-                Ok(Box::new(ThisMachine::new(self)))
-            }
-            Transport::Ssh(ssh) => Ok(Box::new(Remote::open(self, crate::ssh::Client::new(ssh)?)?)),
-            Transport::Adb(adb) => {
-                Ok(Box::new(Remote::open(self, crate::adb::Client::new(&self.name, adb)?)?))
-            }
-        }
-    }
-
-    /// Reaches the device and starts the agent there.
-    ///
-    /// # Errors
-    /// [`TargetError`] as of [`Target::open`] and [`Device::connect`].
-    pub fn connect(&self) -> Result<Box<dyn Connection>, TargetError> {
-        self.open()?.connect()
-    }
 }

@@ -14,23 +14,36 @@
 //! # Ok::<(), atb_targets::TargetError>(())
 //! ```
 
-mod adb;
+mod agent_build;
 mod agents;
 mod built_in;
 mod connection;
-mod cross;
+mod deployment;
 mod device;
+mod elf;
 mod error;
-mod local;
+mod host;
+mod lines;
+mod process;
 mod remote;
-mod ssh;
+mod shell;
 mod target;
+mod toolchain;
+mod transport;
+mod visible;
 
-pub use adb::{AdbDevice, adb_devices};
+pub use agent_build::{AgentBuild, BuildError};
 pub use agents::{agent_path, triple_of};
 pub use built_in::user_folder;
-pub use connection::{Connection, ProcessConnection, Pulse};
-pub use cross::{AgentBuild, BuildError, Tool};
+pub use connection::Connection;
+pub use deployment::Deployment;
 pub use device::Device;
-pub use error::TargetError;
-pub use target::{Adb, Emulated, SCHEMA, Ssh, Target, Transport};
+pub use error::{InvalidValue, TargetError};
+pub use process::{Heartbeat, ProcessConnection};
+pub use target::{SCHEMA, Target};
+pub use toolchain::Tool;
+pub use transport::{
+    Adb, AdbDevice, CommandTransport, Discovery, Emulated, Local, Simulated, Ssh, Transport,
+    TransportKind, adb_devices,
+};
+pub use visible::visible;

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use atb_measurements::Simulation;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
-use crate::TargetError;
+use crate::connection::Connection;
+use crate::deployment::Deployment;
+use crate::device::Device;
+use crate::error::{InvalidValue, TargetError};
+use crate::transport::{KindName, Local, Transport, TransportReader};
+use crate::visible::has_control_characters;
 
 /// The newest schema of target files that is understood.
 pub const SCHEMA: u32 = 1;
@@ -39,102 +43,11 @@ pub struct Target {
     pub transport: Transport,
 }
 
-/// How to reach a device.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Transport {
-    /// A process on this machine.
-    Local,
-    /// A machine with an SSH server.
-    Ssh(Ssh),
-    /// An Android device.
-    Adb(Adb),
-    /// An emulated processor on this machine.
-    Emulated(Emulated),
-    /// No device at all, only a cost model with noise.
-    Simulated(Box<Simulation>),
-}
-
-/// A machine that the system's OpenSSH client reaches.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ssh {
-    /// Host name, address, or a `Host` of the user's own configuration.
-    pub address: String,
-    /// User there, where the user's configuration does not say.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// Port, where the user's configuration does not say.
-    #[serde(default)]
-    pub port: Option<u16>,
-    /// File of the private key, where the user's configuration does not say.
-    #[serde(default)]
-    pub identity: Option<PathBuf>,
-    /// More options, as `ssh -o` takes them.
-    #[serde(default)]
-    pub options: Vec<String>,
-}
-
-/// An Android device that the `adb` program reaches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Adb {
-    /// Serial number as `adb devices` shows it; the only device if absent.
-    #[serde(default)]
-    pub serial: Option<String>,
-    /// The adb server, as `adb -L` takes it; the usual one if absent.
-    #[serde(default)]
-    pub server: Option<String>,
-}
-
-/// A processor that qemu emulates for single programs.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Emulated {
-    /// The emulator's program.
-    pub emulator: String,
-    /// Processor, as the emulator's `-cpu` takes it.
-    #[serde(default)]
-    pub cpu: Option<String>,
-    /// What programs read as `/proc/cpuinfo`.
-    #[serde(default)]
-    pub cpuinfo: Option<String>,
-}
-
-impl Transport {
-    /// The kind, as a target file names it.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Ssh(_) => "ssh",
-            Self::Adb(_) => "adb",
-            Self::Emulated(_) => "emulated",
-            Self::Simulated(_) => "simulated",
-        }
-    }
-}
-
-/// The transports by the name that `kind` gives them.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    Local,
-    Ssh,
-    Adb,
-    Emulated,
-    Simulated,
-}
-
-/// A transport without settings.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 /// What stands in for a transport that does not say its kind.
 #[derive(Deserialize)]
 struct Kindless {
     #[serde(rename = "kind")]
-    _kind: Kind,
+    _kind: KindName,
 }
 
 /// A target file whose transport is a `T`; `schema` and the transport's `kind` are taken out
@@ -165,10 +78,7 @@ struct Definition<T> {
 impl<T> Definition<T> {
     fn into_target(self, transport: impl FnOnce(T) -> Transport) -> Target {
         let transport = transport(self.transport);
-        let folder = match transport {
-            Transport::Adb(_) => "/data/local/tmp/autotinybert",
-            _ => "~/.cache/autotinybert",
-        };
+        let folder = transport.default_folder();
         Target {
             name: self.name,
             description: self.description,
@@ -192,7 +102,7 @@ impl Target {
     pub fn parse(text: &str, origin: &str) -> Result<Self, TargetError> {
         let invalid = |mut error: Error| {
             error.set_input(Some(text));
-            TargetError::Invalid { origin: origin.to_owned(), source: Box::new(error) }
+            TargetError::Invalid { origin: origin.to_owned(), problem: Box::new(error) }
         };
         let mut document = DeTable::parse(text).map_err(invalid)?;
         if let Some(schema) = document.get_mut().remove("schema") {
@@ -206,22 +116,16 @@ impl Target {
             Some(DeValue::Table(transport)) => transport.remove("kind"),
             _ => None,
         };
-        let kind = kind.map(|kind| Kind::deserialize(ValueDeserializer::from(kind)));
+        let kind = kind.map(|kind| KindName::deserialize(ValueDeserializer::from(kind)));
         let kind = kind.transpose().map_err(invalid)?;
-        let document = toml::Deserializer::from(document);
+        let document = Document(toml::Deserializer::from(document));
         let target = match kind {
-            None => read::<Kindless>(document, |_| Transport::Local),
-            Some(Kind::Local) => read::<Nothing>(document, |_| Transport::Local),
-            Some(Kind::Ssh) => read(document, Transport::Ssh),
-            Some(Kind::Adb) => read(document, Transport::Adb),
-            Some(Kind::Emulated) => read(document, Transport::Emulated),
-            Some(Kind::Simulated) => {
-                read(document, |simulation| Transport::Simulated(Box::new(simulation)))
-            }
+            // It is not there to be read, and the error says so.
+            None => document.read_as::<Kindless>(|_| Transport::Local(Local {})),
+            Some(kind) => kind.read(document),
         };
         let target = target.map_err(invalid)?;
-        target.validate(origin)?;
-        Ok(target)
+        target.checked(origin)
     }
 
     /// Reads a target file. Relative paths in it count from its folder.
@@ -229,7 +133,7 @@ impl Target {
     /// # Errors
     /// [`TargetError`] naming the file and the line that is wrong.
     pub fn read(path: &Path) -> Result<Self, TargetError> {
-        let text = std::fs::read_to_string(path).map_err(TargetError::io(path))?;
+        let text = fs_err::read_to_string(path)?;
         let mut target = Self::parse(&text, &path.display().to_string())?;
         if let Some(agent) = &mut target.agent {
             *agent = atb_files::folder_of(path).join(&agent);
@@ -237,33 +141,46 @@ impl Target {
         Ok(target)
     }
 
-    /// This target at another address: a host for ssh, a serial number for adb.
-    pub(crate) fn at(mut self, address: &str) -> Option<Self> {
-        match &mut self.transport {
-            Transport::Ssh(ssh) => address.clone_into(&mut ssh.address),
-            Transport::Adb(adb) => adb.serial = Some(address.to_owned()),
-            _ => return None,
+    /// This target at another address: a host for ssh, a serial number for adb. `None` if
+    /// its transport has no addresses.
+    pub(crate) fn at(mut self, address: &str) -> Option<Result<Self, TargetError>> {
+        let origin = format!("{}@{address}", self.name);
+        if !self.transport.set_address(address) {
+            return None;
         }
-        self.name = format!("{}@{address}", self.name);
-        Some(self)
+        self.name = origin.clone();
+        Some(self.checked(&crate::visible::visible(&origin)))
     }
 
-    fn validate(&self, origin: &str) -> Result<(), TargetError> {
-        let wrong = |key, value: &str, expected| {
-            let (origin, value) = (origin.to_owned(), format!("`{value}`"));
-            Err(TargetError::Value { origin, key, value, expected })
-        };
-        if self.name.is_empty() || self.name.contains(['/', '\\']) {
-            return wrong("name", &self.name, "a name without slashes, it goes into file names");
+    fn checked(self, origin: &str) -> Result<Self, TargetError> {
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err(problem) => Err(TargetError::Value { origin: origin.to_owned(), problem }),
+        }
+    }
+
+    fn check(&self) -> Result<(), InvalidValue> {
+        let ends = |text: &str| text.trim() != text || text.starts_with('.') || text.len() > 100;
+        if self.name.is_empty()
+            || self.name.contains(['/', '\\'])
+            || has_control_characters(&self.name)
+            || ends(&self.name)
+        {
+            let expected = "up to 100 characters that begin with no dot, without slashes and \
+                            control characters: it goes into file names";
+            return Err(InvalidValue::new("name", &self.name, expected));
+        }
+        if let Some(core) = self.cores.iter().find(|core| **core > MOST_CORES) {
+            return Err(InvalidValue::new("cores", core, "a list of numbers from 0 to 1023"));
         }
         if let Some(core) = self.cores.iter().find(|core| {
             let same = |other: &&usize| other == core;
             self.cores.iter().filter(same).count() > 1
         }) {
-            return wrong("cores", &core.to_string(), "a list of different cores");
+            return Err(InvalidValue::new("cores", core, "a list of different cores"));
         }
-        if self.threads == Some(0) {
-            return wrong("threads", "0", "at least 1");
+        if let Some(threads) = self.threads.filter(|threads| !(1..=MOST_CORES).contains(threads)) {
+            return Err(InvalidValue::new("threads", threads, "1 to 1023"));
         }
         let is_name = |name: &str| {
             !name.starts_with(|c: char| c.is_ascii_digit())
@@ -271,28 +188,68 @@ impl Target {
                 && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
         };
         if let Some(name) = self.environment.keys().find(|name| !is_name(name)) {
-            return wrong("environment", name, "names of letters, digits and underscores");
+            let expected = "names of letters, digits and underscores";
+            return Err(InvalidValue::new("environment", name, expected));
         }
-        if let Transport::Ssh(ssh) = &self.transport {
-            // ssh takes what begins with a dash for an option.
-            if ssh.address.is_empty() || ssh.address.starts_with('-') {
-                return wrong("address", &ssh.address, "a host name or address");
+        if self.folder.is_empty() || has_control_characters(&self.folder) {
+            return Err(InvalidValue::new("folder", &self.folder, "a path on the device"));
+        }
+        self.transport.check()?;
+        match self.runner.first() {
+            Some(program) if !self.transport.is_remote() => {
+                let expected = "absent where the agent runs on this machine";
+                Err(InvalidValue::new("runner", program, expected))
             }
+            _ => Ok(()),
         }
-        if !matches!(self.transport, Transport::Ssh(_) | Transport::Adb(_))
-            && let Some(program) = self.runner.first()
-        {
-            return wrong("runner", program, "absent where the agent runs on this machine");
+    }
+
+    fn deployment(&self) -> Deployment {
+        Deployment {
+            target: self.name.clone(),
+            triple: self.triple.clone(),
+            agent: self.agent.clone(),
+            runner: self.runner.clone(),
+            folder: self.folder.clone(),
+            environment: self.environment.clone(),
         }
-        Ok(())
+    }
+
+    /// Reaches the device.
+    ///
+    /// # Errors
+    /// [`TargetError`] if it does not answer.
+    pub fn open(&self) -> Result<Box<dyn Device>, TargetError> {
+        self.transport.open(&self.deployment())
+    }
+
+    /// Reaches the device and starts the agent there.
+    ///
+    /// # Errors
+    /// [`TargetError`] as of [`Target::open`] and [`Device::connect`].
+    pub fn connect(&self) -> Result<Box<dyn Connection>, TargetError> {
+        self.open()?.connect()
     }
 }
 
-fn read<T: DeserializeOwned>(
-    document: toml::Deserializer<'_>,
-    transport: impl FnOnce(T) -> Transport,
-) -> Result<Target, Error> {
-    Ok(Definition::<T>::deserialize(document)?.into_target(transport))
+/// Highest number of a core, and most threads.
+const MOST_CORES: usize = 1023;
+
+/// A target file without `schema` and the transport's `kind`.
+struct Document<'a>(toml::Deserializer<'a>);
+
+impl Document<'_> {
+    fn read_as<T: DeserializeOwned>(self, transport: fn(T) -> Transport) -> Result<Target, Error> {
+        Ok(Definition::<T>::deserialize(self.0)?.into_target(transport))
+    }
+}
+
+impl TransportReader for Document<'_> {
+    type Output = Result<Target, Error>;
+
+    fn read<T: DeserializeOwned>(self, wrap: fn(T) -> Transport) -> Self::Output {
+        self.read_as(wrap)
+    }
 }
 
 #[cfg(test)]
@@ -341,7 +298,19 @@ address = "10.0.0.7"
             error(&PI.replace("threads = 2", "threads = 0")),
             error(&PI.replace("TRACT_CPU_AARCH64_KIND", "\"A B\"")),
             error(&PI.replace("10.0.0.7", "-oProxyCommand=x")),
+            error(&PI.replace("[2, 3]", "[2, 4096]")),
+            error(&PI.replace("threads = 2", "threads = 5000")),
+            insert("kind = \"ssh\"\nport = 0"),
         ];
         insta::assert_snapshot!(errors.join("\n\n"));
+    }
+
+    #[test]
+    fn names_that_would_leave_a_folder_or_steer_a_terminal_are_refused() {
+        for name in ["..", ".", "a/b", "a\\\\b", "", " pi", "\\u001b[2Jpi", "\\u202epi"] {
+            let message = error(&PI.replace("\"pi\"", &format!("\"{name}\"")));
+            assert!(message.contains("`name` is"), "{name}: {message}");
+            assert!(!message.contains(['\u{1b}', '\u{202e}']), "{message}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use atb_agent::{Options, serve_host};
-use atb_targets::{AgentBuild, Target, Tool, triple_of};
+use atb_targets::{AgentBuild, Target, TargetError, Tool, triple_of};
 use clap::{Args, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr, bail};
 
@@ -87,7 +87,8 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
 fn serve(arguments: &Arguments) -> miette::Result<()> {
     if io::stdin().is_terminal() {
         bail!(
-            "atb agent serves requests of a program; hint: `atb agent build --help` is for people"
+            help = "`atb agent build --help` is for people",
+            "atb agent serves requests of a program"
         );
     }
     let options = arguments.simulate.iter().flat_map(|json| ["--simulate", json]);
@@ -103,12 +104,9 @@ fn build(arguments: &Build) -> miette::Result<()> {
         None => {
             let device = target.open()?;
             let machine = device.machine();
-            triple_of(machine).map(str::to_owned).ok_or_else(|| {
-                miette::miette!(
-                    "`{}` is a machine of the kind {machine}; hint: set `triple` in the target \
-                     file",
-                    target.name
-                )
+            triple_of(machine).map(str::to_owned).ok_or_else(|| TargetError::UnknownMachine {
+                target: target.name.clone(),
+                machine: machine.to_owned(),
             })?
         }
     };

@@ -1,9 +1,10 @@
 //! `atb devices`: which devices can be reached now, and what they are.
 
 use atb_measurements::CoreCluster;
-use atb_profiler::{Surveyed, known_targets, survey};
-use atb_targets::{Target, Transport};
+use atb_profiler::{Inspection, Surveyed, by_address, known_targets, survey};
+use atb_targets::Target;
 use clap::Args;
+use miette::Diagnostic;
 
 use crate::display;
 
@@ -18,11 +19,11 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         [] => known_targets()?,
         names => names.iter().map(|name| Target::find(name)).collect::<Result<_, _>>()?,
     };
-    let (mut rows, mut silent) = (Vec::new(), Vec::new());
-    for surveyed in survey(targets) {
-        match row(&surveyed) {
-            Ok(row) => rows.push(row),
-            Err(reason) => silent.push(format!("{}: {reason}", surveyed.target.name)),
+    let (mut rows, mut unreachable) = (Vec::new(), Vec::new());
+    for Surveyed { target, result } in survey(targets) {
+        match result {
+            Ok(inspection) => rows.push(row(&target, &inspection)),
+            Err(error) => unreachable.push((target, error)),
         }
     }
     if !rows.is_empty() {
@@ -30,28 +31,26 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             ["target", "device", "cores", "memory", "system", "governor", "temperature", "remark"];
         display::data(&display::text_table(&header, rows))?;
     }
-    for line in silent {
-        eprintln!("\n{}", line.replace("; hint: ", "\nhint: "));
+    for (target, error) in unreachable {
+        eprintln!("\n{}: {error}", target.name);
+        if let Some(help) = error.help() {
+            eprintln!("hint: {help}");
+        }
     }
     if arguments.targets.is_empty() {
-        let boards: Vec<&str> = Target::built_in_names()
-            .filter(|name| {
-                Target::find(name).is_ok_and(|target| matches!(target.transport, Transport::Ssh(_)))
-            })
-            .collect();
         eprintln!(
-            "\nBoards behind ssh are looked for by address, as `{}@ADDRESS`, or through your own \
-             files in {}; there are {}.",
-            boards.first().copied().unwrap_or_default(),
-            atb_targets::user_folder().display(),
-            boards.join(", ")
+            "\nThese are looked for by address, as `NAME@ADDRESS`, or through files of your own in \
+             {}:",
+            atb_targets::user_folder().display()
         );
+        for target in by_address()? {
+            eprintln!("  {:<16} {}", target.name, target.description);
+        }
     }
     Ok(())
 }
 
-fn row(surveyed: &Surveyed) -> Result<Vec<String>, String> {
-    let inspection = surveyed.result.as_ref().map_err(ToString::to_string)?;
+fn row(target: &Target, inspection: &Inspection) -> Vec<String> {
     let device = &inspection.device;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let cores = match &device.clusters[..] {
@@ -64,8 +63,8 @@ fn row(surveyed: &Surveyed) -> Result<Vec<String>, String> {
         (device.virtualised, "virtual machine"),
     ];
     let remark = remark.into_iter().find_map(|(holds, text)| holds.then_some(text));
-    Ok(vec![
-        surveyed.target.name.clone(),
+    vec![
+        target.name.clone(),
         or_dash(device.board.clone().or_else(|| device.cpu.clone())),
         or_dash(cores),
         or_dash(device.memory_mib.map(|mib| format!("{:.1} GiB", mib as f64 / 1024.0))),
@@ -73,7 +72,7 @@ fn row(surveyed: &Surveyed) -> Result<Vec<String>, String> {
         or_dash(device.governor.clone()),
         or_dash(device.temperature_c.map(|celsius| format!("{celsius:.0} °C"))),
         remark.unwrap_or_default().to_owned(),
-    ])
+    ]
 }
 
 fn cluster(cluster: &CoreCluster) -> String {

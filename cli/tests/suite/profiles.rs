@@ -11,7 +11,7 @@ use atb_measurements::{
     Failure, Flag, Header, MeasurementFile, Protocol, Record, Role, Simulation, Statistics, Subject,
 };
 use atb_profiler::{Item, Link, Observer, Plan, ProfileError, Silent, profile_over};
-use atb_targets::{Connection, ProcessConnection, Pulse, TargetError};
+use atb_targets::{Connection, Heartbeat, ProcessConnection, TargetError};
 
 use crate::job::Job;
 
@@ -178,14 +178,15 @@ impl Observer for Freeze<'_> {
 fn a_device_that_stops_answering_is_an_error_and_the_run_continues() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, process_id) = (folder.path().join("m.jsonl"), folder.path().join("agent"));
-    // A heartbeat and a patience that do not make the test wait for long.
-    let pulse = Pulse { interval: Duration::from_millis(100), limit: Duration::from_secs(1) };
+    // A heartbeat and a timeout that do not make the test wait for long.
+    let heartbeat =
+        Heartbeat { interval: Duration::from_millis(100), timeout: Duration::from_secs(1) };
     let connect = || {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $$ >\"$0\"; exec \"$1\" agent --simulate '{\"pace\":0.01}'"]);
         command.arg(&process_id).arg(env!("CARGO_BIN_EXE_atb"));
-        let connection = ProcessConnection::spawn_with(command, pulse)
-            .map_err(|source| TargetError::Start { program: "sh".into(), source })?;
+        let connection = ProcessConnection::spawn_with(command, heartbeat)
+            .map_err(|cause| TargetError::Start { program: "sh".into(), cause })?;
         Ok(Box::new(connection) as Box<dyn Connection>)
     };
     let link = Link {

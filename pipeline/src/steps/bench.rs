@@ -6,7 +6,7 @@ use atb_export::Bundle;
 use atb_measurements::{Flag, Protocol, Record, Role, Subject, median};
 use atb_profiler::{Item, Link, Plan, ProfileError, profile_over};
 use atb_space::{Architecture, Workload};
-use atb_targets::{Target, Transport};
+use atb_targets::Target;
 
 use super::profile::Progress;
 use crate::{PipelineError, Reporter};
@@ -102,16 +102,18 @@ pub fn bench(
 /// # Errors
 /// [`PipelineError`] if there is none, or no device that could run it.
 pub fn onnx_runtime_for(target: &Target, given: Option<&str>) -> Result<String, PipelineError> {
-    match (given, &target.transport) {
-        (_, Transport::Simulated(_)) => Err(PipelineError::Setting {
+    match given {
+        _ if !target.transport.has_engine() => Err(PipelineError::Setting {
             key: "the engine",
             value: format!("ONNX Runtime on `{}`", target.name),
             expected: "none on a simulated device, which has only a cost model; hint: compare \
                        engines on a device",
         }),
-        (Some(library), _) => Ok(library.to_owned()),
-        (None, Transport::Local) => Ok(atb_fetch::onnx_runtime()?.display().to_string()),
-        (None, _) => Err(PipelineError::Setting {
+        Some(library) => Ok(library.to_owned()),
+        None if target.transport.is_this_machine() => {
+            Ok(atb_fetch::onnx_runtime()?.display().to_string())
+        }
+        None => Err(PipelineError::Setting {
             key: "--ort-library",
             value: "absent".to_owned(),
             expected: "the path of ONNX Runtime's shared library on the device",

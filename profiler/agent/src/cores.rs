@@ -1,5 +1,7 @@
 //! The logical cores that the agent runs on.
 
+use crate::machine::Refusal;
+
 /// The cores that the agent may use: at first those that it was started with, then those
 /// that it is pinned to.
 pub(crate) struct Affinity {
@@ -23,23 +25,25 @@ impl Affinity {
     ///
     /// # Errors
     /// Which core is not to be had, or that there are fewer cores than threads.
-    pub(crate) fn pin(&mut self, cores: &[usize], threads: usize) -> Result<(), String> {
+    pub(crate) fn pin(&mut self, cores: &[usize], threads: usize) -> Result<(), Refusal> {
         if cores.is_empty() && self.pinned.is_empty() {
             return Ok(());
         }
         let wanted = if cores.is_empty() { &self.given } else { cores };
         if let Some(missing) = wanted.iter().find(|core| !self.given.contains(core)) {
-            return Err(format!(
-                "core {missing} is not available to the agent, which may use {}; hint: change \
-                 `cores` of the target",
-                listed(&self.given)
+            let given = listed(&self.given);
+            return Err(Refusal::new(
+                format!("core {missing} is not available to the agent, which may use {given}"),
+                "change `cores` of the target",
             ));
         }
         if !cores.is_empty() && threads > cores.len() {
-            return Err(format!(
-                "{threads} threads on {} pinned cores would wait for each other; hint: change \
-                 `cores` or `threads` of the target",
-                cores.len()
+            return Err(Refusal::new(
+                format!(
+                    "{threads} threads on {} pinned cores would wait for each other",
+                    cores.len()
+                ),
+                "change `cores` or `threads` of the target",
             ));
         }
         system::pin(wanted)?;
@@ -50,11 +54,10 @@ impl Affinity {
         expected.sort_unstable();
         expected.dedup();
         if found != expected {
-            return Err(format!(
-                "the agent was to be pinned to the cores {} and got {}; hint: is one of them \
-                 switched off?",
-                listed(&expected),
-                listed(&found)
+            let (expected, found) = (listed(&expected), listed(&found));
+            return Err(Refusal::new(
+                format!("the agent was to be pinned to the cores {expected} and got {found}"),
+                "one of them may be switched off",
             ));
         }
         self.pinned = cores.to_vec();
@@ -104,9 +107,11 @@ mod system {
         Vec::new()
     }
 
-    pub(super) fn pin(_: &[usize]) -> Result<(), String> {
-        Err("this system cannot pin programs to cores; hint: remove `cores` from the target"
-            .to_owned())
+    use crate::machine::Refusal;
+
+    pub(super) fn pin(_: &[usize]) -> Result<(), Refusal> {
+        let message = "this system cannot pin programs to cores";
+        Err(Refusal::new(message, "remove `cores` from the target"))
     }
 
     pub(super) fn current() -> Option<usize> {
@@ -139,10 +144,12 @@ mod tests {
         let error = affinity.pin(&[1, 7], 1).expect_err("refused");
         assert_eq!(
             error,
-            "core 7 is not available to the agent, which may use 0, 1; hint: change `cores` of \
-             the target"
+            Refusal::new(
+                "core 7 is not available to the agent, which may use 0, 1",
+                "change `cores` of the target"
+            )
         );
         let error = affinity.pin(&[1], 2).expect_err("refused");
-        assert!(error.starts_with("2 threads on 1 pinned cores"), "{error}");
+        assert!(error.message.starts_with("2 threads on 1 pinned cores"), "{error:?}");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! [`serve`] reads one [`Request`](atb_measurements::Request) a line and answers each with
 //! one [`Response`](atb_measurements::Response) a line; nothing else ever goes to its
-//! output, but for the empty lines that [`serve_host`] answers empty lines with. It builds the very graph that the exporter writes, runs it in the very session
-//! that an app embeds, and needs no files beside it. [`Session`] is the protocol itself; the
+//! output, but for the empty lines that [`serve_host`] answers empty lines with. It builds the
+//! very graph that the exporter writes, runs it in the very session that an app embeds, and
+//! needs no files beside it. [`Session`] is the protocol itself; the
 //! clock and the sensors are behind [`Device`], so that it is tested, and shown to users, on
 //! a [`SimulatedMachine`] without waiting.
 //!
@@ -21,6 +22,7 @@
 
 mod android;
 mod cores;
+mod fields;
 mod machine;
 mod measure;
 #[cfg(feature = "ort")]
@@ -32,7 +34,7 @@ mod serve;
 mod simulated;
 mod system;
 
-pub use machine::{Counters, Device, LoadError, Loaded, Machine, Model};
+pub use machine::{Counters, Device, LoadError, Loaded, Machine, Model, Refusal};
 pub use measure::{Session, Timings, warm_up};
 pub use options::{OptionError, Options};
 pub use real::RealMachine;

@@ -59,18 +59,40 @@ pub struct Loaded {
     pub weights_ms: f64,
 }
 
+/// Why something cannot be done, and what to do about it where that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal with a remedy.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self { message, hint: None }
+    }
+}
+
 /// Why a model could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadError {
     /// The model cannot be measured; the next one may.
-    Model(String),
+    Model(Refusal),
     /// The agent cannot go on.
     Fatal(String),
 }
 
-impl From<String> for LoadError {
-    fn from(message: String) -> Self {
-        Self::Model(message)
+impl<T: Into<Refusal>> From<T> for LoadError {
+    fn from(refusal: T) -> Self {
+        Self::Model(refusal.into())
     }
 }
 
@@ -80,7 +102,7 @@ pub trait Machine: Device {
     ///
     /// # Errors
     /// Which of the cores it may not use.
-    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), String>;
+    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), Refusal>;
 
     /// Builds (with random weights) or loads what `subject` names.
     ///
@@ -98,7 +120,7 @@ pub trait Machine: Device {
     /// Memory of the agent, in KiB, where the system tells.
     fn memory_kib(&self) -> Option<u64>;
 
-    /// Starts [`Machine::peak_memory_kib`] anew, where the system allows it.
+    /// Resets [`Machine::peak_memory_kib`], where the system allows it.
     fn reset_peak_memory(&mut self);
 
     /// The highest memory of the agent since [`Machine::reset_peak_memory`], in KiB.
@@ -113,14 +135,14 @@ pub(crate) fn takes(
     path: impl std::fmt::Display,
     workload: Workload,
     protocol: &Protocol,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let asked = protocol.workload;
     if workload == asked {
         return Ok(());
     }
-    Err(format!(
-        "{path} takes {} sequences of {} tokens, the protocol measures {} of {}; hint: export it \
-         for that shape",
+    let message = format!(
+        "{path} takes {} sequences of {} tokens, the protocol measures {} of {}",
         workload.batch, workload.sequence, asked.batch, asked.sequence
-    ))
+    );
+    Err(Refusal::new(message, "export it for that shape"))
 }

@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn failure(error: &dyn std::error::Error) -> ExitCode {
+fn failure(error: &dyn miette::Diagnostic) -> ExitCode {
     eprintln!("atb-agent: {error}");
+    if let Some(help) = error.help() {
+        eprintln!("hint: {help}");
+    }
     ExitCode::FAILURE
 }

@@ -4,27 +4,35 @@ use std::time::Duration;
 
 use atb_measurements::Simulation;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Refusal};
 use crate::real::RealMachine;
 use crate::simulated::SimulatedMachine;
 
 /// Why the agent's arguments are not understood.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum OptionError {
-    /// an argument that it does not have
-    #[error(
-        "unknown argument `{0}`; hint: the agent takes `--simulate SETTINGS` and `--silence SECONDS`"
-    )]
+    #[error("unknown argument `{0}`")]
+    #[diagnostic(help("the agent takes `--simulate SETTINGS` and `--silence SECONDS`"))]
     Unknown(String),
-    /// `--simulate` without settings
-    #[error("`--simulate` needs settings as JSON; hint: `{{}}` takes the default ones")]
+    #[error("`--simulate` needs settings as JSON")]
+    #[diagnostic(help("`{{}}` takes the default ones"))]
     NoSettings,
-    /// settings that are none
-    #[error("the settings after `--simulate` are not those of a simulated device: {0}")]
-    Settings(String),
-    /// `--silence` without a time
+    #[error("the settings after `--simulate` are not those of a simulated device: {message}")]
+    Settings {
+        message: String,
+        #[help]
+        hint: Option<String>,
+    },
     #[error("`--silence` needs a number of seconds, at least 1")]
     NoSeconds,
+}
+
+impl OptionError {
+    fn of_settings(refusal: impl Into<Refusal>) -> Self {
+        let Refusal { message, hint } = refusal.into();
+        Self::Settings { message, hint }
+    }
 }
 
 /// What the agent was started with.
@@ -48,9 +56,9 @@ impl Options {
                 "--simulate" => {
                     let settings = arguments.next().ok_or(OptionError::NoSettings)?;
                     let simulation: Simulation = serde_json::from_str(&settings)
-                        .map_err(|error| OptionError::Settings(error.to_string()))?;
+                        .map_err(|error| OptionError::of_settings(error.to_string()))?;
                     let machine =
-                        SimulatedMachine::new(simulation).map_err(OptionError::Settings)?;
+                        SimulatedMachine::new(simulation).map_err(OptionError::of_settings)?;
                     options.machine = Box::new(machine);
                 }
                 "--silence" => {
@@ -82,8 +90,8 @@ mod tests {
     fn the_arguments_choose_the_machine() {
         assert!(!asked(&[]).expect("this machine").machine.context().simulated);
         assert!(asked(&["--simulate", "{}"]).expect("a simulation").machine.context().simulated);
-        let patient = asked(&["--silence", "30"]).expect("a time");
-        assert_eq!(patient.silence, Some(Duration::from_secs(30)));
+        let limited = asked(&["--silence", "30"]).expect("a time");
+        assert_eq!(limited.silence, Some(Duration::from_secs(30)));
         assert!(error(&["--silence", "0"]).contains("at least 1"));
         assert!(error(&["--help"]).contains("`--help`"));
         assert!(error(&["--simulate"]).contains("needs settings"));

@@ -1,6 +1,6 @@
 //! Names of processor cores, by the numbers that they carry.
 
-use crate::system::{field, section};
+use crate::fields::{field, section};
 
 /// Name of the core `core` by `/proc/cpuinfo`: on ARM by its implementer and part, on x86
 /// as it names itself.

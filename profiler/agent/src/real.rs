@@ -11,7 +11,7 @@ use atb_runtime::{Inputs, Outputs, Session};
 use atb_space::Workload;
 
 use crate::cores::Affinity;
-use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, takes};
+use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, Refusal, takes};
 use crate::system::System;
 
 /// The device, read through its operating system.
@@ -43,7 +43,7 @@ impl RealMachine {
 
 impl RealMachine {
     #[cfg(feature = "ort")]
-    fn load_onnx_runtime(&mut self, library: &str) -> Result<(), String> {
+    fn load_onnx_runtime(&mut self, library: &str) -> Result<(), Refusal> {
         if self.onnx_runtime.is_none() {
             let loaded = crate::onnx_runtime::OnnxRuntime::load(Path::new(library))?;
             self.onnx_runtime = Some(loaded);
@@ -53,15 +53,15 @@ impl RealMachine {
 
     #[cfg(not(feature = "ort"))]
     #[expect(clippy::unused_self, reason = "agents with ONNX Runtime need it")]
-    fn load_onnx_runtime(&mut self, library: &str) -> Result<(), String> {
-        Err(format!(
-            "this agent has no ONNX Runtime and cannot take the library {library}; hint: build \
-             the agent with its feature `ort`"
+    fn load_onnx_runtime(&mut self, library: &str) -> Result<(), Refusal> {
+        Err(Refusal::new(
+            format!("this agent has no ONNX Runtime and cannot take the library {library}"),
+            "build the agent with its feature `ort`",
         ))
     }
 
     #[cfg(feature = "ort")]
-    fn in_onnx_runtime(&self, file: &str, protocol: &Protocol) -> Result<Box<dyn Model>, String> {
+    fn in_onnx_runtime(&self, file: &str, protocol: &Protocol) -> Result<Box<dyn Model>, Refusal> {
         let runtime = self.onnx_runtime.as_ref().ok_or_else(|| no_library(file))?;
         // Token ids that every vocabulary has.
         let inputs = inputs(protocol, protocol.vocabulary);
@@ -70,15 +70,15 @@ impl RealMachine {
 
     #[cfg(not(feature = "ort"))]
     #[expect(clippy::unused_self, reason = "agents with ONNX Runtime need it")]
-    fn in_onnx_runtime(&self, file: &str, _: &Protocol) -> Result<Box<dyn Model>, String> {
+    fn in_onnx_runtime(&self, file: &str, _: &Protocol) -> Result<Box<dyn Model>, Refusal> {
         Err(no_library(file))
     }
 }
 
-fn no_library(file: &str) -> String {
-    format!(
-        "{file} is to run in ONNX Runtime, and no library was given; hint: name one that lies on \
-         the device"
+fn no_library(file: &str) -> Refusal {
+    Refusal::new(
+        format!("{file} is to run in ONNX Runtime, and no library was given"),
+        "name one that lies on the device",
     )
 }
 
@@ -140,7 +140,7 @@ impl Device for RealMachine {
 }
 
 impl Machine for RealMachine {
-    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), String> {
+    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), Refusal> {
         if let Some(library) = onnx_runtime {
             self.load_onnx_runtime(library)?;
         }
@@ -201,7 +201,7 @@ impl SessionModel {
     ///
     /// # Errors
     /// What the runtime says, or how a model file's shape differs from the protocol's.
-    pub(crate) fn load(subject: &Subject, protocol: &Protocol) -> Result<Self, String> {
+    pub(crate) fn load(subject: &Subject, protocol: &Protocol) -> Result<Self, Refusal> {
         let weights_us = Arc::new(AtomicU64::new(0));
         let session = match subject {
             Subject::Architecture(arch) => {

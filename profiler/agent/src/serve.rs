@@ -8,36 +8,30 @@ use std::time::{Duration, Instant};
 use atb_measurements::{ModelOutput, Protocol, Request, Response, Role, Subject};
 use atb_space::Architecture;
 
-use crate::machine::{LoadError, Loaded, Machine};
+use crate::machine::{LoadError, Loaded, Machine, Refusal};
 use crate::measure::Session;
 use crate::real::SessionModel;
 
 /// Why the agent ended early.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ServeError {
-    /// the host's end is gone
     #[error("the connection to the host broke: {0}")]
-    Io(#[from] io::Error),
-    /// a line that is no request
-    #[error("line {line} of the input is not a request: {source}")]
-    Request {
-        /// The line, from 1.
-        line: usize,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// a response that cannot be written as JSON
+    Io(io::Error),
+    #[error("line {line} of the input is not a request: {problem}")]
+    Request { line: usize, problem: serde_json::Error },
     #[error("a response could not be written: {0}")]
     Response(serde_json::Error),
-    /// a measurement before there was a protocol
     #[error("line {line} of the input asks for a measurement before `start` gave the protocol")]
-    NotStarted {
-        /// The line, from 1.
-        line: usize,
-    },
-    /// the machine cannot go on
+    NotStarted { line: usize },
     #[error("{0}")]
     Fatal(String),
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// Serves the requests of standard input on `machine`, answering on standard output. When
@@ -110,7 +104,7 @@ fn serve_lines(
             continue;
         }
         let request: Request = serde_json::from_str(&line)
-            .map_err(|source| ServeError::Request { line: line_number, source })?;
+            .map_err(|problem| ServeError::Request { line: line_number, problem })?;
         let response = answer(request, line_number, machine, &mut started)?;
         let text = serde_json::to_string(&response).map_err(ServeError::Response)?;
         writeln!(output, "{text}")?;
@@ -160,7 +154,9 @@ fn answer(
     };
     match answer {
         Ok(response) => Ok(response),
-        Err(LoadError::Model(message)) => Ok(Response::Failed { subject, message }),
+        Err(LoadError::Model(Refusal { message, hint })) => {
+            Ok(Response::Failed { subject, message, hint })
+        }
         Err(LoadError::Fatal(message)) => Err(ServeError::Fatal(message)),
     }
 }
@@ -212,7 +208,7 @@ fn run(
 ) -> Result<Response, LoadError> {
     if machine.context().simulated {
         let message = "a simulated device has no engine to run it";
-        return Err(LoadError::Model(message.to_owned()));
+        return Err(LoadError::from(message.to_owned()));
     }
     let outputs = SessionModel::load(&Subject::Architecture(arch), protocol)?.outputs()?;
     let outputs = ModelOutput {

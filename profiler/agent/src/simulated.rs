@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
-use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, takes};
+use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, Refusal, takes};
 
 /// Length of another program's turn at the core, in microseconds.
 const SLICE_US: f64 = 4000.0;
@@ -123,10 +123,13 @@ impl State {
 }
 
 /// Why `what` cannot run in ONNX Runtime.
-fn no_engine(what: &str) -> String {
-    format!(
-        "{what} cannot run in ONNX Runtime on a simulated device, which has only a cost model, no \
-         engine; hint: compare engines on a device"
+fn no_engine(what: &str) -> Refusal {
+    Refusal::new(
+        format!(
+            "{what} cannot run in ONNX Runtime on a simulated device, which has only a cost \
+             model, no engine"
+        ),
+        "compare engines on a device",
     )
 }
 
@@ -148,9 +151,9 @@ impl SimulatedMachine {
     ///
     /// # Errors
     /// If it has no cores.
-    pub fn new(simulation: Simulation) -> Result<Self, String> {
+    pub fn new(simulation: Simulation) -> Result<Self, Refusal> {
         if simulation.clusters.iter().all(|cluster| cluster.cores == 0) {
-            return Err("the simulated device has no cores; hint: give it `clusters`".to_owned());
+            return Err(Refusal::new("the simulated device has no cores", "give it `clusters`"));
         }
         let mut first = 0;
         let clusters = simulation
@@ -220,11 +223,13 @@ impl SimulatedMachine {
     /// names.
     fn model_file(&mut self, path: &str, protocol: &Protocol) -> Result<Loaded, LoadError> {
         let description = Description::read(Path::new(path)).map_err(|error| match error {
-            DescriptionError::Lacking { .. } => format!(
-                "{error}, and a simulated device has only a cost model, no engine to run it; \
-                 hint: export it with `atb export`, or time it on a device"
+            DescriptionError::Lacking { .. } => Refusal::new(
+                format!(
+                    "{error}, and a simulated device has only a cost model, no engine to run it"
+                ),
+                "export it with `atb export`, or time it on a device",
             ),
-            DescriptionError::Io { .. } | DescriptionError::NoOnnx { .. } => error.to_string(),
+            error => error.to_string().into(),
         })?;
         let Description { architecture, workload, words } = description;
         takes(path, workload, protocol)?;
@@ -279,22 +284,24 @@ impl Device for SimulatedMachine {
 }
 
 impl Machine for SimulatedMachine {
-    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), String> {
+    fn prepare(&mut self, protocol: &Protocol, onnx_runtime: Option<&str>) -> Result<(), Refusal> {
         if onnx_runtime.is_some() {
             return Err(no_engine("the model file"));
         }
         let cluster_of = |core: &usize| {
             self.clusters.iter().position(|cores| cores.contains(core)).ok_or_else(|| {
                 let all: usize = self.clusters.iter().map(Vec::len).sum();
-                format!(
-                    "core {core} is not available on the simulated device, which has 0 to {}; \
-                     hint: change `cores` of the target",
-                    all - 1
+                Refusal::new(
+                    format!(
+                        "core {core} is not available on the simulated device, which has 0 to {}",
+                        all - 1
+                    ),
+                    "change `cores` of the target",
                 )
             })
         };
         let clusters =
-            protocol.cores.iter().map(cluster_of).collect::<Result<Vec<usize>, String>>()?;
+            protocol.cores.iter().map(cluster_of).collect::<Result<Vec<usize>, Refusal>>()?;
         let mut state = self.state.borrow_mut();
         state.pinned = clusters.into_iter().max();
         (state.loaded, state.reference_kib, state.model_kib) = (0, 0, 0);

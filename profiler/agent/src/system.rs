@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use atb_measurements::{Battery, CoreCluster, CoreFrequency, DeviceContext, Reading, ThermalZone};
 
 use crate::android;
+use crate::fields::{field, kib, section};
 use crate::parts::core_name;
 
 /// The files below a root folder, which is `/` but for tests.
@@ -119,7 +120,7 @@ impl System {
         kib(field(&self.text("proc/self/status")?, key)?)
     }
 
-    /// Starts the line `VmHWM` of the status anew.
+    /// Resets the line `VmHWM` of the status.
     pub(crate) fn reset_peak_memory(&self) {
         // proc(5): 5 resets the peak resident set size. Where that is not allowed, the peak
         // is that of the whole session.
@@ -308,25 +309,6 @@ fn free_space_mib() -> Option<u64> {
     }
     #[cfg(not(unix))]
     None
-}
-
-/// The value of the first `key : value` line.
-pub(crate) fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.trim() == key)
-        .map(|(_, value)| value.trim())
-        .filter(|value| !value.is_empty())
-}
-
-/// The part of `/proc/cpuinfo` that is about one core.
-pub(crate) fn section(cpuinfo: &str, core: usize) -> Option<&str> {
-    cpuinfo.split("\n\n").find(|part| field(part, "processor") == Some(&*core.to_string()))
-}
-
-/// The number in `1234 kB`.
-fn kib(value: &str) -> Option<u64> {
-    value.strip_suffix("kB")?.trim().parse().ok()
 }
 
 fn name_of(path: &Path) -> String {

@@ -195,7 +195,7 @@ fn little_cores_can_be_measured_on_purpose() {
     let mut machine = SimulatedMachine::new(simulation).expect("has cores");
     let nowhere = Protocol { cores: vec![8], ..Protocol::default() };
     let error = machine.prepare(&nowhere, None).expect_err("refused");
-    assert!(error.starts_with("core 8 is not available"), "{error}");
+    assert!(error.message.starts_with("core 8 is not available"), "{error:?}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn what_cannot_be_measured_is_answered_and_the_agent_goes_on() {
         measure(Subject::architecture("1-32-64-2-32".parse().expect("parses"))),
     ]);
     assert!(success);
-    let [_, Response::Failed { subject, message }, Response::Measured { .. }] = &responses[..]
+    let [_, Response::Failed { subject, message, .. }, Response::Measured { .. }] = &responses[..]
     else {
         panic!("unexpected: {responses:?}");
     };
@@ -208,20 +208,22 @@ fn a_simulated_device_takes_a_model_file_for_the_architecture_that_it_names() {
     // On a device without noise all that differs is rounding: the clock has gone on.
     let ratio = |record| Statistics::of(record).expect("valid").ratio;
     assert!((ratio(loaded) / ratio(built) - 1.0).abs() < 1e-9);
-    let messages: Vec<&str> = refused
+    let messages: Vec<(&str, Option<&str>)> = refused
         .iter()
         .map(|response| match response {
-            Response::Failed { message, .. } => message.as_str(),
+            Response::Failed { message, hint, .. } => (message.as_str(), hint.as_deref()),
             other => panic!("unexpected: {other:?}"),
         })
         .collect();
-    let [shape, nameless, absent, engine] = &messages[..] else { panic!("{messages:?}") };
+    let [(shape, _), (nameless, remedy), (absent, _), (engine, _)] = &messages[..] else {
+        panic!("{messages:?}")
+    };
     assert!(shape.contains("takes 1 sequences of 17 tokens"), "{shape}");
     assert!(
         nameless.starts_with(&format!("{foreign} does not say its architecture")),
         "{nameless}"
     );
-    assert!(nameless.contains("hint: export it with `atb export`"), "{nameless}");
+    assert!(remedy.is_some_and(|hint| hint.contains("export it with `atb export`")), "{remedy:?}");
     assert!(absent.starts_with("no/such/model.onnx: "), "{absent}");
     assert!(engine.contains("cannot run in ONNX Runtime on a simulated device"), "{engine}");
 }

@@ -122,7 +122,7 @@ fn of_several_phones_one_must_be_chosen() {
     let usb = Usb::start();
     let error = |serial: Option<&str>| {
         let target = usb.target(serial.map(str::to_owned));
-        target.open().err().expect("no choice").to_string()
+        crate::ssh::with_help(&target.open().err().expect("no choice"))
     };
     let message = error(None);
     assert!(message.contains("adb knows no device") && message.contains("USB debugging"));

@@ -19,7 +19,7 @@ fn build(triple: &str) -> PathBuf {
         // With the same kernels, in a fifth of the time that the `agent` profile takes.
         .map(|build| AgentBuild { target_folder, profile: "release".to_owned(), ..build })
         .expect("the source is there");
-    let missing = build.missing(Tool::Cargo);
+    let missing = Tool::Cargo.missing(&build.triple, &build.source);
     assert!(
         missing.is_empty(),
         "the tests build the agent for {triple} and lack {}; on Debian: apt install \

@@ -11,6 +11,7 @@ use atb_measurements::{Failure, Header, MeasurementFile, Record, Statistics};
 use atb_profiler::{Item, Observer, Plan, ProfileError, Silent, profile};
 use atb_space::{Sampler, Space};
 use atb_targets::{Target, TargetError};
+use miette::Diagnostic;
 
 use crate::agents::protocol;
 use crate::processes::{kill, wait_until, with_command};
@@ -178,10 +179,10 @@ fn a_full_device_is_told_from_a_broken_one() {
         "ForceCommand {unshare} sh -c 'mount -t tmpfs -o size=100k none DEVICE && mkdir \
          DEVICE/files && eval \"$SSH_ORIGINAL_COMMAND\"'"
     ));
-    let error = sshd.target().connect().err().expect("no room").to_string();
+    let error = with_help(&sshd.target().connect().err().expect("no room"));
     assert!(error.contains("could not take atb-agent"), "{error}");
     assert!(error.contains("No space left on device"), "{error}");
-    assert!(error.contains("hint: free some space"), "{error}");
+    assert!(error.contains("free some space"), "{error}");
 }
 
 #[test]
@@ -193,6 +194,12 @@ fn a_slow_link_is_only_slow() {
     let file = sshd.folder.path().join("measurements.jsonl");
     profile(&sshd.target_at(slow), &protocol(), &plan(), &file, &mut Silent).expect("measures");
     is_complete(&file, &plan());
+}
+
+/// The error's text and what to do.
+pub(crate) fn with_help(error: &TargetError) -> String {
+    let help = error.help().map(|help| help.to_string());
+    format!("{error}; {}", help.unwrap_or_default())
 }
 
 /// A port that leads to `port`, 20 kB a second and a tenth of a second of delay each way.
@@ -229,7 +236,7 @@ fn what_keeps_a_user_out_is_said_with_a_remedy() {
         let mut target = sshd.target();
         let atb_targets::Transport::Ssh(ssh) = &mut target.transport else { panic!("not ssh") };
         change(ssh);
-        target.open().err().expect("kept out").to_string()
+        with_help(&target.open().err().expect("kept out"))
     };
     let key = sshd.folder.path().join("host");
     let message = error(&|ssh| ssh.identity = Some(key.clone()));

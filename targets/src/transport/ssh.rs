@@ -3,17 +3,71 @@
 //! One control connection is opened first, and everything else goes over it: a user who has
 //! to type a password does so once, and a command costs no key exchange.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::connection::skip_to_marker;
-use crate::remote::{Shell, Trouble, marked, quote, words};
-use crate::{Ssh, TargetError};
+use super::kind::{Discovery, TransportKind};
+use crate::deployment::Deployment;
+use crate::device::Device;
+use crate::error::{InvalidValue, TargetError};
+use crate::remote::Remote;
+use crate::shell::{Shell, ShellError, quote};
+use crate::visible::visible;
+
+/// A machine that the system's OpenSSH client reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ssh {
+    /// Host name, address, or a `Host` of the user's own configuration.
+    pub address: String,
+    /// User there, where the user's configuration does not say.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Port, where the user's configuration does not say.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// File of the private key, where the user's configuration does not say.
+    #[serde(default)]
+    pub identity: Option<PathBuf>,
+    /// More options, as `ssh -o` takes them.
+    #[serde(default)]
+    pub options: Vec<String>,
+}
+
+impl TransportKind for Ssh {
+    fn open(&self, deployment: &Deployment) -> Result<Box<dyn Device>, TargetError> {
+        Ok(Box::new(Remote::open(deployment, Client::new(self)?)?))
+    }
+
+    fn check(&self) -> Result<(), InvalidValue> {
+        // ssh takes what begins with a dash for an option.
+        if self.address.is_empty() || self.address.starts_with('-') {
+            return Err(InvalidValue::new("address", &self.address, "a host name or address"));
+        }
+        if self.port == Some(0) {
+            return Err(InvalidValue::new("port", 0, "1 to 65535"));
+        }
+        Ok(())
+    }
+
+    fn set_address(&mut self, address: &str) -> bool {
+        address.clone_into(&mut self.address);
+        true
+    }
+
+    fn discover(&self) -> Discovery {
+        Discovery::ByAddress
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+}
 
 /// How long the control connection outlives the last command that used it, in seconds. It is
 /// closed when atb is done; this is for an atb that was killed.
@@ -38,10 +92,12 @@ struct Master {
 
 impl Client {
     pub(crate) fn new(ssh: &Ssh) -> Result<Self, TargetError> {
-        let folder = tempfile::Builder::new()
-            .prefix("atb-ssh-")
-            .tempdir()
-            .map_err(TargetError::io(std::env::temp_dir()))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("atb-ssh-");
+        // Whoever can open the socket is logged in.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let folder = builder.tempdir()?;
         Ok(Self { master: Arc::new(Master { ssh: ssh.clone(), folder }) })
     }
 }
@@ -85,7 +141,7 @@ impl Master {
     }
 
     /// Opens the control connection if it is not there.
-    fn ensure(&self) -> Result<(), Trouble> {
+    fn ensure(&self) -> Result<(), ShellError> {
         let silent = |command: &mut Command| {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
         };
@@ -95,28 +151,24 @@ impl Master {
         }
         // Into a file: the connection stays in the background and would keep a pipe open.
         let errors = self.folder.path().join("errors");
-        let file = File::create(&errors).map_err(refused)?;
+        let file = fs_err::File::create(&errors).map_err(ShellError::refused)?;
         let persist = format!("ControlPersist={LINGER_S}");
         let status = self
             .command(&["-f", "-N", "-o", "ControlMaster=yes", "-o", &persist])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(file)
+            .stderr(file.into_parts().0)
             .status()
-            .map_err(Trouble::Program)?;
+            .map_err(ShellError::Program)?;
         if status.success() {
             return Ok(());
         }
-        let errors = fs::read_to_string(&errors).unwrap_or_default();
-        Err(Trouble::Unreachable(match errors.trim() {
+        let errors = fs_err::read_to_string(&errors).unwrap_or_default();
+        Err(ShellError::Unreachable(match errors.trim() {
             "" => status.to_string(),
-            errors => errors.to_owned(),
+            errors => visible(errors),
         }))
     }
-}
-
-fn refused(error: io::Error) -> Trouble {
-    Trouble::Refused(error.to_string())
 }
 
 impl Drop for Master {
@@ -128,36 +180,20 @@ impl Drop for Master {
 }
 
 impl Shell for Client {
-    const PROGRAM: (&'static str, &'static str) =
-        ("ssh", "install the OpenSSH client (Debian: apt install openssh-client)");
+    fn program(&self) -> &str {
+        "ssh"
+    }
 
-    fn command(&self, script: &str) -> Result<Command, Trouble> {
+    fn how_to_install(&self) -> String {
+        "install the OpenSSH client (Debian: apt install openssh-client)".to_owned()
+    }
+
+    fn command(&self, script: &str) -> Result<Command, ShellError> {
         self.master.ensure()?;
         let mut command = self.master.command(&["-o", "ControlMaster=no"]);
         // The login shell may be of any kind.
         command.arg(format!("exec sh -c {}", quote(script)));
         Ok(command)
-    }
-
-    fn upload(&self, local: &Path, path: &str) -> Result<(), Trouble> {
-        let file = File::open(local).map_err(refused)?;
-        let mut command = self.command(&format!("cat >{}", quote(path)))?;
-        let output = command.stdin(file).output().map_err(Trouble::Program)?;
-        output.status.success().then_some(()).ok_or_else(|| Trouble::Refused(words(&output)))
-    }
-
-    fn download(&self, path: &str, local: &Path) -> Result<(), Trouble> {
-        let mut file = File::create(local).map_err(refused)?;
-        let mut command = self.command(&marked(&format!("cat <{}", quote(path))))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(Trouble::Program)?;
-        if let Some(stdout) = child.stdout.take() {
-            let mut stdout = BufReader::new(stdout);
-            skip_to_marker(&mut stdout).map_err(refused)?;
-            io::copy(&mut stdout, &mut file).map_err(refused)?;
-        }
-        let output = child.wait_with_output().map_err(refused)?;
-        output.status.success().then_some(()).ok_or_else(|| Trouble::Refused(words(&output)))
     }
 
     fn remedy(&self, cause: &str) -> String {
@@ -179,5 +215,21 @@ impl Shell for Client {
 
     fn keep_alive(&self) -> Box<dyn Send> {
         Box::new(Arc::clone(&self.master))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn only_the_user_can_reach_the_socket() {
+        let options = Vec::new();
+        let ssh = Ssh { address: "pi".into(), user: None, port: None, identity: None, options };
+        let client = Client::new(&ssh).unwrap_or_else(|error| panic!("{error}"));
+        let metadata = std::fs::metadata(client.master.folder.path()).expect("a folder");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
     }
 }

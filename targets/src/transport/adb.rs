@@ -1,10 +1,60 @@
 //! The shell of an Android device that the `adb` program reaches.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::remote::{Shell, Trouble, words};
-use crate::{Adb, TargetError};
+use serde::Deserialize;
+
+use super::kind::{Discovery, TransportKind};
+use crate::deployment::Deployment;
+use crate::device::Device;
+use crate::error::TargetError;
+use crate::process::output_of;
+use crate::remote::Remote;
+use crate::shell::{Shell, ShellError, succeeded, words};
+use crate::visible::visible;
+
+/// An Android device that the `adb` program reaches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adb {
+    /// Serial number as `adb devices` shows it; the only device if absent.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// The adb server, as `adb -L` takes it; the usual one if absent.
+    #[serde(default)]
+    pub server: Option<String>,
+}
+
+impl TransportKind for Adb {
+    fn open(&self, deployment: &Deployment) -> Result<Box<dyn Device>, TargetError> {
+        Ok(Box::new(Remote::open(deployment, Client::new(&deployment.target, self)?)?))
+    }
+
+    fn set_address(&mut self, address: &str) -> bool {
+        self.serial = Some(address.to_owned());
+        true
+    }
+
+    fn discover(&self) -> Discovery {
+        // Without adb there is no phone to be found.
+        let devices = adb_devices(self.server.as_deref()).unwrap_or_default();
+        Discovery::At(devices.into_iter().map(|device| device.serial).collect())
+    }
+
+    fn default_folder(&self) -> &'static str {
+        "/data/local/tmp/autotinybert"
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn how_to_lock_clocks(&self) -> &'static str {
+        "only a phone with root can fix its clocks; without, measure on one core and some \
+         architectures twice (`--retests`)"
+    }
+}
 
 /// A device that adb lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +80,10 @@ impl Client {
     /// Chooses the device.
     pub(crate) fn new(target: &str, adb: &Adb) -> Result<Self, TargetError> {
         let devices = adb_devices(adb.server.as_deref())?;
-        let unreachable = |cause: String, hint: String| TargetError::Unreachable {
+        let unreachable = |cause: String, help: String| TargetError::Unreachable {
             target: target.to_owned(),
             cause,
-            hint,
+            help,
         };
         let list = |devices: &[AdbDevice]| {
             let names: Vec<&str> = devices.iter().map(|device| device.serial.as_str()).collect();
@@ -60,17 +110,17 @@ impl Client {
                 }
                 _ => "adb knows no device".to_owned(),
             };
-            let hint = "connect the phone and switch on USB debugging in its developer options";
-            return Err(unreachable(cause, hint.to_owned()));
+            let help = "connect the phone and switch on USB debugging in its developer options";
+            return Err(unreachable(cause, help.to_owned()));
         };
         if device.state != "device" {
-            let hint = match device.state.as_str() {
+            let help = match device.state.as_str() {
                 "unauthorized" => "allow USB debugging for this computer on the phone's screen",
                 "offline" => "unplug the phone and plug it in again, or run `adb reconnect`",
                 _ => "adb says nothing more; `adb devices -l` may",
             };
             let cause = format!("adb says that {} is {}", device.serial, device.state);
-            return Err(unreachable(cause, hint.to_owned()));
+            return Err(unreachable(cause, help.to_owned()));
         }
         Ok(Self { server: adb.server.clone(), serial: device.serial.clone() })
     }
@@ -82,27 +132,32 @@ impl Client {
     }
 
     /// Runs a command that copies one file.
-    fn copy(mut command: Command) -> Result<(), Trouble> {
-        let output = command.output().map_err(Trouble::Program)?;
-        output.status.success().then_some(()).ok_or_else(|| Trouble::Refused(words(&output)))
+    fn copy(command: Command) -> Result<(), ShellError> {
+        succeeded(&output_of(command, Stdio::null()).map_err(ShellError::Program)?)
     }
 }
 
 impl Shell for Client {
-    const PROGRAM: (&'static str, &'static str) = ("adb", INSTALL);
+    fn program(&self) -> &str {
+        "adb"
+    }
 
-    fn command(&self, script: &str) -> Result<Command, Trouble> {
+    fn how_to_install(&self) -> String {
+        INSTALL.to_owned()
+    }
+
+    fn command(&self, script: &str) -> Result<Command, ShellError> {
         // Without a terminal: its line discipline would change what passes through.
         Ok(self.adb(&["shell", "-e", "none", "-T", script]))
     }
 
-    fn upload(&self, local: &Path, path: &str) -> Result<(), Trouble> {
+    fn upload(&self, local: &Path, path: &str) -> Result<(), ShellError> {
         let mut command = self.adb(&["push"]);
         command.arg(local).arg(path);
         Self::copy(command)
     }
 
-    fn download(&self, path: &str, local: &Path) -> Result<(), Trouble> {
+    fn download(&self, path: &str, local: &Path) -> Result<(), ShellError> {
         let mut command = self.adb(&["pull", path]);
         command.arg(local);
         Self::copy(command)
@@ -134,17 +189,21 @@ fn adb(server: Option<&str>) -> Command {
 /// # Errors
 /// [`TargetError`] if there is no adb program or it fails.
 pub fn adb_devices(server: Option<&str>) -> Result<Vec<AdbDevice>, TargetError> {
-    let output = adb(server).args(["devices", "-l"]).output().map_err(|source| {
-        TargetError::Program { program: "adb".to_owned(), source, hint: INSTALL.to_owned() }
+    let mut command = adb(server);
+    command.args(["devices", "-l"]);
+    let output = output_of(command, Stdio::null()).map_err(|cause| TargetError::Program {
+        program: "adb".to_owned(),
+        cause,
+        help: INSTALL.to_owned(),
     })?;
     if !output.status.success() {
         return Err(TargetError::Unreachable {
             target: "adb".to_owned(),
             cause: words(&output),
-            hint: "`adb kill-server` makes the next command start a fresh server".to_owned(),
+            help: "`adb kill-server` makes the next command start a fresh server".to_owned(),
         });
     }
-    Ok(parse_devices(&String::from_utf8_lossy(&output.stdout)))
+    Ok(parse_devices(&visible(&String::from_utf8_lossy(&output.stdout))))
 }
 
 /// Reads the lines `SERIAL STATE KEY:VALUE...` behind the headline.

@@ -1,12 +1,11 @@
 //! Building the agent for a device with what is installed.
 
 use std::env;
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::agents::{AGENT, agent_path};
+use crate::toolchain::{Tool, how_to_install};
 
 /// cargo's profile for the smallest agent that is as fast as can be.
 const SMALL: &str = "agent";
@@ -17,80 +16,25 @@ const SMALL: &str = "agent";
 const SMALL_FLAGS: &str = "-Crelocation-model=static -Cforce-unwind-tables=no \
                            -Clink-arg=--icf=all -Clink-arg=--no-eh-frame-hdr";
 
-/// A way to build for another machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tool {
-    /// cargo itself with a C compiler for the device.
-    Cargo,
-    /// `cargo zigbuild`, whose C compiler is zig.
-    Zigbuild,
-    /// `cross`, which builds in a container.
-    Cross,
-}
-
-impl Tool {
-    const ALL: [Self; 3] = [Self::Cargo, Self::Zigbuild, Self::Cross];
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cargo => "cargo",
-            Self::Zigbuild => "cargo zigbuild",
-            Self::Cross => "cross",
-        })
-    }
-}
-
 /// Why the agent could not be built.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum BuildError {
-    /// no cache folder
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] atb_files::CacheError),
-    /// not inside the source code
-    #[error(
-        "{} is not inside a checkout of autotinybert; hint: run this in one, or name it with --source", folder.display()
-    )]
-    NoSource {
-        /// Where it was looked for.
-        folder: PathBuf,
-    },
-    /// nothing that could build is installed
-    #[error("nothing that is installed can build for {triple}: {lacks}; hint: {hint}")]
-    NoTool {
-        /// What to build for.
-        triple: String,
-        /// What each tool lacks.
-        lacks: String,
-        /// The shortest way to have one.
-        hint: String,
-    },
-    /// a program could not be started
-    #[error("`{program}` could not be started: {source}")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// the build failed
+    #[error("{} is not inside a checkout of autotinybert", folder.display())]
+    #[diagnostic(help("run this in one, or name it with --source"))]
+    NoSource { folder: PathBuf },
+    #[error("nothing that is installed can build for {triple}: {lacks}")]
+    #[diagnostic(help("{help}"))]
+    NoTool { triple: String, lacks: String, help: String },
+    #[error("`{program}` could not be started: {cause}")]
+    Start { program: String, cause: std::io::Error },
     #[error("`{command}` failed ({status}); its messages are above")]
-    Failed {
-        /// The command.
-        command: String,
-        /// How it ended.
-        status: String,
-    },
-    /// the agent could not be put into its place
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Failed { command: String, status: String },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
 }
 
 /// How to build the agent.
@@ -104,21 +48,6 @@ pub struct AgentBuild {
     pub profile: String,
     /// Folder of cargo's files.
     pub target_folder: PathBuf,
-}
-
-/// What a C compiler for `triple` is called, and the Debian packages that have it.
-fn compiler(triple: &str) -> Option<(&'static str, &'static str)> {
-    let aarch64 = ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross");
-    let arm = ("arm-linux-gnueabihf-gcc", "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross");
-    match triple {
-        "aarch64-unknown-linux-musl" | "aarch64-unknown-linux-gnu" => Some(aarch64),
-        "armv7-unknown-linux-musleabihf" | "armv7-unknown-linux-gnueabihf" => Some(arm),
-        "x86_64-unknown-linux-musl" => Some(("gcc", "gcc")),
-        "aarch64-linux-android" => {
-            Some(("aarch64-linux-android24-clang", "google-android-ndk-installer"))
-        }
-        _ => None,
-    }
 }
 
 impl AgentBuild {
@@ -150,62 +79,14 @@ impl AgentBuild {
     pub fn tool(&self) -> Result<Tool, BuildError> {
         let mut lacks = Vec::new();
         for tool in Tool::ALL {
-            let missing = self.missing(tool);
+            let missing = tool.missing(&self.triple, &self.source);
             if missing.is_empty() {
                 return Ok(tool);
             }
             lacks.push(format!("{tool} lacks {}", missing.join(" and ")));
         }
-        let packages = compiler(&self.triple).map(|(_, packages)| packages);
-        let triple = self.triple.clone();
-        let hint = match packages {
-            Some(packages) => {
-                format!("on Debian: apt install {packages} && rustup target add {triple}")
-            }
-            None => format!("pip install ziglang cargo-zigbuild && rustup target add {triple}"),
-        };
-        Err(BuildError::NoTool { triple, lacks: lacks.join("; "), hint })
-    }
-
-    /// What `tool` lacks to build for this triple.
-    #[must_use]
-    pub fn missing(&self, tool: Tool) -> Vec<String> {
-        let mut missing = Vec::new();
-        let mut needs = |there: bool, what: &str| {
-            if !there {
-                missing.push(what.to_owned());
-            }
-        };
-        match tool {
-            Tool::Cargo => {
-                match compiler(&self.triple) {
-                    Some((program, _)) => needs(is_on_path(program), program),
-                    None => needs(false, "a known C compiler for it"),
-                }
-                needs(self.has_standard_library(), "Rust's standard library for it");
-            }
-            Tool::Zigbuild => {
-                needs(is_on_path("cargo-zigbuild"), "cargo-zigbuild");
-                needs(self.has_standard_library(), "Rust's standard library for it");
-            }
-            Tool::Cross => {
-                needs(is_on_path("cross"), "the program cross");
-                let engine = ["docker", "podman"].iter().any(|engine| succeeds(engine, &["info"]));
-                needs(engine, "a running Docker or Podman");
-            }
-        }
-        missing
-    }
-
-    fn has_standard_library(&self) -> bool {
-        let output = Command::new("rustc")
-            .args(["--print", "target-libdir", "--target", &self.triple])
-            .current_dir(&self.source)
-            .output();
-        output.is_ok_and(|output| {
-            output.status.success()
-                && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
-        })
+        let (triple, help) = (self.triple.clone(), how_to_install(&self.triple));
+        Err(BuildError::NoTool { triple, lacks: lacks.join("; "), help })
     }
 
     /// The command that builds with `tool`.
@@ -228,7 +109,7 @@ impl AgentBuild {
             _ => self.triple.clone(),
         });
         command.arg("--target-dir").arg(&self.target_folder);
-        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", shouted(&self.triple));
+        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", in_capitals(&self.triple));
         if tool == Tool::Cargo && self.profile == SMALL && self.triple.contains("-musl") {
             command.env(&flags, SMALL_FLAGS);
         }
@@ -256,7 +137,7 @@ impl AgentBuild {
         let status = command
             .stdin(Stdio::null())
             .status()
-            .map_err(|source| BuildError::Start { program: words[0].clone(), source })?;
+            .map_err(|cause| BuildError::Start { program: words[0].clone(), cause })?;
         if !status.success() {
             let (command, status) = (words.join(" "), status.to_string());
             return Err(BuildError::Failed { command, status });
@@ -271,33 +152,26 @@ impl AgentBuild {
     /// [`BuildError::Io`] if it cannot be written.
     pub fn install(&self, built: &Path) -> Result<PathBuf, BuildError> {
         let path = agent_path(&self.triple)?;
-        let io = |source| BuildError::Io { path: path.clone(), source };
-        let bytes = fs::read(built).map_err(io)?;
-        fs::create_dir_all(atb_files::folder_of(&path)).map_err(io)?;
-        atb_files::write_program(&path, &bytes).map_err(io)?;
+        let bytes = fs_err::read(built)?;
+        fs_err::create_dir_all(atb_files::folder_of(&path))?;
+        atb_files::write_program(&path, &bytes)?;
         Ok(path)
     }
 }
 
-fn shouted(triple: &str) -> String {
+/// The triple as cargo writes it in the names of environment variables.
+fn in_capitals(triple: &str) -> String {
     triple.to_uppercase().replace('-', "_")
-}
-
-fn is_on_path(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    output.is_ok_and(|output| output.status.success())
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
 
+    use miette::Diagnostic;
+
     use super::*;
+    use crate::toolchain::compiler;
 
     fn build(triple: &str) -> AgentBuild {
         AgentBuild::find(Path::new(env!("CARGO_MANIFEST_DIR")), triple).expect("in a checkout")
@@ -306,17 +180,22 @@ mod tests {
     #[test]
     fn the_source_is_found_from_any_folder_in_it() {
         let found = build("aarch64-unknown-linux-musl");
-        assert!(found.source.join("targets/src/cross.rs").is_file());
+        assert!(found.source.join("targets/src/agent_build.rs").is_file());
         let error = AgentBuild::find(Path::new("/"), "x").expect_err("nowhere").to_string();
         assert!(error.contains("not inside a checkout"), "{error}");
     }
 
     #[test]
     fn what_every_tool_lacks_is_said() {
-        let error = build("sparc64-unknown-moon").tool().expect_err("no such thing").to_string();
+        let error = build("sparc64-unknown-moon").tool().expect_err("no such thing");
+        let help = error.help().expect("a remedy").to_string();
+        assert_eq!(
+            help,
+            "pip install ziglang cargo-zigbuild && rustup target add sparc64-unknown-moon"
+        );
+        let error = error.to_string();
         assert!(error.contains("cargo lacks a known C compiler for it"), "{error}");
         assert!(error.contains("cargo zigbuild lacks") && error.contains("cross lacks"), "{error}");
-        assert!(error.contains("hint: pip install ziglang cargo-zigbuild"), "{error}");
     }
 
     #[test]
@@ -371,7 +250,7 @@ mod tests {
     fn the_configuration_names_a_compiler_for_every_known_triple() {
         let source = build("x").source;
         let read = |name: &str| {
-            let text = fs::read_to_string(source.join(name)).expect(name);
+            let text = fs_err::read_to_string(source.join(name)).expect(name);
             text.parse::<toml::Table>().expect(name)
         };
         let cargo = read(".cargo/config.toml");
