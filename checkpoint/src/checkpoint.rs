@@ -3,69 +3,58 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::pickle::PthTensors;
-use candle_core::safetensors::{MmapedSafetensors, SliceSafetensors};
-use candle_core::{DType, Device, Tensor};
-
 use crate::config::CONFIG_FILE;
+use crate::layout::{self, Unclear};
+use crate::parameters::{Parameters, axes, shape};
+use crate::weights::{Dtype, Entry, Tensors, WeightsFile, pickled_tensors, shards, tensors};
 use crate::{BertConfig, CheckpointError};
 
 /// The weights file that is written, and preferred for reading.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
+const INDEX_FILE: &str = "model.safetensors.index.json";
 const PICKLE_FILE: &str = "pytorch_model.bin";
 
-/// The configuration and the weights of a BERT folder: `model.safetensors` or, without
-/// that, `pytorch_model.bin`.
+/// The configuration and the weights of a BERT folder: the first of `model.safetensors`, its
+/// shards (`model.safetensors.index.json`) and `pytorch_model.bin` that it has.
 ///
 /// Tensors are named as in Hugging Face's `BertModel` (`embeddings.LayerNorm.weight`),
-/// whether the file has them so, under `bert.` or `electra.`, or in TensorFlow's manner
-/// (`gamma` and `beta` in LayerNorm). A folder without pooler is complete: [`Checkpoint::has`] tells.
-///
-/// ```no_run
-/// use std::path::Path;
-/// use atb_checkpoint::Checkpoint;
-///
-/// let checkpoint = Checkpoint::open(Path::new("winner"))?;
-/// println!("{}", checkpoint.config().architecture);
-/// let (shape, values) = checkpoint.tensor("embeddings.LayerNorm.weight")?;
-/// assert_eq!(shape, [values.len()]);
-/// # Ok::<(), atb_checkpoint::CheckpointError>(())
-/// ```
+/// whichever of the known layouts the file has. Shapes are checked when the folder is
+/// opened, values when they are read. A folder without pooler is complete:
+/// [`Checkpoint::has`] tells.
 pub struct Checkpoint {
     folder: PathBuf,
-    file: PathBuf,
     config: BertConfig,
-    weights: Weights,
-    /// From the Hugging Face name to the name in the file.
-    names: BTreeMap<String, String>,
-}
-
-enum Weights {
-    Safetensors(MmapedSafetensors),
-    Pickle(PthTensors),
-    Embedded { tensors: SliceSafetensors<'static>, bytes: &'static [u8] },
+    files: Vec<WeightsFile>,
+    /// By Hugging Face name: which file, and where in it.
+    tensors: BTreeMap<String, (usize, Entry)>,
 }
 
 impl Checkpoint {
     /// Opens a model folder; tensors are read when they are asked for.
     ///
     /// # Errors
-    /// What [`BertConfig::read`] reports, [`CheckpointError::NoWeights`], [`CheckpointError::Io`], and
-    /// [`CheckpointError::Corrupt`] for a weights file that cannot be parsed.
+    /// What [`BertConfig::read`] reports; [`CheckpointError::NoWeights`], and
+    /// [`CheckpointError::Corrupt`] for a weights file that cannot be parsed;
+    /// [`CheckpointError::UnknownTensor`] and [`CheckpointError::SameTensor`] for names that
+    /// are not those of a BERT; [`CheckpointError::MissingTensor`], [`CheckpointError::Shape`]
+    /// and [`CheckpointError::Dtype`] for tensors that are not what the configuration says.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let config = BertConfig::read(folder)?;
-        let safetensors = folder.join(WEIGHTS_FILE);
-        let pickle = folder.join(PICKLE_FILE);
-        let (file, weights) = if safetensors.is_file() {
-            let weights = open_safetensors(&safetensors)?;
-            (safetensors, weights)
-        } else if pickle.is_file() {
-            let weights = open_pickle(&pickle)?;
-            (pickle, weights)
+        let path = |name| folder.join(name);
+        let files = if path(WEIGHTS_FILE).is_file() {
+            let file = WeightsFile::open(&path(WEIGHTS_FILE))?;
+            let tensors = tensors(&file)?;
+            vec![(file, tensors)]
+        } else if path(INDEX_FILE).is_file() {
+            shards(&path(INDEX_FILE))?
+        } else if path(PICKLE_FILE).is_file() {
+            let file = WeightsFile::open(&path(PICKLE_FILE))?;
+            let tensors = pickled_tensors(&file)?;
+            vec![(file, tensors)]
         } else {
             return Err(CheckpointError::NoWeights { folder: folder.to_owned() });
         };
-        Ok(Self::new(folder.to_owned(), file, config, weights))
+        Self::new(folder.to_owned(), config, files)
     }
 
     /// A checkpoint that the program carries: the contents of `config.json` and
@@ -80,23 +69,69 @@ impl Checkpoint {
     ) -> Result<Self, CheckpointError> {
         let folder = PathBuf::from(name);
         let config = BertConfig::parse(&folder.join(CONFIG_FILE), config.as_bytes())?;
-        let file = folder.join(WEIGHTS_FILE);
-        let tensors = SliceSafetensors::new(bytes).map_err(|error| corrupt(&file, &error))?;
-        Ok(Self::new(folder, file, config, Weights::Embedded { tensors, bytes }))
+        let file = WeightsFile::embedded(folder.join(WEIGHTS_FILE), bytes);
+        let tensors = tensors(&file)?;
+        Self::new(folder, config, vec![(file, tensors)])
     }
 
-    fn new(folder: PathBuf, file: PathBuf, config: BertConfig, weights: Weights) -> Self {
-        let stored: Vec<String> = match &weights {
-            Weights::Safetensors(tensors) => {
-                tensors.tensors().into_iter().map(|(name, _)| name).collect()
+    fn new(
+        folder: PathBuf,
+        config: BertConfig,
+        files: Vec<(WeightsFile, Tensors)>,
+    ) -> Result<Self, CheckpointError> {
+        let (files, found): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        let mut stored: BTreeMap<String, (usize, Entry)> = BTreeMap::new();
+        for (number, tensors) in found.into_iter().enumerate() {
+            for (name, entry) in tensors {
+                if let Some((_, _)) = stored.insert(name.clone(), (number, entry)) {
+                    let path = files[number].path.clone();
+                    return Err(CheckpointError::SameTensor {
+                        path,
+                        first: name.clone(),
+                        second: name,
+                    });
+                }
             }
-            Weights::Pickle(tensors) => tensors.tensor_infos().keys().cloned().collect(),
-            Weights::Embedded { tensors, .. } => {
-                tensors.tensors().into_iter().map(|(name, _)| name).collect()
+        }
+        let mut checkpoint = Self { folder, config, files, tensors: BTreeMap::new() };
+        let names = layout::names(stored.keys(), &checkpoint.config).map_err(|unclear| {
+            let path = |name: &String| match stored.get(name) {
+                Some((number, _)) => checkpoint.files[*number].path.clone(),
+                None => checkpoint.folder.clone(),
+            };
+            match unclear {
+                Unclear::Unknown(name) => CheckpointError::UnknownTensor {
+                    path: path(&name),
+                    name,
+                    layers: checkpoint.config.architecture.num_layers(),
+                    layouts: layout::known(),
+                },
+                Unclear::Twice(first, second) => {
+                    CheckpointError::SameTensor { path: path(&second), first, second }
+                }
             }
-        };
-        let names = stored.into_iter().map(|name| (canonical(&name), name)).collect();
-        Self { folder, file, config, weights, names }
+        })?;
+        checkpoint.tensors = names
+            .into_iter()
+            .filter_map(|(name, in_file)| Some((name, stored.remove(&in_file)?)))
+            .collect();
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    /// Checks that every tensor of the encoder is there, and type and shape of all.
+    fn check(&self) -> Result<(), CheckpointError> {
+        let layers = self.config.architecture.num_layers();
+        let pooler = self.has("pooler.dense.weight");
+        Parameters::collect(layers, pooler, |name, axes| {
+            self.entry(name, Some(&shape(axes, &self.config))).map(drop)
+        })?;
+        for (name, (_, entry)) in &self.tensors {
+            if let Some(axes) = axes(name, &entry.shape, &self.config) {
+                self.entry(name, Some(&shape(&axes, &self.config)))?;
+            }
+        }
+        Ok(())
     }
 
     /// The folder's configuration.
@@ -114,16 +149,22 @@ impl Checkpoint {
     /// Whether the file has a tensor of that Hugging Face name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.names.contains_key(name)
+        self.tensors.contains_key(name)
+    }
+
+    /// The shape of a tensor, if the file has it.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|(_, entry)| entry.shape.as_slice())
     }
 
     /// Shape and values of a tensor, row by row; f16, bf16 and f64 become f32.
     ///
     /// # Errors
-    /// [`CheckpointError::MissingTensor`], [`CheckpointError::Dtype`] for integers, [`CheckpointError::Corrupt`].
+    /// [`CheckpointError::MissingTensor`], and [`CheckpointError::NotFinite`].
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), CheckpointError> {
-        let tensor = self.load(name, None)?;
-        Ok((tensor.dims().to_vec(), values_of(&tensor)?))
+        let (file, entry) = self.entry(name, None)?;
+        Ok((entry.shape.clone(), read(file, name, entry)?))
     }
 
     /// The values of a tensor that must have the given shape, row by row.
@@ -131,16 +172,8 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::tensor`], and [`CheckpointError::Shape`].
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let tensor = self.load(name, Some(shape))?;
-        if tensor.dims() == shape {
-            return values_of(&tensor);
-        }
-        Err(CheckpointError::Shape {
-            path: self.file.clone(),
-            name: name.to_owned(),
-            found: tensor.dims().to_vec(),
-            expected: shape.to_vec(),
-        })
+        let (file, entry) = self.entry(name, Some(shape))?;
+        read(file, name, entry)
     }
 
     /// Checks that a vocabulary of so many entries is the one that the configuration says.
@@ -158,94 +191,56 @@ impl Checkpoint {
         })
     }
 
-    fn load(&self, name: &str, expected: Option<&[usize]>) -> Result<Tensor, CheckpointError> {
-        let missing = || CheckpointError::MissingTensor {
-            path: self.file.clone(),
-            name: name.to_owned(),
-            expected: expected.map(<[usize]>::to_vec),
-        };
-        let stored = self.names.get(name).ok_or_else(missing)?;
-        let damaged = |error| corrupt(&self.file, &error);
-        let tensor = match &self.weights {
-            Weights::Safetensors(tensors) => tensors.load(stored, &Device::Cpu).map_err(damaged)?,
-            Weights::Pickle(tensors) => {
-                tensors.get(stored).map_err(damaged)?.ok_or_else(missing)?
-            }
-            Weights::Embedded { tensors, .. } => {
-                tensors.load(stored, &Device::Cpu).map_err(damaged)?
-            }
-        };
-        match tensor.dtype() {
-            DType::F32 | DType::F16 | DType::BF16 | DType::F64 => {
-                tensor.to_dtype(DType::F32).map_err(CheckpointError::Tensor)
-            }
-            other => Err(CheckpointError::Dtype {
-                path: self.file.clone(),
+    fn entry(
+        &self,
+        name: &str,
+        expected: Option<&[usize]>,
+    ) -> Result<(&WeightsFile, &Entry), CheckpointError> {
+        let Some((number, entry)) = self.tensors.get(name) else {
+            return Err(CheckpointError::MissingTensor {
+                path: self.files[0].path.clone(),
                 name: name.to_owned(),
-                found: other.as_str().to_owned(),
+                expected: expected.map(<[usize]>::to_vec),
+            });
+        };
+        let (file, name) = (&self.files[*number], name.to_owned());
+        let path = file.path.clone();
+        if let Dtype::Other(found) = &entry.dtype {
+            return Err(CheckpointError::Dtype { path, name, found: found.clone() });
+        }
+        match expected {
+            Some(expected) if entry.shape != expected => Err(CheckpointError::Shape {
+                path,
+                name,
+                found: entry.shape.clone(),
+                expected: expected.to_vec(),
             }),
+            _ => Ok((file, entry)),
         }
     }
 
-    /// SHA-256 of the weights file, in hexadecimal.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Io`] if the file cannot be read any more.
-    pub fn digest(&self) -> Result<String, CheckpointError> {
-        if let Weights::Embedded { bytes, .. } = &self.weights {
-            return Ok(atb_files::digest(bytes));
+    /// SHA-256 of the weights file, in hexadecimal; of shards, over those of all.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let digests: Vec<String> = self.files.iter().map(WeightsFile::digest).collect();
+        match digests.as_slice() {
+            [digest] => digest.clone(),
+            digests => {
+                atb_files::digest_of_parts(&digests.iter().map(String::as_str).collect::<Vec<_>>())
+            }
         }
-        Ok(atb_files::digest_of_file(&self.file)?)
     }
 }
 
-/// The name in a plain `BertModel` of a tensor that a file calls `stored`.
-fn canonical(stored: &str) -> String {
-    let model = ["bert.", "electra."].iter().find_map(|model| stored.strip_prefix(model));
-    let name = model.unwrap_or(stored);
-    if let Some(norm) = name.strip_suffix("LayerNorm.gamma") {
-        format!("{norm}LayerNorm.weight")
-    } else if let Some(norm) = name.strip_suffix("LayerNorm.beta") {
-        format!("{norm}LayerNorm.bias")
-    } else {
-        name.to_owned()
-    }
-}
-
-fn open_safetensors(path: &Path) -> Result<Weights, CheckpointError> {
-    readable(path)?;
-    // SAFETY: the mapping is read only. Another process that cuts the file short while it
-    // is mapped would end this one with a bus error, as for every memory-mapped model.
-    let tensors = unsafe { MmapedSafetensors::new(path) };
-    tensors.map(Weights::Safetensors).map_err(|error| corrupt(path, &error))
-}
-
-fn open_pickle(path: &Path) -> Result<Weights, CheckpointError> {
-    readable(path)?;
-    PthTensors::new(path, None).map(Weights::Pickle).map_err(|error| corrupt(path, &error))
-}
-
-/// Tells a file that may not be read from one that holds the wrong bytes.
-fn readable(path: &Path) -> Result<(), CheckpointError> {
-    Ok(fs_err::File::open(path).map(drop)?)
-}
-
-fn values_of(tensor: &Tensor) -> Result<Vec<f32>, CheckpointError> {
-    let values = tensor.flatten_all().and_then(|flat| flat.to_vec1());
-    values.map_err(CheckpointError::Tensor)
-}
-
-fn corrupt(path: &Path, error: &candle_core::Error) -> CheckpointError {
-    let remedy = if path.ends_with(PICKLE_FILE) {
-        "download or copy it again; if PyTorch older than 1.6 wrote it, save it as \
-         model.safetensors with a current version"
-    } else {
-        "download or copy it again"
+/// The values of a tensor of `file`, every one of them finite.
+fn read(file: &WeightsFile, name: &str, entry: &Entry) -> Result<Vec<f32>, CheckpointError> {
+    let (path, name) = (file.path.clone(), name.to_owned());
+    let Some(values) = file.values(entry) else {
+        return Err(CheckpointError::Dtype { path, name, found: entry.dtype.to_string() });
     };
-    // candle's messages carry the path and, in debug settings, a backtrace after the cause.
-    let message = error.to_string();
-    let cause = message.lines().next().unwrap_or_default();
-    let prefix = format!("path: {:?} ", path.display());
-    let message = cause.strip_prefix(&prefix).unwrap_or(cause).to_owned();
-    CheckpointError::Corrupt { path: path.to_owned(), message, remedy }
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(CheckpointError::NotFinite { path, name })
+    }
 }

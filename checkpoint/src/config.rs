@@ -10,6 +10,7 @@
 //! - `autotinybert.source`: what the weights were cut from (`sha256:` and the digest of
 //!   that weights file, or `random:` and the seed).
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use atb_space::{Architecture, Layer};
@@ -25,6 +26,18 @@ const QKV_SIZE: &str = "qkv_size";
 
 /// Version of the `autotinybert` object that this crate writes, and the newest it reads.
 const SCHEMA_VERSION: u64 = 1;
+
+/// Bytes of a `config.json`; those in the wild have a few thousand.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Each size's largest value. None is near what a BERT has; sizes within them can be
+/// multiplied and added up without overflow.
+const MAX_LAYERS: usize = 1024;
+const MAX_SIZE: usize = 1 << 20;
+const MAX_VOCABULARY: usize = 1 << 24;
+
+/// What may be added to the variance in LayerNorm: above zero as f32, and small beside one.
+const EPSILONS: RangeInclusive<f64> = 1e-20..=0.1;
 
 /// The configuration of a BERT: its architecture, and the sizes of its embedding tables.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +84,10 @@ impl BertConfig {
     /// wide as its hidden states.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
+        if fs_err::metadata(&path)?.len() > MAX_FILE {
+            let message = format!("the file is larger than {} MiB", MAX_FILE >> 20);
+            return Err(CheckpointError::Json { path, message });
+        }
         let bytes = fs_err::read(&path)?;
         Self::parse(&path, &bytes)
     }
@@ -143,8 +160,8 @@ impl Keys<'_> {
         self.only("model_type", &["bert", "electra"])?;
         self.only("hidden_act", &["gelu"])?;
         self.only("position_embedding_type", &["absolute"])?;
-        let hidden = self.required("hidden_size")?;
-        if let Some(size) = self.size("embedding_size")?
+        let hidden = self.required("hidden_size", MAX_SIZE)?;
+        if let Some(size) = self.size("embedding_size", MAX_SIZE)?
             && size != hidden
         {
             let problem = format!(
@@ -154,11 +171,11 @@ impl Keys<'_> {
             let help = "ELECTRA-base and ELECTRA-large are supported";
             return Err(self.problem_with_help("embedding_size", problem, Some(help)));
         }
-        let layers = self.required("num_hidden_layers")?;
+        let layers = self.required("num_hidden_layers", MAX_LAYERS)?;
         let layer = Layer {
-            intermediate: self.required("intermediate_size")?,
-            heads: self.required("num_attention_heads")?,
-            qkv: self.size(QKV_SIZE)?.unwrap_or(hidden),
+            intermediate: self.required("intermediate_size", MAX_SIZE)?,
+            heads: self.required("num_attention_heads", MAX_SIZE)?,
+            qkv: self.size(QKV_SIZE, MAX_SIZE)?.unwrap_or(hidden),
         };
         let (id, source) = self.extension()?;
         let architecture = match id {
@@ -182,10 +199,10 @@ impl Keys<'_> {
         };
         Ok(BertConfig {
             architecture,
-            vocab_size: self.required("vocab_size")?,
-            max_position_embeddings: self.required("max_position_embeddings")?,
-            type_vocab_size: self.size("type_vocab_size")?.unwrap_or(2),
-            layer_norm_eps: self.positive("layer_norm_eps")?.unwrap_or(1e-12),
+            vocab_size: self.required("vocab_size", MAX_VOCABULARY)?,
+            max_position_embeddings: self.required("max_position_embeddings", MAX_SIZE)?,
+            type_vocab_size: self.size("type_vocab_size", MAX_SIZE)?.unwrap_or(2),
+            layer_norm_eps: self.epsilon("layer_norm_eps")?.unwrap_or(1e-12),
             source,
         })
     }
@@ -217,28 +234,35 @@ impl Keys<'_> {
         }
     }
 
-    fn size(&self, key: &'static str) -> Result<Option<usize>, CheckpointError> {
+    fn size(&self, key: &'static str, largest: usize) -> Result<Option<usize>, CheckpointError> {
         let Some(value) = self.map.get(key).filter(|value| !value.is_null()) else {
             return Ok(None);
         };
-        match value.as_u64().and_then(|size| usize::try_from(size).ok()) {
-            Some(size) if size > 0 => Ok(Some(size)),
+        match value.as_u64().map(usize::try_from) {
+            Some(Ok(size)) if (1..=largest).contains(&size) => Ok(Some(size)),
+            Some(Ok(1..) | Err(_)) => {
+                Err(self.problem(key, format!("is {value}, expected at most {largest}")))
+            }
             _ => Err(self.problem(key, format!("is {value}, expected a whole number above 0"))),
         }
     }
 
-    fn required(&self, key: &'static str) -> Result<usize, CheckpointError> {
-        self.size(key)?.ok_or_else(|| {
+    fn required(&self, key: &'static str, largest: usize) -> Result<usize, CheckpointError> {
+        self.size(key, largest)?.ok_or_else(|| {
             self.problem(key, "is missing, expected a whole number above 0".to_owned())
         })
     }
 
-    fn positive(&self, key: &'static str) -> Result<Option<f64>, CheckpointError> {
+    fn epsilon(&self, key: &'static str) -> Result<Option<f64>, CheckpointError> {
         match self.map.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_f64() {
-                Some(number) if number > 0.0 => Ok(Some(number)),
-                _ => Err(self.problem(key, format!("is {value}, expected a number above 0"))),
+                Some(number) if EPSILONS.contains(&number) => Ok(Some(number)),
+                _ => {
+                    let (least, most) = (EPSILONS.start(), EPSILONS.end());
+                    let expected = format!("expected a number from {least:e} to {most}");
+                    Err(self.problem(key, format!("is {value}, {expected}")))
+                }
             },
         }
     }

@@ -44,8 +44,15 @@ pub enum CheckpointError {
     )]
     #[diagnostic(help("use the vocab.txt that came with the weights"))]
     VocabularySize { folder: PathBuf, entries: usize, vocab_size: usize },
-    #[error("tensor computation failed: {0}")]
-    Tensor(candle_core::Error),
+    #[error("{}: tensor `{name}` holds values that are not finite", path.display())]
+    #[diagnostic(help("use weights from before the training that diverged, or save them as f32"))]
+    NotFinite { path: PathBuf, name: String },
+    #[error("{}: tensor `{name}` is not one of a BERT whose config.json has {layers} layers", path.display())]
+    #[diagnostic(help("the tensor names of these layouts are read: {layouts}"))]
+    UnknownTensor { path: PathBuf, name: String, layers: usize, layouts: String },
+    #[error("{}: `{first}` and `{second}` are the same tensor under two names", path.display())]
+    #[diagnostic(help("save the weights with one of them"))]
+    SameTensor { path: PathBuf, first: String, second: String },
 }
 
 fn implied(expected: Option<&[usize]>) -> String {

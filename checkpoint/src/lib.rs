@@ -18,12 +18,14 @@
 mod checkpoint;
 mod config;
 mod error;
+mod layout;
 mod parameters;
+mod weights;
 
 pub use checkpoint::{Checkpoint, WEIGHTS_FILE};
 pub use config::{BertConfig, CONFIG_FILE};
 pub use error::CheckpointError;
 pub use parameters::{
-    Axis, KD_PROJECTION, LayerParameters, Linear, MLM_TRANSFORM, MlmHead, Norm, Parameters,
-    WORD_EMBEDDINGS, shape,
+    Axis, KD_PROJECTION, KD_PROJECTION_BIAS, LayerParameters, Linear, MLM_TRANSFORM, MlmHead, Norm,
+    Parameters, WORD_EMBEDDINGS, axes, shape,
 };

@@ -5,6 +5,9 @@ use crate::BertConfig;
 /// Learned elastic projection of the hidden states to the teacher's width.
 pub const KD_PROJECTION: &str = "kd_projection.weight";
 
+/// Bias of that projection, in models that have one.
+pub const KD_PROJECTION_BIAS: &str = "kd_projection.bias";
+
 /// The table of the vocabulary.
 pub const WORD_EMBEDDINGS: &str = "embeddings.word_embeddings.weight";
 
@@ -22,6 +25,8 @@ pub enum Axis {
     TokenType,
     /// Hidden size of the teacher; never cut.
     Teacher(usize),
+    /// Labels of a head; never cut.
+    Label(usize),
     /// Hidden size: its leading part.
     Hidden,
     /// Intermediate size of a layer: its leading part.
@@ -39,7 +44,7 @@ impl Axis {
             Self::Vocabulary => config.vocab_size,
             Self::Position => config.max_position_embeddings,
             Self::TokenType => config.type_vocab_size,
-            Self::Teacher(width) => width,
+            Self::Teacher(length) | Self::Label(length) => length,
             Self::Hidden => arch.hidden(),
             Self::Intermediate(layer) => arch.layers()[layer].intermediate,
             Self::Qkv(layer) => arch.layers()[layer].qkv,
@@ -51,6 +56,96 @@ impl Axis {
 #[must_use]
 pub fn shape(axes: &[Axis], config: &BertConfig) -> Vec<usize> {
     axes.iter().map(|axis| axis.length(config)).collect()
+}
+
+/// A kind of axis in the table of optional parameters; the file says how long those are
+/// whose length the configuration does not tell.
+#[derive(Clone, Copy)]
+enum Kind {
+    Vocabulary,
+    Hidden,
+    Teacher,
+    Label,
+}
+
+/// Parameters that a model may have beside its encoder.
+const OPTIONAL: &[(&str, &[Kind])] = &[
+    ("pooler.dense.weight", &[Kind::Hidden, Kind::Hidden]),
+    ("pooler.dense.bias", &[Kind::Hidden]),
+    (MLM_TRANSFORM, &[Kind::Hidden, Kind::Hidden]),
+    ("cls.predictions.transform.dense.bias", &[Kind::Hidden]),
+    ("cls.predictions.transform.LayerNorm.weight", &[Kind::Hidden]),
+    ("cls.predictions.transform.LayerNorm.bias", &[Kind::Hidden]),
+    ("cls.predictions.bias", &[Kind::Vocabulary]),
+    ("cls.seq_relationship.weight", &[Kind::Label, Kind::Hidden]),
+    ("cls.seq_relationship.bias", &[Kind::Label]),
+    (KD_PROJECTION, &[Kind::Teacher, Kind::Hidden]),
+    (KD_PROJECTION_BIAS, &[Kind::Teacher]),
+    ("classifier.weight", &[Kind::Label, Kind::Hidden]),
+    ("classifier.bias", &[Kind::Label]),
+    ("classifier.dense.weight", &[Kind::Hidden, Kind::Hidden]),
+    ("classifier.dense.bias", &[Kind::Hidden]),
+    ("classifier.out_proj.weight", &[Kind::Label, Kind::Hidden]),
+    ("classifier.out_proj.bias", &[Kind::Label]),
+    ("qa_outputs.weight", &[Kind::Label, Kind::Hidden]),
+    ("qa_outputs.bias", &[Kind::Label]),
+];
+
+/// What the axes of the parameter `name` stand for; `None` if a BERT of that configuration
+/// has no such parameter. `found`, its shape in a file, says how long the axes are that the
+/// configuration does not tell.
+///
+/// ```
+/// use atb_checkpoint::{Axis, BertConfig, axes};
+///
+/// let config = BertConfig::new("2-16-32-4-8".parse()?, 60);
+/// let query = "encoder.layer.1.attention.self.query.weight";
+/// assert_eq!(axes(query, &[8, 16], &config), Some(vec![Axis::Qkv(1), Axis::Hidden]));
+/// let classifier = axes("classifier.weight", &[3, 16], &config);
+/// assert_eq!(classifier, Some(vec![Axis::Label(3), Axis::Hidden]));
+/// assert_eq!(axes("encoder.layer.2.output.dense.bias", &[16], &config), None);
+/// # Ok::<(), atb_space::NotationError>(())
+/// ```
+#[must_use]
+pub fn axes(name: &str, found: &[usize], config: &BertConfig) -> Option<Vec<Axis>> {
+    if let Some((_, kinds)) = OPTIONAL.iter().find(|(optional, _)| *optional == name) {
+        let first = found.first().copied().unwrap_or(0);
+        let axis = |kind: &Kind| match kind {
+            Kind::Vocabulary => Axis::Vocabulary,
+            Kind::Hidden => Axis::Hidden,
+            Kind::Teacher => Axis::Teacher(first),
+            Kind::Label => Axis::Label(first),
+        };
+        return Some(kinds.iter().map(axis).collect());
+    }
+    let layer = name.strip_prefix("encoder.layer.").and_then(|rest| rest.split_once('.'));
+    let wanted = match layer {
+        // One layer is searched, as each has the same names.
+        Some((number, rest)) => {
+            let layer: usize = number.parse().ok()?;
+            if layer >= config.architecture.num_layers() || layer.to_string() != number {
+                return None;
+            }
+            Some((layer, format!("encoder.layer.0.{rest}")))
+        }
+        None => None,
+    };
+    let sought = wanted.as_ref().map_or(name, |(_, name)| name);
+    let mut axes = None;
+    let search = Parameters::collect(1, false, |name, found| {
+        if name == sought {
+            axes = Some(found.to_vec());
+        }
+        Ok::<_, std::convert::Infallible>(())
+    });
+    search.ok()?;
+    let layer = wanted.map_or(0, |(layer, _)| layer);
+    let moved = |axis| match axis {
+        Axis::Intermediate(_) => Axis::Intermediate(layer),
+        Axis::Qkv(_) => Axis::Qkv(layer),
+        other => other,
+    };
+    Some(axes?.into_iter().map(moved).collect())
 }
 
 /// Weight `[outputs, inputs]` and bias `[outputs]` of a linear layer.

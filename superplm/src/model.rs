@@ -85,7 +85,7 @@ impl SuperPlm {
         let config = checkpoint.config().clone();
         checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
         let has_pooler = checkpoint.has("pooler.dense.weight");
-        let source = format!("sha256:{}", checkpoint.digest()?);
+        let source = format!("sha256:{}", checkpoint.digest());
         let mut plm = Self::empty(config, tokenizer, has_pooler, source);
         plm.fill(|name, shape| stored(checkpoint, name, shape))?;
         if checkpoint.has(KD_PROJECTION) {
