@@ -43,6 +43,7 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
         return Err(ExportError::Occupied { path: folder.to_owned() });
     }
     let tokenizer = Tokenizer::from_folder(model)?;
+    checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
     let pooler = checkpoint.has("pooler.dense.weight");
     let vocabulary = Vocabulary {
         words: config.vocab_size,

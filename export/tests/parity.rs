@@ -38,6 +38,22 @@ fn three_engines_agree_on_real_sentences() {
 }
 
 #[test]
+fn checkpoints_of_every_layout_export_to_the_same_outputs() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../checkpoint/tests/fixtures");
+    let folder = tempfile::tempdir().expect("a folder");
+    for space in ["mlm", "kd"] {
+        for layout in ["pickle", "safetensors", "hugging-face"] {
+            let model = fixtures.join(space).join(layout);
+            let target = folder.path().join(format!("{space}-{layout}"));
+            let workload = Workload { batch: 1, sequence: 16 };
+            let bundle = export(&model, workload, &target).expect("exports");
+            let parity = verify(&bundle, &model, None).expect("runs");
+            assert!(parity.holds() && parity.candle_tract > 0.0, "{space}, {layout}: {parity:?}");
+        }
+    }
+}
+
+#[test]
 fn a_changed_weight_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = cut("1-96-128-12-120", folder.path());

@@ -103,9 +103,9 @@ impl<'a> KdFitness<'a> {
         let refuse = |problem: String| Err(PlmError::Teacher(problem));
         let (whole, width) = (plm.architecture(), teacher.architecture().hidden());
         match plm.kd_projection(whole)? {
-            Some(projection) if projection.dims()[0] != width => refuse(format!(
+            Some(projection) if projection.weight.dims()[0] != width => refuse(format!(
                 "its kd_projection.weight leads to a hidden size of {}, the teacher has {width}",
-                projection.dims()[0]
+                projection.weight.dims()[0]
             )),
             None if whole.hidden() > width => refuse(format!(
                 "its hidden size {} is more than the teacher's {width}, and it has no \

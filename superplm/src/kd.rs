@@ -11,10 +11,11 @@
 //!
 //! So padding changes neither: the loss of a text does not depend on how it is batched.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use crate::bert::Output;
 use crate::ops::Engine;
+use crate::parameters::Linear;
 
 /// Sums of squared differences over a batch and the number of values they are over.
 ///
@@ -34,8 +35,8 @@ pub struct KdLoss {
 impl KdLoss {
     /// Compares a student's output with the teacher's for the same batch.
     ///
-    /// `mask` is `[batch, sequence]`, 1 for real tokens and 0 for padding. `projection` is
-    /// `[teacher's hidden, student's hidden]`; without one the student's dimensions stand
+    /// `mask` is `[batch, sequence]`, 1 for real tokens and 0 for padding. `projection` leads
+    /// from the student's hidden size to the teacher's; without one the student's dimensions stand
     /// for the teacher's first, and those it lacks count as zero.
     ///
     /// # Errors
@@ -45,7 +46,7 @@ impl KdLoss {
         student: &Output,
         teacher: &Output,
         mask: &Tensor,
-        projection: Option<&Tensor>,
+        projection: Option<&Linear>,
     ) -> candle_core::Result<Self> {
         Self::by(&Engine::of(mask.device()), student, teacher, mask, projection)
     }
@@ -56,7 +57,7 @@ impl KdLoss {
         student: &Output,
         teacher: &Output,
         mask: &Tensor,
-        projection: Option<&Tensor>,
+        projection: Option<&Linear>,
     ) -> candle_core::Result<Self> {
         let width = teacher.hidden.dim(2)?;
         let student_width = student.hidden.dim(2)?;
@@ -99,11 +100,11 @@ impl KdLoss {
 pub(crate) fn project(
     engine: &Engine,
     hidden: &Tensor,
-    projection: &Tensor,
+    projection: &Linear,
 ) -> candle_core::Result<Tensor> {
     let (rows, sequence, width) = hidden.dims3()?;
-    let teacher_width = projection.dim(0)?;
-    let no_bias = Tensor::zeros(teacher_width, DType::F32, hidden.device())?;
+    let Linear { weight, bias } = projection;
+    let teacher_width = weight.dim(0)?;
     let hidden = hidden.reshape((rows * sequence, width))?;
-    engine.linear(&hidden, projection, &no_bias)?.reshape((rows, sequence, teacher_width))
+    engine.linear(&hidden, weight, bias)?.reshape((rows, sequence, teacher_width))
 }

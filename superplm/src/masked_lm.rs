@@ -91,6 +91,36 @@ mod tests {
     }
 
     #[test]
+    fn the_head_of_every_layout_gives_what_pytorch_gives() {
+        let fixtures =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../checkpoint/tests/fixtures/mlm");
+        let device = candle_core::Device::Cpu;
+        let expected =
+            candle_core::safetensors::load(fixtures.join("expected.safetensors"), &device)
+                .expect("loads");
+        let hidden = &expected["hidden"];
+        let (rows, length, _) = hidden.dims3().expect("three axes");
+        let all = candle_core::Tensor::arange(0, (rows * length) as i64, &device).expect("makes");
+        for folder in ["pickle", "hugging-face"] {
+            let plm = SuperPlm::load(&fixtures.join(folder)).expect("loads");
+            let (head, decoder) =
+                plm.mlm_head(plm.architecture()).expect("fits").expect("has a head");
+            let eps = plm.config().layer_norm_eps;
+            let logits =
+                crate::bert::predict_masked(&head, &decoder, eps, hidden, &all, plm.engine())
+                    .and_then(|logits| logits.flatten_all()?.to_vec1::<f32>())
+                    .expect("runs");
+            let wanted = expected["logits"].flatten_all().and_then(|all| all.to_vec1::<f32>());
+            let differences = logits.iter().zip(wanted.expect("reads"));
+            assert_eq!(logits.len(), rows * length * plm.config().vocab_size);
+            let largest = differences.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(largest < 2e-5, "{folder}: logits differ by {largest}");
+        }
+        let headless = SuperPlm::load(&fixtures.join("safetensors")).expect("loads");
+        assert!(headless.mlm_head(headless.architecture()).expect("fits").is_none());
+    }
+
+    #[test]
     fn a_model_without_the_head_and_text_without_tokens_are_refused() {
         let tokenizer = Tokenizer::bert_uncased().expect("built in");
         let arch = "1-16-32-2-16".parse().expect("parses");

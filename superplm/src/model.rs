@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::Path;
 
 use atb_checkpoint::{
-    Axis, BertConfig, Checkpoint, KD_PROJECTION, MLM_TRANSFORM, WORD_EMBEDDINGS, shape,
+    Axis, BertConfig, Checkpoint, KD_PROJECTION, KD_PROJECTION_BIAS, MLM_TRANSFORM,
+    WORD_EMBEDDINGS, shape,
 };
 use atb_space::Architecture;
 use atb_text::{Encoded, Tokenizer};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -17,7 +18,7 @@ use rand_distr::{Distribution, Normal};
 use crate::PlmError;
 use crate::bert::{self, Batch, Output};
 use crate::ops::{Engine, slice};
-use crate::parameters::{MlmHead, Parameters, check_fit};
+use crate::parameters::{Linear, MlmHead, Parameters, check_fit};
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
 const INITIALIZER_RANGE: f32 = 0.02;
@@ -226,7 +227,9 @@ impl SuperPlm {
     /// The parameters that are not the encoder's: the KD projection and the MLM head, where
     /// the model has them.
     fn heads(&self) -> impl Iterator<Item = (&String, &Stored)> {
-        self.tensors.iter().filter(|(name, _)| *name == KD_PROJECTION || name.starts_with("cls."))
+        self.tensors
+            .iter()
+            .filter(|(name, _)| name.starts_with("kd_projection.") || name.starts_with("cls."))
     }
 
     /// Every whole parameter under its Hugging Face name.
@@ -249,11 +252,16 @@ impl SuperPlm {
     }
 
     fn add_kd_projection(&mut self, checkpoint: &Checkpoint) -> Result<(), PlmError> {
-        let (found, _) = checkpoint.tensor(KD_PROJECTION)?;
-        let width = found.first().copied().unwrap_or(0);
-        let axes = vec![Axis::Teacher(width), Axis::Hidden];
-        let tensor = stored(checkpoint, KD_PROJECTION, &shape(&axes, &self.config))?;
-        self.tensors.insert(KD_PROJECTION.to_owned(), Stored { tensor, axes });
+        let found = checkpoint.shape(KD_PROJECTION).and_then(<[usize]>::first);
+        let width = Axis::Teacher(found.copied().unwrap_or(0));
+        for (name, axes) in
+            [(KD_PROJECTION, vec![width, Axis::Hidden]), (KD_PROJECTION_BIAS, vec![width])]
+        {
+            if checkpoint.has(name) {
+                let tensor = stored(checkpoint, name, &shape(&axes, &self.config))?;
+                self.tensors.insert(name.to_owned(), Stored { tensor, axes });
+            }
+        }
         Ok(())
     }
 
@@ -341,13 +349,20 @@ impl SuperPlm {
         Ok(Some((MlmHead::collect(share)?, decoder)))
     }
 
-    /// The KD projection's share of a sub-architecture, `[teacher's hidden, hidden]`.
-    pub(crate) fn kd_projection(&self, arch: &Architecture) -> Result<Option<Tensor>, PlmError> {
+    /// The KD projection's share of a sub-architecture: weight `[teacher's hidden, hidden]`,
+    /// and a bias, of zeros where the model has none.
+    pub fn kd_projection(&self, arch: &Architecture) -> Result<Option<Linear>, PlmError> {
         check_fit(self.architecture(), arch)?;
-        let Some(stored) = self.tensors.get(KD_PROJECTION) else {
-            return Ok(None);
+        let share = |name: &str| {
+            let Some(stored) = self.tensors.get(name) else { return Ok(None) };
+            slice(&stored.tensor, &stored.axes, self.architecture(), arch).map(Some)
         };
-        Ok(Some(slice(&stored.tensor, &stored.axes, self.architecture(), arch)?))
+        let Some(weight) = share(KD_PROJECTION)? else { return Ok(None) };
+        let bias = match share(KD_PROJECTION_BIAS)? {
+            Some(bias) => bias,
+            None => Tensor::zeros(weight.dim(0)?, DType::F32, weight.device())?,
+        };
+        Ok(Some(Linear { weight, bias }))
     }
 
     /// Every tensor of a sub-architecture under its Hugging Face name.

@@ -28,7 +28,11 @@ pub(crate) fn slice(
     let mut merged = Vec::new();
     for (axis, &length) in axes.iter().zip(tensor.dims()) {
         let kept = match *axis {
-            Axis::Vocabulary | Axis::Position | Axis::TokenType | Axis::Teacher(_) | Axis::Label(_) => length,
+            Axis::Vocabulary
+            | Axis::Position
+            | Axis::TokenType
+            | Axis::Teacher(_)
+            | Axis::Label(_) => length,
             Axis::Hidden => arch.hidden(),
             Axis::Intermediate(layer) => arch.layers()[layer].intermediate,
             Axis::Qkv(layer) => {
@@ -81,9 +85,11 @@ pub(crate) fn share(
 fn part(axes: &[Axis], lengths: &[usize], whole: &Architecture, arch: &Architecture) -> Part {
     let kept = |axis: Axis, length: usize| -> Vec<Range<usize>> {
         match axis {
-            Axis::Vocabulary | Axis::Position | Axis::TokenType | Axis::Teacher(_) | Axis::Label(_) => {
-                std::iter::once(0..length).collect()
-            }
+            Axis::Vocabulary
+            | Axis::Position
+            | Axis::TokenType
+            | Axis::Teacher(_)
+            | Axis::Label(_) => std::iter::once(0..length).collect(),
             Axis::Hidden => std::iter::once(0..arch.hidden()).collect(),
             Axis::Intermediate(layer) => {
                 std::iter::once(0..arch.layers()[layer].intermediate).collect()

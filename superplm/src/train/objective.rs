@@ -14,7 +14,6 @@ use crate::kd::KdLoss;
 use crate::ops::Engine;
 use crate::random::{Purpose, generator};
 use crate::{PlmError, SuperPlm};
-use atb_checkpoint::KD_PROJECTION;
 
 /// Rows of held-out text at a time.
 const ROWS: usize = 8;
@@ -69,7 +68,7 @@ impl Objective {
         KdFitness::check_vocabulary(plm, teacher)
             .map_err(|error| TrainError::Teacher(error.to_string()))?;
         let width = teacher.architecture().hidden();
-        match plm.kd_projection(plm.architecture())?.map(|projection| projection.dims()[0]) {
+        match plm.kd_projection(plm.architecture())?.map(|projection| projection.weight.dims()[0]) {
             Some(found) if found != width => refuse(format!(
                 "the model's kd_projection.weight leads to a hidden size of {found}, the \
                  teacher has {width}"
@@ -230,7 +229,7 @@ impl Task {
         let output = bert::forward(&encoder, arch, layer_norm_eps, &self.batch, engine)?;
         match &self.goal {
             Goal::Teacher(teacher) => {
-                let projection = variables.stored_share(KD_PROJECTION, arch)?;
+                let projection = variables.kd_projection(arch)?;
                 let mask = &self.batch.mask;
                 let loss = KdLoss::by(engine, &output, teacher, mask, Some(&projection))?;
                 Ok(loss.total()?)

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use atb_space::Architecture;
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rayon::prelude::*;
 
 use super::adamw::{AdamW, Dense, Moments, Update};
 use crate::ops::{Engine, Gradient, Share, share_in_place, share_of_view};
-use crate::parameters::{self, MlmHead, Parameters};
+use crate::parameters::{self, Linear, MlmHead, Parameters};
 use crate::{PlmError, SuperPlm};
-use atb_checkpoint::{Axis, WORD_EMBEDDINGS};
+use atb_checkpoint::{Axis, KD_PROJECTION, KD_PROJECTION_BIAS, WORD_EMBEDDINGS};
 
 /// A whole parameter, its gradient and its optimizer's state.
 struct Variable {
@@ -108,9 +108,17 @@ impl Variables {
         Ok((MlmHead::collect(tensor)?, decoder))
     }
 
-    /// A parameter's share, of any axes that it was stored with.
-    pub(super) fn stored_share(&self, name: &str, arch: &Architecture) -> Result<Tensor, PlmError> {
-        Ok(self.engine.take(&self.share(name, &self.variables[name].axes, arch)?)?)
+    /// The KD projection's share of `arch`, with a bias of zeros where it has none.
+    pub(super) fn kd_projection(&self, arch: &Architecture) -> Result<Linear, PlmError> {
+        let take =
+            |name: &str| self.engine.take(&self.share(name, &self.variables[name].axes, arch)?);
+        let weight = take(KD_PROJECTION)?;
+        let bias = if self.variables.contains_key(KD_PROJECTION_BIAS) {
+            take(KD_PROJECTION_BIAS)?
+        } else {
+            Tensor::zeros(weight.dim(0)?, DType::F32, weight.device())?
+        };
+        Ok(Linear { weight, bias })
     }
 
     /// What computes with them.

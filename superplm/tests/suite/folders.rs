@@ -129,7 +129,7 @@ fn configurations_that_are_refused_name_the_key() {
     );
     assert_eq!(
         with("layer_norm_eps", json!(0)),
-        "FOLDER/config.json: `layer_norm_eps` is 0, expected a number above 0"
+        "FOLDER/config.json: `layer_norm_eps` is 0, expected a number from 1e-20 to 0.1"
     );
     assert_eq!(
         with("autotinybert", json!({"schema_version": 2})),

@@ -4,6 +4,7 @@ mod common;
 mod data;
 mod elastic;
 mod folders;
+mod layouts;
 mod reference;
 mod scoring;
 mod training;

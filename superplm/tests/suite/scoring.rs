@@ -1,5 +1,6 @@
 //! The KD loss and the search's fitness made of it.
 
+use atb_checkpoint::Linear;
 use atb_search::Fitness;
 use atb_space::Architecture;
 use atb_superplm::{KdFitness, KdLoss, Output, PlmError, SuperPlm, extract};
@@ -57,10 +58,15 @@ fn a_projection_replaces_the_missing_dimensions() {
     let teacher = output(&[1.0, 2.0, 3.0, 4.0], 1, &[0.0; 4]);
     let student = output(&[2.0, 5.0], 1, &[0.0; 4]);
     let mask = tensor(&[1.0, 1.0], &[1, 2]);
-    let projection = tensor(&[0.5, 1.0], &[2, 1]);
+    let (weight, bias) = (tensor(&[0.5, 1.0], &[2, 1]), tensor(&[0.0, 0.0], &[2]));
+    let projection = Linear { weight: weight.clone(), bias };
     // Projected: (1, 2) and (2.5, 5).
     let loss = KdLoss::new(&student, &teacher, &mask, Some(&projection)).expect("compares");
     assert_eq!(scalar(&loss.hidden_sum), 0.25 + 1.0);
+    // (0, 4) and (1.5, 7).
+    let projection = Linear { weight, bias: tensor(&[-1.0, 2.0], &[2]) };
+    let loss = KdLoss::new(&student, &teacher, &mask, Some(&projection)).expect("compares");
+    assert_eq!(scalar(&loss.hidden_sum), 1.0 + 4.0 + 2.25 + 9.0);
 }
 
 #[test]
