@@ -36,6 +36,7 @@ impl Changed {
         self.folder.path().join(name)
     }
 
+    #[track_caller]
     fn says(&self) -> String {
         let error = Checkpoint::open(self.folder.path()).err().expect("refused");
         let help = error.help().map(|help| format!(" [{help}]")).unwrap_or_default();
@@ -172,17 +173,17 @@ fn tensors_that_are_not_what_the_configuration_says_are_refused() {
         Changed::config(|config| config[key] = json!(value)).says()
     };
     let words = "embeddings.word_embeddings.weight";
-    assert_eq!(table("vocab_size", 59), misshapen("[60, 24]", words, "[59, 24]"));
+    assert_eq!(table("vocab_size", 58), misshapen("[59, 24]", words, "[58, 24]"));
     let positions = "embeddings.position_embeddings.weight";
     assert_eq!(
         table("max_position_embeddings", 512),
         misshapen("[16, 24]", positions, "[512, 24]")
     );
     let checkpoint = Checkpoint::open(&fixture("kd", "pickle")).expect("opens");
-    checkpoint.check_vocabulary(60).expect("the right number");
-    let error = checkpoint.check_vocabulary(61).expect_err("refused").to_string();
+    checkpoint.check_vocabulary(59).expect("the right number");
+    let error = checkpoint.check_vocabulary(60).expect_err("refused").to_string();
     assert!(
-        error.ends_with("the vocabulary has 61 entries, config.json says vocab_size 60"),
+        error.ends_with("the vocabulary has 60 entries, config.json says vocab_size 59"),
         "{error}"
     );
 }
