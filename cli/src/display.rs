@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use atb_measurements::Flag;
-use atb_pipeline::Reporter;
+use atb_pipeline::{Event, Reporter};
 use atb_predictor::Predictor;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -109,14 +109,25 @@ impl Display {
 }
 
 impl Reporter for Display {
-    fn step(&mut self, name: &str, detail: &str) {
-        self.line(&format!("{name:<9} {detail}"));
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Step { name, detail } => self.line(&format!("{name:<9} {detail}")),
+            Event::Kept => self.line("          nothing has changed, the result is kept"),
+            Event::Begin { done, total } => self.begin(done, total),
+            Event::Advance(message) => self.move_bar(message, |bar| bar.inc(1)),
+            Event::Reach { done, message } => self.move_bar(message, |bar| bar.set_position(done)),
+            Event::End => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Result(text) => self.line(&format!("          {text}")),
+            Event::Warning(text) => self.line(&format!("warning: {text}")),
+        }
     }
+}
 
-    fn kept(&mut self) {
-        self.line("          nothing has changed, the result is kept");
-    }
-
+impl Display {
     fn begin(&mut self, done: u64, total: u64) {
         if !io::stderr().is_terminal() {
             return;
@@ -137,31 +148,10 @@ impl Reporter for Display {
         self.bar = Some(bar);
     }
 
-    fn advance(&mut self, message: &str) {
+    fn move_bar(&self, message: &str, forward: impl FnOnce(&ProgressBar)) {
         if let Some(bar) = &self.bar {
             bar.set_message(message.to_owned());
-            bar.inc(1);
+            forward(bar);
         }
-    }
-
-    fn reach(&mut self, done: u64, message: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(message.to_owned());
-            bar.set_position(done);
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn result(&mut self, text: &str) {
-        self.line(&format!("          {text}"));
-    }
-
-    fn warn(&mut self, text: &str) {
-        self.line(&format!("warning: {text}"));
     }
 }

@@ -36,21 +36,28 @@ pub enum PipelineError {
         /// What would make sense.
         expected: &'static str,
     },
-    /// the file system said no
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// a file or folder that cannot be read or written
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// a file of the run that cannot be read
-    #[error("{}: {problem}; hint: delete it to have it made anew", path.display())]
+    #[error("{}: {problem}", path.display())]
+    #[diagnostic(help("delete it; the run makes it again"))]
     Content {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+    /// a figure that could not be computed
+    #[error("there is no {figure}: {reason}")]
+    #[diagnostic(help(
+        "measure again; a model that overflows or a device that fails gives no time"
+    ))]
+    NoFigure {
+        /// The figure.
+        figure: String,
+        /// Why it is not there.
+        reason: String,
     },
     /// engines that disagree
     #[error("the engines' outputs differ by {difference:.1e}, more than the tolerance {tolerance:.0e}; the bundle in {} is not fit for use", bundle.display())]
@@ -63,7 +70,8 @@ pub enum PipelineError {
         tolerance: f32,
     },
     /// a folder that the run did not make
-    #[error("{} is there already and was not made by this run; hint: choose another output folder", path.display())]
+    #[error("{} is there already and was not made by this run", path.display())]
+    #[diagnostic(help("choose another output folder"))]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -135,8 +143,15 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// An error of the file system that names its file.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
+        move |error| {
+            let text = error.to_string();
+            let name = path.display().to_string();
+            match text.contains(&name) {
+                true => Self::Io(error),
+                false => Self::Io(io::Error::new(error.kind(), format!("{name}: {text}"))),
+            }
+        }
     }
 }

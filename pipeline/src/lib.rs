@@ -26,7 +26,7 @@ mod train;
 pub use config::{BudgetConfig, Config, FitnessConfig, Loss, ProfileConfig, Sampling, SpaceChoice};
 pub use error::PipelineError;
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
-pub use reporter::{Quiet, Reporter};
+pub use reporter::{Event, Quiet, Reporter};
 pub use run::{Files, run};
 pub use superplm::{Origin, Weights};
 pub use train::{

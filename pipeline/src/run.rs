@@ -1,22 +1,23 @@
 //! All steps in order, in one folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
-use atb_files::{digest_of_file, digest_of_parts as digest};
+use atb_files::digest_of_file;
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
-use atb_search::Outcome;
+use atb_search::{Evaluated, Outcome};
 use atb_settings::Checked;
 use atb_space::{Architecture, Space};
 use atb_superplm::extract;
 use atb_targets::Target;
+use serde::Serialize;
 
-use crate::state::{State, write_json};
+use crate::state::{State, inputs_digest, write_json};
 use crate::steps::{self, Finalist};
 use crate::{
-    Config, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport, Weights,
+    Config, Event, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport,
+    Weights,
 };
 
 /// The files of a run.
@@ -63,6 +64,12 @@ impl Files {
     }
 }
 
+/// The engine that measures, verifies and ships, with its exact version.
+const ENGINE: &str = env!("ATB_ENGINE");
+
+/// Steps whose unfinished output is continued.
+const CONTINUED: [&str; 3] = ["profile", "measure", "bench"];
+
 /// One run: its files, its state and who watches it.
 struct Run<'a> {
     config: &'a Config,
@@ -71,41 +78,37 @@ struct Run<'a> {
     files: Files,
     state: State,
     reporter: &'a mut dyn Reporter,
-    warnings: Vec<String>,
+    /// The steps so far, in their order.
+    steps: Vec<&'static str>,
 }
 
-/// Collects warnings for the report on their way to the reporter.
-struct Collecting<'a> {
+/// Keeps a step's warnings in the state on their way to the reporter.
+struct Noting<'a> {
     reporter: &'a mut dyn Reporter,
-    warnings: &'a mut Vec<String>,
+    state: &'a mut State,
+    step: &'static str,
+    /// Why a warning could not be kept.
+    failure: Option<PipelineError>,
 }
 
-impl Reporter for Collecting<'_> {
-    fn step(&mut self, name: &str, detail: &str) {
-        self.reporter.step(name, detail);
+impl Reporter for Noting<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        if let Event::Warning(text) = event
+            && let Err(error) = self.state.warn(self.step, text)
+        {
+            self.failure.get_or_insert(error);
+        }
+        self.reporter.event(event);
     }
-    fn kept(&mut self) {
-        self.reporter.kept();
-    }
-    fn begin(&mut self, done: u64, total: u64) {
-        self.reporter.begin(done, total);
-    }
-    fn advance(&mut self, message: &str) {
-        self.reporter.advance(message);
-    }
-    fn reach(&mut self, done: u64, message: &str) {
-        self.reporter.reach(done, message);
-    }
-    fn end(&mut self) {
-        self.reporter.end();
-    }
-    fn result(&mut self, text: &str) {
-        self.reporter.result(text);
-    }
-    fn warn(&mut self, text: &str) {
-        self.warnings.push(text.to_owned());
-        self.reporter.warn(text);
-    }
+}
+
+/// What a step's earlier output was begun on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    /// The same inputs: what is there can be continued.
+    OnTheSame,
+    /// Others, or nothing is known of it.
+    OnOthers,
 }
 
 /// Does the whole job of `config` and leaves everything in its output folder.
@@ -117,21 +120,59 @@ pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, Pi
     config.checked()?;
     let target = Target::find(&config.target)?;
     config.space.0.validate()?;
-    fs::create_dir_all(&config.output).map_err(PipelineError::io(&config.output))?;
+    fs_err::create_dir_all(&config.output)?;
     let mut run = Run {
         config,
         protocol: config.protocol.clone().on(target.threads, &target.cores),
         files: Files::of(&config.output),
         state: State::open(&config.output)?,
         reporter,
-        warnings: Vec::new(),
+        steps: Vec::new(),
     };
+    if run.state.is_unproven() {
+        run.reporter.warn(
+            "state.json was written by an earlier version of atb, which did not note what its \
+             steps were made of: all but the measurements is done again",
+        );
+    }
     run.all(&target)
 }
 
 impl Run<'_> {
-    fn collecting(&mut self) -> Collecting<'_> {
-        Collecting { reporter: self.reporter, warnings: &mut self.warnings }
+    /// A step: does `make` and marks the step as finished afterwards, unless it was finished
+    /// on the same `inputs` before and `keep` still finds its result.
+    fn step<T>(
+        &mut self,
+        name: &'static str,
+        inputs: &impl Serialize,
+        keep: impl FnOnce() -> Result<Option<T>, PipelineError>,
+        make: impl FnOnce(Begun, &mut dyn Reporter) -> Result<T, PipelineError>,
+    ) -> Result<T, PipelineError> {
+        let inputs = inputs_digest(name, inputs)?;
+        self.steps.push(name);
+        if self.state.is_done(name, &inputs)
+            && let Some(kept) = keep()?
+        {
+            self.reporter.kept();
+            for warning in self.state.warnings(name) {
+                self.reporter.warn(warning);
+            }
+            return Ok(kept);
+        }
+        let begun = match self.state.was_begun(name, &inputs) {
+            true => Begun::OnTheSame,
+            false => Begun::OnOthers,
+        };
+        let continued = begun == Begun::OnTheSame && CONTINUED.contains(&name);
+        self.state.begin(name, &inputs, continued)?;
+        let (state, reporter) = (&mut self.state, &mut *self.reporter);
+        let mut noting = Noting { reporter, state, step: name, failure: None };
+        let made = make(begun, &mut noting)?;
+        if let Some(error) = noting.failure {
+            return Err(error);
+        }
+        self.state.finish(name)?;
+        Ok(made)
     }
 
     fn all(&mut self, target: &Target) -> Result<RunReport, PipelineError> {
@@ -190,9 +231,15 @@ impl Run<'_> {
             settings.baselines.push(config.budget.against.clone());
         }
         let protocol = self.protocol.clone();
-        let mut reporter = self.collecting();
-        let measured =
-            steps::profile_space(target, space, &settings, &protocol, &file, &mut reporter)?;
+        // The profiler itself finds out what is missing in the file.
+        let measured = self.step(
+            "profile",
+            &(target_inputs(config)?, &protocol, ENGINE),
+            || Ok(None),
+            |_, reporter| {
+                steps::profile_space(target, space, &settings, &protocol, &file, reporter)
+            },
+        )?;
         self.reporter.result(&format!(
             "{} measurements; the reference model {} takes {:.2} ms",
             measured.records.len(),
@@ -208,24 +255,17 @@ impl Run<'_> {
         space: &Space,
     ) -> Result<Predictor, PipelineError> {
         self.reporter.step("fit", &format!("a latency predictor for the space `{}`", space.name));
-        let inputs = digest(&[&measured.digest, &format!("{space:?}")]);
         let file = self.files.predictor.clone();
-        let predictor = if self.state.is_done("fit", &inputs) && file.exists() {
-            self.reporter.kept();
-            Predictor::load(&file)?
-        } else {
-            let measured = std::slice::from_ref(measured);
-            let predictor = steps::fit(
-                measured,
-                space,
-                Kind::default(),
-                Quantity::Latency,
-                &file,
-                &mut self.collecting(),
-            )?;
-            self.state.finish("fit", &inputs)?;
-            predictor
-        };
+        let measurements = std::slice::from_ref(measured);
+        let predictor = self.step(
+            "fit",
+            &(&measured.digest, space),
+            || file.exists().then(|| Ok(Predictor::load(&file)?)).transpose(),
+            |_, reporter| {
+                let (kind, quantity) = (Kind::default(), Quantity::Latency);
+                steps::fit(measurements, space, kind, quantity, &file, reporter)
+            },
+        )?;
         let summary = PredictorSummary::of(&predictor);
         self.reporter.result(&format!(
             "from {} architectures, cross-validated: MAPE {:.1} %, {:.0} % within 10 %, Kendall \
@@ -252,30 +292,22 @@ impl Run<'_> {
         self.reporter
             .step("search", &format!("for the lowest loss at about {:.2} ms", budget.target_ms));
         let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
-        let inputs = digest(&[
-            &file_digest(&self.files.predictor)?,
-            &format!("{space:?} {budget:?} {:?}", config.search),
-            &fitness.digest(),
-        ]);
-        let file = self.files.search.clone();
-        let outcome: Outcome = if self.state.is_done("search", &inputs) && file.exists() {
-            self.reporter.kept();
-            read_json(&file)?
-        } else {
-            let store = self.files.evaluations.clone();
-            let outcome = steps::search_space(
-                space,
-                predictor,
-                &budget,
-                &config.search,
-                fitness.as_ref(),
-                &store,
-                &mut self.collecting(),
-            )?;
-            write_json(&file, &outcome)?;
-            self.state.finish("search", &inputs)?;
-            outcome
-        };
+        let inputs =
+            (file_digest(&self.files.predictor)?, space, &budget, &config.search, fitness.digest());
+        let (file, store) = (self.files.search.clone(), self.files.evaluations.clone());
+        let outcome: Outcome = self.step(
+            "search",
+            &inputs,
+            || file.exists().then(|| read_json(&file)).transpose(),
+            |_, reporter| {
+                let (settings, fitness) = (&config.search, fitness.as_ref());
+                let outcome = steps::search_space(
+                    space, predictor, &budget, settings, fitness, &store, reporter,
+                )?;
+                write_json(&file, &outcome)?;
+                Ok(outcome)
+            },
+        )?;
         if let Some(winner) = outcome.winner() {
             self.reporter.result(&format!(
                 "{} of {} candidates evaluated; the best is {} with loss {:.4}, predicted {:.2} ms",
@@ -299,25 +331,27 @@ impl Run<'_> {
         outcome: &Outcome,
     ) -> Result<Vec<Finalist>, PipelineError> {
         let config = self.config;
-        let best = config.finalists.max(1).min(outcome.ranking.len());
+        let best = config.finalists.min(outcome.ranking.len());
         self.reporter.step("measure", &format!("the {best} best of the search"));
-        let inputs = digest(&[&file_digest(&self.files.search)?, &format!("{best}")]);
+        let protocol = self.protocol.clone();
+        let target_file = target_inputs(config)?;
+        let inputs = (file_digest(&self.files.search)?, best, target_file, &protocol, ENGINE);
         let file = self.files.finalists.clone();
-        // Measurements of another search's best are of no use; those of this one's are
-        // continued.
-        if !self.state.is_done("measure", &inputs) && file.exists() {
-            fs::remove_file(&file).map_err(PipelineError::io(&file))?;
-        }
-        self.state.finish("measure", &inputs)?;
         let budget = steps::budget(&config.budget, predictor)?;
-        let finalists = steps::measure_finalists(
-            target,
-            outcome,
-            best,
-            predictor,
-            &budget,
-            &file,
-            &mut self.collecting(),
+        let finalists = self.step(
+            "measure",
+            &inputs,
+            || Ok(None),
+            |begun, reporter| {
+                // Measurements of another search's best are of no use; those of this one's
+                // are continued.
+                if begun == Begun::OnOthers
+                    && !holds_only(&file, &protocol, &outcome.ranking[..best])
+                {
+                    remove_file(&file)?;
+                }
+                steps::measure_finalists(target, outcome, best, predictor, &budget, &file, reporter)
+            },
         )?;
         for finalist in &finalists {
             self.reporter.result(&format!(
@@ -330,55 +364,52 @@ impl Run<'_> {
             ));
         }
         let measured = MeasurementFile::read(&file)?;
-        let inputs = digest(&[&measurements.digest, &measured.digest]);
-        if !self.state.is_done("update", &inputs) || !self.files.updated_predictor.exists() {
-            let updated = self.files.updated_predictor.clone();
-            let all = [measurements.clone(), measured];
-            steps::fit(
-                &all,
-                &predictor.space,
-                Kind::default(),
-                Quantity::Latency,
-                &updated,
-                &mut self.collecting(),
-            )?;
-            self.state.finish("update", &inputs)?;
-        }
+        let inputs = (&measurements.digest, measured.digest.clone(), &predictor.space);
+        let updated = self.files.updated_predictor.clone();
+        let all = [measurements.clone(), measured];
+        self.step(
+            "update",
+            &inputs,
+            || Ok(updated.exists().then_some(())),
+            |_, reporter| {
+                let (kind, quantity) = (Kind::default(), Quantity::Latency);
+                steps::fit(&all, &predictor.space, kind, quantity, &updated, reporter)?;
+                Ok(())
+            },
+        )?;
         Ok(finalists)
     }
 
     fn extract(&mut self, arch: &Architecture, weights: &Weights) -> Result<(), PipelineError> {
         self.reporter.step("extract", &format!("{arch} from the SuperPLM"));
-        let inputs = digest(&[&arch.id(), weights.plm.source()]);
         let folder = self.files.winner.clone();
-        if self.state.is_done("extract", &inputs) && folder.exists() {
-            self.reporter.kept();
-            return Ok(());
+        if folder.exists() && !self.state.made("extract") {
+            return Err(PipelineError::Foreign { path: folder });
         }
-        if folder.exists() {
-            if !self.state.made("extract") {
-                return Err(PipelineError::Foreign { path: folder });
-            }
-            fs::remove_dir_all(&folder).map_err(PipelineError::io(&folder))?;
-        }
-        extract(&weights.plm, arch, &folder)?;
-        self.state.finish("extract", &inputs)
+        self.step(
+            "extract",
+            &(arch, weights.plm.source()),
+            || Ok(folder.exists().then_some(())),
+            |_, _| {
+                if folder.exists() {
+                    fs_err::remove_dir_all(&folder)?;
+                }
+                Ok(extract(&weights.plm, arch, &folder).map(|_| ())?)
+            },
+        )
     }
 
     fn export(&mut self) -> Result<Bundle, PipelineError> {
         let workload = self.protocol.workload;
         self.reporter.step("export", "the winner to ONNX");
         let weights = file_digest(&self.files.winner.join("model.safetensors"))?;
-        let inputs = digest(&[&weights, &format!("{workload:?}")]);
-        let folder = self.files.bundle.clone();
-        if self.state.is_done("export", &inputs)
-            && let Ok(bundle) = Bundle::open(&folder)
-        {
-            self.reporter.kept();
-            return Ok(bundle);
-        }
-        let bundle = export(&self.files.winner, workload, &folder)?;
-        self.state.finish("export", &inputs)?;
+        let (folder, winner) = (self.files.bundle.clone(), self.files.winner.clone());
+        let bundle = self.step(
+            "export",
+            &(weights, workload, ENGINE),
+            || Ok(Bundle::open(&folder).ok()),
+            |_, _| Ok(export(&winner, workload, &folder)?),
+        )?;
         self.reporter.result(&format!(
             "{} with {:.1} million parameters, {:.1} MB",
             bundle.model_file().display(),
@@ -390,15 +421,21 @@ impl Run<'_> {
 
     fn verify(&mut self, bundle: &mut Bundle) -> Result<atb_export::Parity, PipelineError> {
         self.reporter.step("verify", "candle, tract and ONNX Runtime on the same sentences");
-        if let Some(parity) = bundle.report().parity
-            && parity.holds()
-            && parity.tract_ort.is_some()
-        {
-            self.reporter.kept();
-            return Ok(parity);
-        }
+        let inputs = (
+            file_digest(&bundle.model_file())?,
+            file_digest(&self.files.winner.join("model.safetensors"))?,
+            ENGINE,
+        );
         let winner = self.files.winner.clone();
-        let parity = steps::verify_bundle(bundle, &winner, &mut self.collecting())?;
+        // Engines that could not be compared are tried again.
+        let known = bundle.report().parity;
+        let known = known.filter(|parity| parity.holds() && parity.tract_ort.is_some());
+        let parity = self.step(
+            "verify",
+            &inputs,
+            || Ok(known),
+            |_, reporter| steps::verify_bundle(bundle, &winner, reporter),
+        )?;
         self.reporter.result(&format!(
             "largest difference {:.1e} over {} sentences",
             parity.largest(),
@@ -408,22 +445,37 @@ impl Run<'_> {
     }
 
     fn bench(&mut self, target: &Target, bundle: &Bundle) -> Result<steps::Timed, PipelineError> {
-        let baseline = &self.config.budget.against;
-        self.reporter.step("bench", &format!("the exported file and {baseline} in turns"));
-        let inputs = digest(&[
-            &file_digest(&bundle.model_file())?,
-            &format!("{target:?} {:?} {baseline}", self.protocol),
-        ]);
-        let file = self.files.check.clone();
-        // Measurements of another model are of no use; those of this one are continued.
-        if !self.state.is_done("bench", &inputs) && file.exists() {
-            fs::remove_file(&file).map_err(PipelineError::io(&file))?;
-        }
-        self.state.finish("bench", &inputs)?;
-        let protocol = self.protocol.clone();
-        let baseline = &self.config.budget.against;
+        let config = self.config;
+        let baseline = &config.budget.against;
+        self.reporter.step("bench", &format!("the exported file and {baseline}, alternating"));
         let model = bundle.model_file();
-        steps::bench(target, &model, baseline, None, &protocol, &file, &mut self.collecting())
+        let inputs =
+            (file_digest(&model)?, target_inputs(config)?, self.protocol.clone(), baseline, ENGINE);
+        let (file, protocol) = (self.files.check.clone(), self.protocol.clone());
+        self.step(
+            "bench",
+            &inputs,
+            || Ok(None),
+            |begun, reporter| {
+                // Measurements of another model are of no use; those of this one are
+                // continued.
+                if begun == Begun::OnOthers {
+                    remove_file(&file)?;
+                }
+                steps::bench(target, &model, baseline, None, &protocol, &file, reporter)
+            },
+        )
+    }
+
+    /// What the steps warned of, each once.
+    fn warnings(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for warning in self.steps.iter().flat_map(|step| self.state.warnings(step)) {
+            if !all.contains(warning) {
+                all.push(warning.clone());
+            }
+        }
+        all
     }
 
     fn report(
@@ -436,8 +488,13 @@ impl Run<'_> {
         let Found { predictor, outcome, finalists, parity, timed } = found;
         let winner = &finalists[0];
         let budget = steps::budget(&self.config.budget, predictor)?;
-        let reference_ms = predictor.sources.first().map_or(f64::NAN, |s| s.reference_ms);
-        let measured_ms = timed.ratio * reference_ms;
+        let reference_ms = predictor.sources.first().map(|source| source.reference_ms);
+        let measured_ms = reference_ms.map(|reference_ms| timed.ratio * reference_ms);
+        let measured_ms = measured_ms.filter(|ms| ms.is_finite()).ok_or_else(|| {
+            let figure = format!("measured latency of {}", winner.arch);
+            let reason = "the predictor's reference latency is absent or no number".to_owned();
+            PipelineError::NoFigure { figure, reason }
+        })?;
         let report = RunReport {
             schema: REPORT_SCHEMA,
             target: target.name.clone(),
@@ -461,7 +518,7 @@ impl Run<'_> {
             evaluated: outcome.ranking.len(),
             finalists: finalists.to_vec(),
             flags: timed.flags.clone(),
-            warnings: std::mem::take(&mut self.warnings),
+            warnings: self.warnings(),
         };
         bundle.update(|bundle| {
             bundle.set_latency(Latency {
@@ -487,12 +544,39 @@ struct Found<'a> {
     timed: steps::Timed,
 }
 
+/// What a step knows of the device that it measures on: the target's name, or the content of
+/// its file.
+fn target_inputs(config: &Config) -> Result<String, PipelineError> {
+    let path = Path::new(&config.target);
+    match path.is_file() {
+        true => file_digest(path),
+        false => Ok(config.target.clone()),
+    }
+}
+
+/// Whether `file` holds measurements by `protocol` of no others than `best`.
+fn holds_only(file: &Path, protocol: &Protocol, best: &[Evaluated]) -> bool {
+    let of_best = |arch: Option<&Architecture>| best.iter().any(|it| Some(&it.arch) == arch);
+    MeasurementFile::read(file).is_ok_and(|measured| {
+        measured.header.protocol == *protocol
+            && measured.records.iter().all(|record| of_best(record.arch()))
+    })
+}
+
+/// Removes a file if it is there.
+fn remove_file(path: &Path) -> Result<(), PipelineError> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn file_digest(path: &Path) -> Result<String, PipelineError> {
     digest_of_file(path).map_err(PipelineError::io(path))
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
-    let text = fs::read_to_string(path).map_err(PipelineError::io(path))?;
+    let text = fs_err::read_to_string(path)?;
     serde_json::from_str(&text).map_err(|error| PipelineError::Content {
         path: path.to_owned(),
         problem: error.to_string(),

@@ -1,22 +1,41 @@
-//! Which steps are done, and on which inputs.
+//! Which steps are done, on which inputs, and what they warned of.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use atb_files::digest_of_parts;
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
-/// `state.json` of a run: for each finished step a digest of its inputs.
+/// `state.json` of a run: for each step that was begun its inputs, whether it was finished
+/// and what it warned of.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     schema: u32,
     #[serde(skip)]
     path: PathBuf,
-    steps: BTreeMap<String, String>,
+    /// Whether the file was of a form that does not prove on which inputs a step was done.
+    #[serde(skip)]
+    unproven: bool,
+    steps: BTreeMap<String, Begun>,
+}
+
+/// A step that was begun.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Begun {
+    inputs: String,
+    finished: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// The digest of a step's inputs in their canonical form, with the program's version.
+pub(crate) fn inputs_digest(step: &str, inputs: &impl Serialize) -> Result<String, PipelineError> {
+    let inputs = serde_json::to_string(inputs).map_err(std::io::Error::from)?;
+    Ok(digest_of_parts(&[step, env!("CARGO_PKG_VERSION"), &inputs]))
 }
 
 impl State {
@@ -24,35 +43,89 @@ impl State {
     pub(crate) fn open(folder: &Path) -> Result<Self, PipelineError> {
         let path = folder.join("state.json");
         let content = |problem: String| PipelineError::Content { path: path.clone(), problem };
-        match fs::read_to_string(&path) {
+        let text = match fs_err::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self { schema: SCHEMA, path, steps: BTreeMap::new() })
+                let steps = BTreeMap::new();
+                return Ok(Self { schema: SCHEMA, path, unproven: false, steps });
             }
-            Err(source) => Err(PipelineError::Io { path, source }),
-            Ok(text) => {
-                let state: Self =
-                    serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-                if state.schema > SCHEMA {
-                    return Err(content(format!("it is of the newer schema {}", state.schema)));
-                }
+            text => text?,
+        };
+        let not_json = |error: serde_json::Error| content(error.to_string());
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(not_json)?;
+        match value["schema"].as_u64() {
+            // Its digests cannot be compared; which outputs are the run's own is known.
+            Some(1) => {
+                let names = value["steps"].as_object().into_iter().flat_map(|steps| steps.keys());
+                let steps = names.map(|name| (name.clone(), Begun::default())).collect();
+                Ok(Self { schema: SCHEMA, path, unproven: true, steps })
+            }
+            Some(schema) if schema > u64::from(SCHEMA) => {
+                Err(content(format!("it is of the newer schema {schema}")))
+            }
+            _ => {
+                let state: Self = serde_json::from_value(value).map_err(not_json)?;
                 Ok(Self { path, ..state })
             }
         }
     }
 
-    /// Whether `step` was finished with these `inputs`.
-    pub(crate) fn is_done(&self, step: &str, inputs: &str) -> bool {
-        self.steps.get(step).is_some_and(|known| known == inputs)
+    /// Whether the state is one of an earlier version, whose finished steps are redone.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.unproven
     }
 
-    /// Whether `step` was ever finished, so that its outputs are this run's own.
+    /// Whether `step` was finished with these `inputs`.
+    pub(crate) fn is_done(&self, step: &str, inputs: &str) -> bool {
+        self.was_begun(step, inputs) && self.steps.get(step).is_some_and(|begun| begun.finished)
+    }
+
+    /// Whether the last time that `step` was begun was with these `inputs`, so that what is
+    /// there of its output belongs to them.
+    pub(crate) fn was_begun(&self, step: &str, inputs: &str) -> bool {
+        self.steps.get(step).is_some_and(|begun| begun.inputs == inputs)
+    }
+
+    /// Whether `step` was ever begun, so that its outputs are this run's own.
     pub(crate) fn made(&self, step: &str) -> bool {
         self.steps.contains_key(step)
     }
 
+    /// Notes that `step` begins. What it warned of is forgotten, unless it continues.
+    pub(crate) fn begin(
+        &mut self,
+        step: &str,
+        inputs: &str,
+        continues: bool,
+    ) -> Result<(), PipelineError> {
+        let warnings = self.steps.remove(step).map_or(Vec::new(), |begun| begun.warnings);
+        let warnings = if continues { warnings } else { Vec::new() };
+        let begun = Begun { inputs: inputs.to_owned(), finished: false, warnings };
+        self.steps.insert(step.to_owned(), begun);
+        self.write()
+    }
+
+    /// Notes a warning of `step`, once.
+    pub(crate) fn warn(&mut self, step: &str, text: &str) -> Result<(), PipelineError> {
+        let begun = self.steps.entry(step.to_owned()).or_default();
+        if begun.warnings.iter().any(|known| known == text) {
+            return Ok(());
+        }
+        begun.warnings.push(text.to_owned());
+        self.write()
+    }
+
+    /// What `step` warned of.
+    pub(crate) fn warnings(&self, step: &str) -> &[String] {
+        self.steps.get(step).map_or(&[], |begun| &begun.warnings)
+    }
+
     /// Notes that `step` is finished.
-    pub(crate) fn finish(&mut self, step: &str, inputs: &str) -> Result<(), PipelineError> {
-        self.steps.insert(step.to_owned(), inputs.to_owned());
+    pub(crate) fn finish(&mut self, step: &str) -> Result<(), PipelineError> {
+        self.steps.entry(step.to_owned()).or_default().finished = true;
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), PipelineError> {
         write_json(&self.path, self)
     }
 }
@@ -67,26 +140,61 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Pipe
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use atb_files::digest_of_parts as digest;
 
     #[test]
-    fn finished_steps_are_remembered_with_their_inputs() {
+    fn a_step_is_done_once_it_is_finished_with_its_inputs() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut state = State::open(folder.path()).expect("a new one");
+        let inputs = |parts: &[&str]| inputs_digest("fit", &parts).expect("a digest");
+        let ab = inputs(&["a", "b"]);
         assert!(!state.made("fit"));
-        state.finish("fit", &digest(&["a", "b"])).expect("writes");
+        state.begin("fit", &ab, false).expect("writes");
         let state = State::open(folder.path()).expect("reads");
-        assert!(state.is_done("fit", &digest(&["a", "b"])));
-        assert!(!state.is_done("fit", &digest(&["ab", ""])));
+        assert!(state.was_begun("fit", &ab) && !state.is_done("fit", &ab), "not finished");
+        let mut state = state;
+        state.finish("fit").expect("writes");
+        let state = State::open(folder.path()).expect("reads");
+        assert!(state.is_done("fit", &ab));
+        assert!(!state.is_done("fit", &inputs(&["ab", ""])));
         assert!(state.made("fit") && !state.made("search"));
+    }
+
+    #[test]
+    fn warnings_are_kept_once_each_until_the_step_begins_on_something_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut state = State::open(folder.path()).expect("a new one");
+        state.begin("profile", "x", false).expect("writes");
+        for _ in 0..2 {
+            state.warn("profile", "hot").expect("writes");
+        }
+        let mut state = State::open(folder.path()).expect("reads");
+        assert_eq!(state.warnings("profile"), ["hot"]);
+        state.begin("profile", "x", true).expect("writes");
+        assert_eq!(state.warnings("profile"), ["hot"]);
+        state.begin("profile", "y", false).expect("writes");
+        assert_eq!(state.warnings("profile"), [""; 0]);
+    }
+
+    #[test]
+    fn a_state_of_the_first_form_says_whose_outputs_are_there_and_proves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = r#"{"schema": 1, "steps": {"extract": "0123"}}"#;
+        fs::write(folder.path().join("state.json"), old).expect("writes");
+        let state = State::open(folder.path()).expect("reads");
+        assert!(state.is_unproven() && state.made("extract") && !state.made("fit"));
+        assert!(!state.is_done("extract", "0123"));
     }
 
     #[test]
     fn a_damaged_state_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("state.json"), "{").expect("writes");
-        let error = State::open(folder.path()).expect_err("damaged").to_string();
-        assert!(error.contains("state.json") && error.contains("delete it"), "{error}");
+        let error = miette::Report::new(State::open(folder.path()).expect_err("damaged"));
+        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+        assert!(error.to_string().contains("state.json"), "{error}");
+        assert!(help.contains("delete it"), "{help}");
     }
 }

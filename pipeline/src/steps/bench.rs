@@ -74,7 +74,14 @@ pub fn bench(
         for record in measured.records.iter().filter(of_item) {
             ratios.push(measured.statistics(record)?.ratio);
         }
-        Ok(median(&ratios).unwrap_or(f64::NAN))
+        let usable = |ratio: &f64| ratio.is_finite() && *ratio > 0.0;
+        median(&ratios).filter(usable).ok_or_else(|| PipelineError::NoFigure {
+            figure: format!("latency of {}", item.subject),
+            reason: match ratios.len() {
+                0 => "none of its measurements came to an end".to_owned(),
+                count => format!("its {count} measurements are not positive numbers"),
+            },
+        })
     };
     let (model, baseline) = (ratio(&model)?, ratio(&baseline)?);
     let reference_ms = measured.reference_ms()?;

@@ -9,7 +9,7 @@ use atb_profiler::{Item, Job, Observer, Plan, ProfileError, profile, profile_all
 use atb_space::{Architecture, Sampler, Space};
 use atb_targets::Target;
 
-use crate::{PipelineError, ProfileConfig, Reporter, Sampling};
+use crate::{Event, PipelineError, ProfileConfig, Reporter, Sampling};
 
 /// Passes what the profiler does on to a reporter.
 pub(super) struct Progress<'a>(pub(super) &'a mut dyn Reporter);
@@ -97,7 +97,7 @@ pub fn profile_devices(
         reporters.iter_mut().map(|reporter| Progress(reporter)).collect();
     let results = profile_all(&jobs, &mut observers);
     for reporter in reporters {
-        reporter.end();
+        reporter.event(Event::End);
     }
     Ok(results.into_iter().map(|result| result.map_err(PipelineError::from)).collect())
 }
