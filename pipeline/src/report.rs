@@ -44,7 +44,7 @@ pub struct RunReport {
     pub baseline: Architecture,
     /// Its latency, measured beside the winner's.
     pub baseline_ms: f64,
-    /// Times that the winner is faster than the baseline, both measured in turns.
+    /// Times that the winner is faster than the baseline, measured alternately.
     pub speedup: f64,
     /// What the predictor is worth.
     pub predictor: PredictorSummary,

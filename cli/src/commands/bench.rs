@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// Device: a built-in name or a target file
     #[arg(long, default_value = "local")]
     target: String,
-    /// Architecture to time in turns with it
+    /// Architecture to time alternately with it
     #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
     against: Architecture,
     /// Time it in ONNX Runtime as well, side by side
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     ort_library: Option<String>,
     #[command(flatten)]
     workload: WorkloadArguments,
-    /// File for the raw measurements; one that is there is continued. Without it they are
+    /// File for the raw measurements; an existing one is resumed. Without it they are
     /// not kept
     #[arg(long, short)]
     out: Option<PathBuf>,

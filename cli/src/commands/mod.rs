@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Export(export::Arguments),
     /// Compare a bundle's outputs in candle, tract and ONNX Runtime
     Verify(verify::Arguments),
-    /// Time an exported model on a device, in turns with another architecture
+    /// Time an exported model on a device, alternating with another architecture
     Bench(bench::Arguments),
     /// List the devices that can be reached now
     Devices(devices::Arguments),
@@ -132,10 +132,10 @@ impl ProtocolArguments {
 /// The shape of input that a model is run on.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct WorkloadArguments {
-    /// Sequences at a time
+    /// Batch size
     #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     batch: usize,
-    /// Tokens a sequence, padding included
+    /// Sequence length in tokens, padding included
     #[arg(long, default_value_t = 128, value_parser = at_least_one)]
     sequence: usize,
 }

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     sampling: SamplingArgument,
     #[command(flatten)]
     protocol: ProtocolArguments,
-    /// Measurement file; one that is there is continued. Of several devices each has its
+    /// Measurement file; an existing one is resumed. Of several devices each has its
     /// own, with the target's name before the extension
     #[arg(long, short, default_value = "measurements.jsonl")]
     out: PathBuf,
@@ -85,7 +85,8 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         devices[..index].iter().any(|other| other.file == device.file).then_some(device)
     }) {
         miette::bail!(
-            "two targets are called `{}` and would share a file; hint: rename one of them",
+            help = "rename one of them",
+            "two targets are called `{}` and would share a file",
             twice.target.name
         );
     }

@@ -31,10 +31,10 @@ pub struct Timed {
     pub flags: Vec<Flag>,
 }
 
-/// How often a model file and the baseline are measured in turns.
+/// How often a model file and the baseline are measured, alternately.
 const TURNS: usize = 3;
 
-/// Times the ONNX file `model` on `target`, in turns with `baseline` and, where its library
+/// Times the ONNX file `model` on `target`, alternating with `baseline` and, where its library
 /// on the device is given, with the same file in ONNX Runtime, into `file`. The workload of
 /// `protocol` must be the file's.
 ///
