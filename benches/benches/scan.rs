@@ -3,9 +3,10 @@
 
 use std::hint::black_box;
 
+use atb_benches::models::{Candidate, MlpSettings};
+use atb_measurements::Quantity;
 use atb_predictor::{
-    FitSettings, Kind, LatencyModel, Machines, MlpSettings, NoiseFloor, Observation, Observations,
-    Predictor, Rows, fit_one,
+    FitSettings, Kind, Machines, NoiseFloor, Observation, Observations, Predictor, Rows,
 };
 use atb_search::{Budget, Candidates};
 use atb_space::{Architecture, Cost, Range, Sampler, Space, Workload};
@@ -15,17 +16,18 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 fn observations() -> Observations {
     let space = Space::paper_kd();
     let items = Sampler::new(&space, 1).take(30).map(|arch| {
-        let latency_ms = Cost::flops(&arch, 1, 128) / 1.5e8 + 0.08 * arch.num_layers() as f64;
+        let value = Cost::flops(&arch, 1, 128) / 1.5e8 + 0.08 * arch.num_layers() as f64;
         Observation {
             workload: Workload::default(),
-            latency_ms,
-            first_ms: latency_ms,
+            value,
+            first: value,
             spread: 0.0,
             records: 1,
             arch,
         }
     });
     Observations {
+        quantity: Quantity::Latency,
         items: items.collect(),
         baselines: Vec::new(),
         checks: Vec::new(),
@@ -68,19 +70,16 @@ fn single_predictions(criterion: &mut Criterion) {
         intermediates: &intermediates,
     };
     // The speed of a perceptron does not depend on how long it was trained.
-    let untrained = Kind::Mlp(MlpSettings { steps: 1, ..MlpSettings::PAPER });
-    for (name, kind) in [("structured", Kind::Structured), ("the paper's perceptron", untrained)] {
-        let model = fit_one(kind, &items, &Machines::default()).expect("fits");
-        let model: &dyn LatencyModel = model.as_model();
+    let untrained = Candidate::Perceptron(MlpSettings { steps: 1, ..MlpSettings::PAPER });
+    let structured = Candidate::Product(Kind::Structured);
+    for (name, kind) in [("structured", structured), ("the paper's perceptron", untrained)] {
+        let model = kind.fit(&items, &Machines::default()).expect("fits");
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10);
         group.throughput(Throughput::Elements(archs.len() as u64));
         group.bench_function("one at a time", |bencher| {
             bencher.iter(|| {
-                archs
-                    .iter()
-                    .map(|arch| model.latency_ms(black_box(arch), rows.workload))
-                    .sum::<f64>()
+                archs.iter().map(|arch| model.value(black_box(arch), rows.workload)).sum::<f64>()
             });
         });
         group.throughput(Throughput::Elements(intermediates.len() as u64));

@@ -5,14 +5,15 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, ensure};
 use atb_predictor::{
-    FitSettings, Kind, Machines, Metrics, MlpSettings, Observation, Observations, Predictor,
-    design, fit_one,
+    FitSettings, Kind, Machines, Metrics, Observation, Observations, Predictor, design,
 };
 use atb_space::{Architecture, Space};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+
+use crate::models::{Candidate, MlpSettings};
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct Settings {
     pub counts: Vec<usize>,
     /// Architectures kept for testing.
     pub test: usize,
-    /// How often samples and test architectures are drawn anew; the results are means.
+    /// How often samples and test architectures are drawn again; the results are means.
     pub draws: u64,
     /// The perceptron to compare with, and how often it is drawn: at the paper's size one
     /// fit takes minutes.
@@ -77,7 +78,7 @@ enum Sampling {
 struct Draw<'a> {
     space: &'a Space,
     machines: &'a Machines,
-    kind: Kind,
+    kind: Candidate,
     sampling: Sampling,
     count: usize,
     seed: u64,
@@ -112,15 +113,16 @@ impl Comparison {
         let machines = Machines::of(&uniform.sources);
         let machines = &machines;
         let draws = settings.draws;
-        let mut models: Vec<(String, Kind, Sampling, u64)> = vec![
-            ("structured, designed".to_owned(), Kind::Structured, Sampling::Designed, draws),
-            ("structured".to_owned(), Kind::Structured, Sampling::Random, draws),
-            ("look-up table".to_owned(), Kind::Table, Sampling::Random, draws),
-            ("boosted trees".to_owned(), Kind::Trees, Sampling::Random, draws),
+        let structured = Candidate::Product(Kind::Structured);
+        let mut models = vec![
+            (format!("{structured}, designed"), structured, Sampling::Designed, draws),
+            (structured.name(), structured, Sampling::Random, draws),
+            (Candidate::Table.name(), Candidate::Table, Sampling::Random, draws),
+            (Candidate::Trees.name(), Candidate::Trees, Sampling::Random, draws),
         ];
         if let Some((perceptron, draws)) = settings.perceptron {
-            let name = format!("perceptron of width {}", perceptron.width);
-            models.push((name, Kind::Mlp(perceptron), Sampling::Random, draws));
+            let kind = Candidate::Perceptron(perceptron);
+            models.push((kind.name(), kind, Sampling::Random, draws));
         }
         let mut rows = Vec::new();
         if let Some(designed) = designed {
@@ -162,7 +164,7 @@ impl Comparison {
                 100.0 * metrics.within_5,
                 100.0 * metrics.within_10,
                 metrics.tau,
-                metrics.rmse_ms
+                metrics.rmse
             );
         }
         text
@@ -202,17 +204,16 @@ impl Draw<'_> {
             }
         };
         let tested = tested.iter().map(|item| (*item).clone()).collect::<Vec<_>>();
-        if self.kind == Kind::Structured {
+        if self.kind == Candidate::Product(Kind::Structured) {
             let of = |items| Observations { items, checks: Vec::new(), ..uniform.clone() };
             let predictor = Predictor::fit(&of(fitted), self.space, &FitSettings::default())?;
             let evaluation = predictor.evaluate(&of(tested))?;
             return Ok((evaluation.metrics, Some(evaluation.coverage)));
         }
-        let model = fit_one(self.kind, &fitted, self.machines)?;
-        let latency_ms =
-            |item: &Observation| model.as_model().latency_ms(&item.arch, item.workload);
-        let predicted: Vec<f64> = tested.iter().map(latency_ms).collect();
-        let measured: Vec<f64> = tested.iter().map(|item| item.first_ms).collect();
+        let model = self.kind.fit(&fitted, self.machines)?;
+        let value = |item: &Observation| model.value(&item.arch, item.workload);
+        let predicted: Vec<f64> = tested.iter().map(value).collect();
+        let measured: Vec<f64> = tested.iter().map(|item| item.first).collect();
         let metrics = Metrics::of(&predicted, &measured).context("nothing to test on")?;
         Ok((metrics, None))
     }
@@ -223,7 +224,7 @@ fn mean(all: &[Metrics]) -> Metrics {
     Metrics {
         count: all.iter().map(|metrics| metrics.count).sum(),
         mape: mean(|metrics| metrics.mape),
-        rmse_ms: mean(|metrics| metrics.rmse_ms),
+        rmse: mean(|metrics| metrics.rmse),
         within_5: mean(|metrics| metrics.within_5),
         within_10: mean(|metrics| metrics.within_10),
         tau: mean(|metrics| metrics.tau),
@@ -241,12 +242,13 @@ mod tests {
         let latency =
             |arch: &Architecture| Cost::flops(arch, 1, 128) / 1e8 + 0.05 * arch.num_layers() as f64;
         Observations {
+            quantity: atb_measurements::Quantity::Latency,
             items: Sampler::new(&Space::paper_kd(), 1)
                 .take(count)
                 .map(|arch| Observation {
                     workload: Workload::default(),
-                    latency_ms: latency(&arch),
-                    first_ms: latency(&arch),
+                    value: latency(&arch),
+                    first: latency(&arch),
                     spread: 0.0,
                     records: 1,
                     arch,
@@ -263,7 +265,6 @@ mod tests {
                 protocol: atb_measurements::Protocol::default(),
                 device: atb_measurements::DeviceContext::default(),
                 agent: atb_measurements::AgentContext::default(),
-                quantity: atb_measurements::Quantity::Latency,
             }],
         }
     }

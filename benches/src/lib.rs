@@ -22,6 +22,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 pub mod comparison;
+pub mod models;
 pub mod plot;
 
 /// Writes a table, whole or not at all.

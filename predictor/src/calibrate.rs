@@ -6,13 +6,15 @@
 //! together, and a kind that the measurements say little of keeps its proportion to the
 //! others.
 
-use crate::features::{COUNT, Features, Work, work_of};
-use crate::fit::{FitError, describe};
-use crate::model::Model;
+use crate::error::{FitError, describe};
+use crate::features::{COUNT, Features, Machines, Work, work_of};
+use crate::kinds::Fitted;
+use crate::linear;
 use crate::nnls::nnls;
-use crate::predictor::SCHEMA;
+use crate::observation::{Observation, Observations};
+use crate::predictor::{Predictor, SCHEMA};
+use crate::structured::Structured;
 use crate::validation::{cross_validate, folds_for};
-use crate::{Machines, Observation, Observations, Predictor, Structured, linear};
 
 /// Fewest measured architectures to calibrate with.
 pub const FEWEST: usize = 5;
@@ -26,39 +28,41 @@ impl Predictor {
     /// measurements do; [`design::choose`](crate::design::choose) says which.
     ///
     /// # Errors
-    /// [`FitError::TooFewToCalibrate`], [`FitError::MixedWorkloads`], or
-    /// [`FitError::CannotCalibrate`] if this predictor is no structured model.
+    /// [`FitError::TooFewToCalibrate`], [`FitError::MixedWorkloads`], [`FitError::Quantity`],
+    /// or [`FitError::NothingFits`].
     pub fn calibrate(&self, observations: &Observations, seed: u64) -> Result<Self, FitError> {
-        let Model::Structured(model) = &self.model else {
-            return Err(FitError::CannotCalibrate { kind: self.model.kind() });
-        };
+        let Fitted::Structured(model) = &self.model;
+        if observations.quantity != self.quantity {
+            let (measured, predicted) = (observations.quantity, self.quantity);
+            return Err(FitError::Quantity { measured, predicted });
+        }
+        observations.check()?;
         let items = &observations.items;
         if items.len() < FEWEST {
             return Err(FitError::TooFewToCalibrate { needed: FEWEST, found: items.len() });
         }
         let workload = items[0].workload;
         if let Some(other) = items.iter().find(|item| item.workload != workload) {
-            let kind = "calibrated";
             let (first, other) = (describe(workload), describe(other.workload));
-            return Err(FitError::MixedWorkloads { kind, first, other });
+            return Err(FitError::MixedWorkloads { kind: "calibrated", first, other });
         }
         let machines = match observations.sources.is_empty() {
             true => self.machines(),
             false => Machines::of(&observations.sources),
         };
-        let fit = |items: &[Observation]| scaled(model, items, &machines).map(Model::Structured);
+        let fit = |items: &[Observation]| scaled(model, items, &machines).map(Fitted::Structured);
         Ok(Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             space: self.space.clone(),
             workloads: vec![workload],
+            quantity: self.quantity,
             sources: observations.sources.clone(),
             calibrated_from: self.sources.clone(),
             baselines: observations.baselines.iter().map(Into::into).collect(),
             noise: observations.noise,
             left_out: Vec::new(),
-            validation: cross_validate(items, folds_for(items.len()), seed, &fit)?,
-            choice: None,
+            validation: cross_validate(items, folds_for(items.len()), seed, fit)?,
             model: fit(items)?,
         })
     }
@@ -72,7 +76,7 @@ fn scaled(
 ) -> Result<Structured, FitError> {
     let kinds = [Work::Calls, Work::Elements, Work::Products];
     let moved = model.clone().on(machines.clone());
-    // The share of each kind of work in each measured latency, as predicted so far.
+    // The share of each kind of work in each measured value, as predicted so far.
     let mut shares: Vec<Vec<f64>> = kinds
         .iter()
         .map(|kind| {
@@ -80,9 +84,9 @@ fn scaled(
                 .iter()
                 .map(|item| {
                     let costs = moved.costs(&item.arch, item.workload);
-                    let kind_ms: f64 =
+                    let cost: f64 =
                         (0..COUNT).filter(|&i| work_of(i) == *kind).map(|i| costs[i]).sum();
-                    kind_ms / item.latency_ms
+                    cost / item.value
                 })
                 .collect()
         })

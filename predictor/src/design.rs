@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use atb_space::{Architecture, Layer, Sampler, Space, Workload};
 
 use crate::features::{COUNT, Features, Machine, Setting, needs_several_workloads};
-use crate::{Predictor, linear};
+use crate::linear;
+use crate::model::Model as _;
+use crate::predictor::Predictor;
 
 /// Architectures sampled from the space, of which the design chooses. A larger sample, or
 /// all corners, would fill the choice with extremes, where the features are least true.
@@ -69,7 +71,7 @@ pub fn choose_among(
 }
 
 /// Chooses `count` architectures for another round: those whose measurement lowers the
-/// predictor's uncertainty most where it matters. `focus_ms` is the band of latencies a
+/// predictor's uncertainty most where it matters. `focus` is the band of values a
 /// search looks at; outside it nothing is chosen as long as there is something inside.
 #[must_use]
 pub fn choose_next(
@@ -77,19 +79,19 @@ pub fn choose_next(
     count: usize,
     seed: u64,
     measured: &[Architecture],
-    focus_ms: Option<(f64, f64)>,
+    focus: Option<(f64, f64)>,
 ) -> Vec<Architecture> {
-    let model = predictor.as_model();
+    let model = &predictor.model;
     let workload = predictor.workload();
     let setting = Setting { machine: predictor.machines().at(workload), workload };
     let features = |arch: &Architecture| {
-        let latency_ms = model.latency_ms(arch, workload);
-        setting.of(arch).map(|value| value / latency_ms)
+        let predicted = model.value(arch, workload);
+        setting.of(arch).map(|value| value / predicted)
     };
     let space = &predictor.space;
     let mut design = Design::new(&pool(space, seed, count), space, measured, features);
-    let matters = |arch: &Architecture| match focus_ms {
-        Some((low, high)) if !(low..=high).contains(&model.latency_ms(arch, workload)) => 1e-6,
+    let matters = |arch: &Architecture| match focus {
+        Some((low, high)) if !(low..=high).contains(&model.value(arch, workload)) => 1e-6,
         _ => model.uncertainty(arch, workload),
     };
     (0..count).map_while(|_| design.most_telling(matters)).collect()

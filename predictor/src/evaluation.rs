@@ -3,17 +3,17 @@
 use atb_measurements::Quantity;
 use atb_space::Workload;
 
-use crate::observation::{Observation, Observations};
-use crate::predictor::{LEVEL, PredictError};
+use crate::metrics::Metrics;
+use crate::observation::{Observation, Observations, Source};
+use crate::predictor::{CONFIDENCE_LEVEL, PredictError, Predictor};
 use crate::validation::Worst;
-use crate::{Metrics, Predictor, Source};
 
 /// Predictions beside measurements that the predictor has not seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Errors and ranking.
     pub metrics: Metrics,
-    /// Share of the measurements inside the interval of level [`LEVEL`].
+    /// Share of the measurements inside the interval of confidence level [`CONFIDENCE_LEVEL`].
     pub coverage: f64,
     /// The ten predictions that were farthest off, worst first.
     pub worst: Vec<Worst>,
@@ -21,17 +21,14 @@ pub struct Evaluation {
 
 /// Why a predictor could not be evaluated.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum EvaluationError {
-    /// no measurement of an unseen architecture
-    #[error(
-        "the measurements hold no architecture of the predictor's space `{space}`; hint: measure \
-         some with `atb profile --sampling uniform`"
-    )]
-    Nothing {
-        /// The space's name.
-        space: String,
-    },
-    /// measurements of another workload
+    #[error("the measurements hold no architecture of the predictor's space `{space}`")]
+    #[diagnostic(help("measure some with `atb profile --sampling uniform`"))]
+    Nothing { space: String },
+    #[error("the measurements are of the {measured}, the predictor predicts the {predicted}")]
+    #[diagnostic(help("compare it with measurements of the same quantity"))]
+    Quantity { measured: Quantity, predicted: Quantity },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Workload(#[from] PredictError),
@@ -46,20 +43,24 @@ impl Predictor {
     /// [`EvaluationError`] if there are none, or of a workload it was not fitted for.
     pub fn evaluate(&self, measured: &Observations) -> Result<Evaluation, EvaluationError> {
         let inside_space = |item: &&Observation| self.space.check(&item.arch).is_ok();
+        if measured.quantity != self.quantity {
+            let (measured, predicted) = (measured.quantity, self.quantity);
+            return Err(EvaluationError::Quantity { measured, predicted });
+        }
         let mut predicted = Vec::new();
         let mut actual = Vec::new();
         let mut covered = 0_usize;
         let mut predictions = Vec::new();
         for item in measured.items.iter().chain(&measured.checks).filter(inside_space) {
-            let prediction = self.predict_for(&item.arch, item.workload, LEVEL)?;
-            let measured_ms = item.first_ms * self.scale_to(measured, item.workload);
-            covered += usize::from((prediction.low_ms..=prediction.high_ms).contains(&measured_ms));
-            predicted.push(prediction.latency_ms);
-            actual.push(measured_ms);
+            let prediction = self.predict_for(&item.arch, item.workload, CONFIDENCE_LEVEL)?;
+            let measured_value = item.first * self.scale_to(measured, item.workload);
+            covered += usize::from(prediction.contains(measured_value));
+            predicted.push(prediction.value);
+            actual.push(measured_value);
             predictions.push(Worst {
                 arch: item.arch.clone(),
-                measured_ms,
-                predicted_ms: prediction.latency_ms,
+                measured: measured_value,
+                predicted: prediction.value,
                 spread: item.spread,
             });
         }
@@ -75,7 +76,7 @@ impl Predictor {
     /// was not fitted on has no scale but the other's own, and other quantities have one
     /// scale everywhere.
     fn scale_to(&self, measured: &Observations, workload: Workload) -> f64 {
-        if self.quantity() != Quantity::Latency {
+        if self.quantity != Quantity::Latency {
             return 1.0;
         }
         let reference = |sources: &[Source]| {

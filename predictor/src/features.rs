@@ -6,11 +6,13 @@
 //! attention(dm, h, dq) + feed_forward(dm, df))`. They are few on purpose: with thirty
 //! measurements every further one costs more accuracy than it brings.
 
+use std::ops::RangeInclusive;
+
 use atb_measurements::{AgentContext, DeviceContext};
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::Source;
+use crate::observation::Source;
 
 /// What the features know of the device and its runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// What a tile's rows and a row chunk may be.
+    const SIZES: RangeInclusive<usize> = 1..=65_536;
+
     /// What is known from a measurement file's header.
     ///
     /// The row chunk is that of tract's LayerNorm routines: 64 elements with AVX-512, 32
@@ -36,7 +41,8 @@ impl Machine {
             "aarch64" => 16,
             _ => 1,
         };
-        Self { tile_rows: agent.tile.0.max(1), row_chunk }
+        let (low, high) = (*Self::SIZES.start(), *Self::SIZES.end());
+        Self { tile_rows: agent.tile.0.clamp(low, high), row_chunk }
     }
 }
 
@@ -59,6 +65,19 @@ impl Machines {
             }
         }
         Self(known)
+    }
+
+    /// Checks that every size is one that a device can have.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (_, Machine { tile_rows, row_chunk }) in &self.0 {
+            for (key, value) in [("tile_rows", tile_rows), ("row_chunk", row_chunk)] {
+                if !Machine::SIZES.contains(value) {
+                    let (low, high) = (Machine::SIZES.start(), Machine::SIZES.end());
+                    return Err(format!("`{key}` is {value}, expected {low} to {high}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The machine for `workload`: as it was measured, or that of the measured workload
@@ -110,7 +129,7 @@ const WEIGHTS: usize = 12;
 const BATCHED: usize = 13;
 
 /// Bytes of intermediate activations beyond which the product that reads them has to load
-/// them anew for every row of tiles: three quarters of common second-level caches.
+/// them again for every row of tiles: three quarters of common second-level caches.
 const CACHES: [f64; 3] = [393_216.0, 786_432.0, 1_572_864.0];
 
 /// A kind of work, whose speed is a property of the device.

@@ -1,9 +1,9 @@
 //! Latency predictors fitted on measurements.
 //!
-//! A [`Predictor`] says what an architecture's latency on a device will be, in
-//! milliseconds, with an interval and a breakdown by part. It is fitted on a few dozen
+//! A [`Predictor`] says what an architecture's latency on a device will be (or its memory, or
+//! its load time), with an interval and a breakdown by part. It is fitted on a few dozen
 //! measured architectures; its file carries what it was fitted on and what it is worth on
-//! architectures it has not seen. The default model is [`Structured`]: non-negative least
+//! architectures it has not seen. The model is [`Structured`]: non-negative least
 //! squares in relative error on features that count what an encoder computes.
 //!
 //! ```
@@ -37,40 +37,42 @@
 //! println!("cross-validated error: {:.1} %", 100.0 * predictor.validation.metrics.mape);
 //!
 //! let prediction = predictor.predict(&"5-564-1024-12-528".parse()?);
-//! assert!(prediction.low_ms <= prediction.latency_ms);
+//! assert!(prediction.low <= prediction.value);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod calibrate;
 pub mod design;
+mod error;
 mod evaluation;
 mod features;
+mod file;
 mod fit;
+mod kinds;
 mod linear;
 mod metrics;
-mod mlp;
 mod model;
 mod nnls;
 mod observation;
 mod predictor;
 mod refine;
 mod structured;
-mod table;
-mod trees;
 mod validation;
 
+pub use error::{FitError, UnknownKind, one_workload};
 pub use evaluation::{Evaluation, EvaluationError};
 pub use features::{Machine, Machines};
-pub use fit::{Choice, FEWEST, FitError, FitSettings, Kind, fit_one};
+pub use file::PredictorFileError;
+pub use fit::{FEWEST, FitSettings};
+pub use kinds::{Fitted, Kind};
+pub use linear::Cholesky;
 pub use metrics::Metrics;
-pub use mlp::{Mlp, MlpSettings};
-pub use model::{Breakdown, LatencyModel, Model, Rows};
+pub use model::{Breakdown, Model, Rows};
+pub use nnls::nnls;
 pub use observation::{NoiseFloor, Observation, ObservationError, Observations, Source};
 pub use predictor::{
-    Baseline, LEVEL, LeftOut, PredictError, Prediction, Predictor, PredictorFileError, SCHEMA,
+    Baseline, CONFIDENCE_LEVEL, LeftOut, PredictError, Prediction, Predictor, SCHEMA,
 };
 pub use refine::{RefineError, RefineSettings, Refined, Round, refine};
 pub use structured::Structured;
-pub use table::Table;
-pub use trees::Trees;
-pub use validation::{Residuals, Validation, Worst};
+pub use validation::{Residuals, Validation, Worst, cross_validate};

@@ -1,5 +1,5 @@
 //! The little dense linear algebra that fitting needs: least squares by Householder
-//! reflections, and a symmetric inverse.
+//! reflections, and Cholesky's decomposition.
 
 /// Relative size below which a pivot counts as zero.
 const RANK_TOLERANCE: f64 = 1e-9;
@@ -45,37 +45,71 @@ pub(crate) fn least_squares(columns: &[&[f64]], target: &[f64]) -> Option<Vec<f6
     Some(x)
 }
 
-/// The inverse of a symmetric positive definite matrix, by Cholesky's decomposition;
-/// `None` if it is not positive definite.
-pub(crate) fn symmetric_inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
-    let n = matrix.len();
-    let mut lower = vec![vec![0.0; n]; n];
-    for i in 0..n {
-        for j in 0..=i {
-            let rest = matrix[i][j] - dot(&lower[i][..j], &lower[j][..j]);
-            if i == j {
-                if rest <= RANK_TOLERANCE * RANK_TOLERANCE * matrix[i][i] {
-                    return None;
-                }
-                lower[i][i] = rest.sqrt();
-            } else {
-                lower[i][j] = rest / lower[j][j];
-            }
+/// Cholesky's factor of a symmetric positive definite matrix, built row by row.
+#[derive(Clone, Debug, Default)]
+pub struct Cholesky {
+    /// The lower triangle.
+    rows: Vec<Vec<f64>>,
+}
+
+impl Cholesky {
+    /// The factor's row for one more row of the matrix: its entries up to, but without, the
+    /// diagonal, and the diagonal. `None` if the matrix would not be positive definite, that
+    /// is if what is left of the diagonal is not above `floor`.
+    #[must_use]
+    pub fn row(&self, entries: &[f64], diagonal: f64, floor: f64) -> Option<Vec<f64>> {
+        let mut row = entries.to_vec();
+        for j in 0..row.len() {
+            let known = dot(&row[..j], &self.rows[j][..j]);
+            row[j] = (row[j] - known) / self.rows[j][j];
         }
+        let rest = diagonal - dot(&row, &row);
+        (rest > floor).then(|| {
+            row.push(rest.sqrt());
+            row
+        })
     }
-    let solve = |unit: usize| -> Vec<f64> {
-        let mut y = vec![0.0; n];
-        for i in 0..n {
-            let one = if i == unit { 1.0 } else { 0.0 };
-            y[i] = (one - dot(&lower[i][..i], &y[..i])) / lower[i][i];
+
+    /// Adds a row that [`Cholesky::row`] gave.
+    pub fn push(&mut self, row: Vec<f64>) {
+        self.rows.push(row);
+    }
+
+    /// The `x` for which the matrix times `x` is `right`.
+    #[must_use]
+    pub fn solve(&self, right: &[f64]) -> Vec<f64> {
+        let mut x = right.to_vec();
+        for i in 0..x.len() {
+            x[i] = (x[i] - dot(&self.rows[i][..i], &x[..i])) / self.rows[i][i];
         }
-        for i in (0..n).rev() {
-            let known: f64 = (i + 1..n).map(|j| lower[j][i] * y[j]).sum();
-            y[i] = (y[i] - known) / lower[i][i];
+        for i in (0..x.len()).rev() {
+            let known: f64 = (i + 1..x.len()).map(|k| self.rows[k][i] * x[k]).sum();
+            x[i] = (x[i] - known) / self.rows[i][i];
         }
-        y
+        x
+    }
+
+    /// Half the logarithm of the matrix's determinant.
+    #[must_use]
+    pub fn half_log_determinant(&self) -> f64 {
+        self.rows.iter().enumerate().map(|(i, row)| row[i].ln()).sum()
+    }
+}
+
+/// The inverse of a symmetric positive definite matrix; `None` if it is not positive
+/// definite.
+pub(crate) fn symmetric_inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
+    let mut factor = Cholesky::default();
+    for (i, entries) in matrix.iter().enumerate() {
+        let floor = RANK_TOLERANCE * RANK_TOLERANCE * entries[i];
+        factor.push(factor.row(&entries[..i], entries[i], floor)?);
+    }
+    let solve = |unit: usize| {
+        let right: Vec<f64> =
+            (0..matrix.len()).map(|i| if i == unit { 1.0 } else { 0.0 }).collect();
+        factor.solve(&right)
     };
-    Some((0..n).map(solve).collect())
+    Some((0..matrix.len()).map(solve).collect())
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ pub struct Metrics {
     pub count: usize,
     /// Mean absolute relative error (mean absolute percentage error, as a fraction).
     pub mape: f64,
-    /// Root mean square error, in milliseconds.
-    pub rmse_ms: f64,
+    /// Root mean square error, in the unit of what is predicted.
+    pub rmse: f64,
     /// Share of the predictions within 5 % of the measurement.
     pub within_5: f64,
     /// Share of the predictions within 10 % of the measurement.
@@ -23,24 +23,24 @@ pub struct Metrics {
 impl Metrics {
     /// Compares predictions with measurements of the same length; `None` of nothing.
     #[must_use]
-    pub fn of(predicted_ms: &[f64], measured_ms: &[f64]) -> Option<Self> {
-        let count = predicted_ms.len().min(measured_ms.len());
+    pub fn of(predicted: &[f64], measured: &[f64]) -> Option<Self> {
+        let count = predicted.len().min(measured.len());
         if count == 0 {
             return None;
         }
         let n = count as f64;
-        let pairs = || predicted_ms.iter().zip(measured_ms);
+        let pairs = || predicted.iter().zip(measured);
         let errors: Vec<f64> = pairs().map(|(p, m)| ((p - m) / m).abs()).collect();
         let within = |limit| errors.iter().filter(|error| **error <= limit).count() as f64 / n;
         let tau = kendalls::tau_b_with_comparator(
-            &predicted_ms[..count],
-            &measured_ms[..count],
+            &predicted[..count],
+            &measured[..count],
             f64::total_cmp,
         );
         Some(Self {
             count,
             mape: errors.iter().sum::<f64>() / n,
-            rmse_ms: (pairs().map(|(p, m)| (p - m).powi(2)).sum::<f64>() / n).sqrt(),
+            rmse: (pairs().map(|(p, m)| (p - m).powi(2)).sum::<f64>() / n).sqrt(),
             within_5: within(0.05),
             within_10: within(0.10),
             tau: tau.map_or(0.0, |(tau, _)| if tau.is_finite() { tau } else { 0.0 }),
@@ -58,7 +58,7 @@ mod tests {
             .expect("four predictions");
         assert_eq!(metrics.count, 4);
         assert!((metrics.mape - (0.1 + 0.0 + 0.04 + 0.02) / 4.0).abs() < 1e-12);
-        assert!((metrics.rmse_ms - ((1.0 + 1.44 + 0.64_f64) / 4.0).sqrt()).abs() < 1e-12);
+        assert!((metrics.rmse - ((1.0 + 1.44 + 0.64_f64) / 4.0).sqrt()).abs() < 1e-12);
         assert_eq!(metrics.within_5, 0.75);
         assert_eq!(metrics.within_10, 1.0);
         assert_eq!(metrics.tau, 1.0);

@@ -7,7 +7,8 @@ use crate::linear;
 /// the columns of `A`. A column that depends linearly on chosen ones stays at zero.
 ///
 /// Columns are scaled to length one inside, so their units do not matter.
-pub(crate) fn nnls(columns: &[Vec<f64>], target: &[f64]) -> Vec<f64> {
+#[must_use]
+pub fn nnls(columns: &[Vec<f64>], target: &[f64]) -> Vec<f64> {
     let lengths: Vec<f64> = columns.iter().map(|column| linear::norm(column)).collect();
     let scaled: Vec<Vec<f64>> = columns
         .iter()

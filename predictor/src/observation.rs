@@ -1,4 +1,4 @@
-//! From measurement files to what a predictor is fitted on: one latency an architecture.
+//! From measurement files to what a predictor is fitted on: one value per architecture.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,18 @@ use atb_measurements::{
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
-/// The latency of one architecture, averaged over its records.
+/// The measured value of one architecture, averaged over its records, in the unit of
+/// [`Observations::quantity`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// What was measured.
     pub arch: Architecture,
     /// Batch and sequence length it was measured with.
     pub workload: Workload,
-    /// Mean latency over the records, in milliseconds.
-    pub latency_ms: f64,
-    /// Latency by the first record alone, in milliseconds: what one measurement says.
-    pub first_ms: f64,
+    /// Mean over the records.
+    pub value: f64,
+    /// By the first record alone: what one measurement says.
+    pub first: f64,
     /// Relative spread of the raw paired ratios, mean over the records
     /// ([`atb_measurements::Statistics::spread`]).
     pub spread: f64,
@@ -44,9 +45,6 @@ pub struct Source {
     pub device: DeviceContext,
     /// The agent that measured.
     pub agent: AgentContext,
-    /// What was taken from the measurements.
-    #[serde(default)]
-    pub quantity: Quantity,
 }
 
 /// How far one measurement can be trusted: the error below which no predictor can get.
@@ -73,6 +71,8 @@ impl NoiseFloor {
 /// Everything measured of one device, ready to be fitted on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observations {
+    /// What was measured, and so the unit of the values.
+    pub quantity: Quantity,
     /// One for each architecture and workload, in the order first measured. Records of
     /// the roles [`Role::Sample`] and [`Role::Retest`]; the others are not fitted on.
     pub items: Vec<Observation>,
@@ -88,52 +88,40 @@ pub struct Observations {
 
 /// Why measurements could not be used together.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ObservationError {
-    /// a measurement file that could not be used
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
-    /// no file at all
-    #[error("no measurement file was given; hint: `atb profile` writes one")]
+    #[error("no measurement file was given")]
+    #[diagnostic(help("`atb profile` writes one"))]
     NoFile,
-    /// a record that lacks the quantity
-    #[error(
-        "{file}: {arch} has no {quantity}; hint: measure anew, the device or the agent of that \
-         time did not tell it"
-    )]
-    NoValue {
-        /// The file.
-        file: String,
-        /// The architecture.
-        arch: String,
-        /// What is missing.
-        quantity: Quantity,
-    },
-    /// measurements that do not compare
+    #[error("{file}: {arch} has no {quantity}")]
+    #[diagnostic(help("measure it again: the device or the agent of that time did not tell it"))]
+    NoValue { file: String, arch: String, quantity: Quantity },
+    #[error("{file}: the {quantity} of {arch} is {value}, which is not a positive number")]
+    #[diagnostic(help("remove its line from the file and measure it again"))]
+    Value { file: String, arch: String, quantity: Quantity, value: f64 },
     #[error(
         "{first} and {other} do not go together: they were measured with another {what} \
-         ({first_value} and {other_value}); hint: fit one predictor for each"
+         ({first_value} and {other_value})"
     )]
+    #[diagnostic(help("fit one predictor for each"))]
     Mixed {
-        /// The first file.
         first: String,
-        /// The file that differs from it.
         other: String,
-        /// What differs.
         what: &'static str,
-        /// Its value in the first file.
         first_value: String,
-        /// Its value in the other file.
         other_value: String,
     },
 }
 
-/// One usable record: where it belongs, its latency and its spread.
+/// One usable record: where it belongs, its value and its spread.
 struct Measured<'a> {
     record: &'a Record,
     arch: &'a Architecture,
     workload: Workload,
-    latency_ms: f64,
+    value: f64,
     spread: f64,
 }
 
@@ -157,9 +145,7 @@ impl Observations {
         Self::of_quantity(files, Quantity::Latency)
     }
 
-    /// As [`Observations::from_files`], of another quantity than the latency: wherever these
-    /// observations, and a predictor fitted on them, say latency and milliseconds, they mean
-    /// that quantity in its unit.
+    /// As [`Observations::from_files`], of another quantity than the latency.
     ///
     /// # Errors
     /// As [`Observations::from_files`], or if a record does not tell the quantity.
@@ -180,11 +166,11 @@ impl Observations {
                 references.push(same.reference_ms()?);
             }
             let reference_ms = median(&references).ok_or(ObservationError::NoFile)?;
-            sources.push(Source { quantity, ..source(file, reference_ms) });
+            sources.push(source(file, reference_ms));
             for record in &file.records {
                 let Some(arch) = record.arch() else { continue };
                 let statistics = file.statistics(record)?;
-                let latency_ms = match quantity {
+                let value = match quantity {
                     // On the scale that all files of the workload share.
                     Quantity::Latency => statistics.ratio * reference_ms,
                     other => file.value(record, other)?.ok_or_else(|| {
@@ -193,7 +179,17 @@ impl Observations {
                     })?,
                 };
                 let spread = statistics.spread;
-                measured.push(Measured { record, arch, workload, latency_ms, spread });
+                for value in [value, spread + 1.0] {
+                    if !(value.is_finite() && value > 0.0) {
+                        return Err(ObservationError::Value {
+                            file: file_name(file),
+                            arch: arch.to_string(),
+                            quantity,
+                            value,
+                        });
+                    }
+                }
+                measured.push(Measured { record, arch, workload, value, spread });
             }
         }
         let of = |roles: &[Role]| -> Vec<&Measured> {
@@ -206,6 +202,7 @@ impl Observations {
             noise.split_half = None;
         }
         Ok(Self {
+            quantity,
             items: average(&samples),
             baselines: average(&of(&[Role::Baseline])),
             checks: average(&of(&[Role::Check])),
@@ -228,7 +225,7 @@ impl Observations {
                 Some(item) => {
                     let (old, new) = (item.records as f64, check.records as f64);
                     let mean = |a: f64, b: f64| (old * a + new * b) / (old + new);
-                    item.latency_ms = mean(item.latency_ms, check.latency_ms);
+                    item.value = mean(item.value, check.value);
                     item.spread = mean(item.spread, check.spread);
                     item.records += check.records;
                 }
@@ -252,7 +249,6 @@ fn source(file: &MeasurementFile, reference_ms: f64) -> Source {
         protocol: file.header.protocol.clone(),
         device: file.header.device.clone(),
         agent: file.header.agent.clone(),
-        quantity: Quantity::Latency,
     }
 }
 
@@ -317,8 +313,8 @@ fn average(measured: &[&Measured]) -> Vec<Observation> {
             Some(Observation {
                 arch: records[0].arch.clone(),
                 workload: records[0].workload,
-                latency_ms: mean(records.iter().map(|item| item.latency_ms))?,
-                first_ms: records[0].latency_ms,
+                value: mean(records.iter().map(|item| item.value))?,
+                first: records[0].value,
                 spread: mean(records.iter().map(|item| item.spread))?,
                 records: records.len(),
             })
@@ -331,7 +327,7 @@ fn noise_floor(measured: &[&Measured]) -> NoiseFloor {
     let retests: Vec<f64> = group(measured)
         .iter()
         .filter(|records| records.len() > 1)
-        .map(|records| relative(records[0].latency_ms, records[1].latency_ms))
+        .map(|records| relative(records[0].value, records[1].value))
         .collect();
     let halves: Vec<f64> = measured
         .iter()

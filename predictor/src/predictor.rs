@@ -1,23 +1,21 @@
 //! A fitted predictor with everything needed to trust it, and its file.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
 use atb_measurements::{AgentContext, DeviceContext, Quantity};
 use atb_space::{Architecture, Space, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::fit::{Choice, describe};
-use crate::model::{Breakdown, LatencyModel, Model};
+use crate::error::describe;
+use crate::features::Machines;
+use crate::kinds::Fitted;
+use crate::model::{Breakdown, Model};
+use crate::observation::{NoiseFloor, Observation, Source};
 use crate::validation::Validation;
-use crate::{Machines, NoiseFloor, Observation, Source};
 
 /// Version of the predictor file's schema; a file of a newer one is refused.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
-/// Level of the intervals that [`Predictor::predict`] gives.
-pub const LEVEL: f64 = 0.9;
+/// Confidence level of the intervals that [`Predictor::predict`] gives.
+pub const CONFIDENCE_LEVEL: f64 = 0.9;
 
 /// A measured architecture that was not fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,30 +33,38 @@ pub struct Baseline {
     pub arch: Architecture,
     /// Batch and sequence length.
     pub workload: Workload,
-    /// Measured latency, in milliseconds.
-    pub latency_ms: f64,
+    /// Its measured value.
+    pub value: f64,
 }
 
 impl From<&Observation> for Baseline {
     fn from(item: &Observation) -> Self {
-        Self { arch: item.arch.clone(), workload: item.workload, latency_ms: item.latency_ms }
+        Self { arch: item.arch.clone(), workload: item.workload, value: item.value }
     }
 }
 
-/// A predicted latency and where a measurement of it would lie.
+/// A predicted value and where a measurement of it would lie, in the predictor's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// Predicted latency, in milliseconds.
-    pub latency_ms: f64,
-    /// Lower end of the interval, in milliseconds.
-    pub low_ms: f64,
-    /// Upper end of the interval, in milliseconds.
-    pub high_ms: f64,
+    /// The predicted value.
+    pub value: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
 }
 
-/// A latency predictor for one device.
+impl Prediction {
+    /// Whether a measured value lies in the interval, its ends included.
+    #[must_use]
+    pub fn contains(&self, measured: f64) -> bool {
+        (self.low..=self.high).contains(&measured)
+    }
+}
+
+/// A predictor of one quantity, the latency in most cases, on one device.
 ///
-/// Serialises as the predictor file.
+/// Serialises as the predictor file; values in it are in `unit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Predictor {
     pub(crate) schema: u32,
@@ -68,6 +74,8 @@ pub struct Predictor {
     pub space: Space,
     /// Batch and sequence lengths it was fitted for; the first one is the default.
     pub workloads: Vec<Workload>,
+    /// What it predicts, and so the unit of its values.
+    pub quantity: Quantity,
     /// The measurement files it was fitted on.
     pub sources: Vec<Source>,
     /// The measurement files of the predictor it was calibrated from, if it was.
@@ -82,66 +90,27 @@ pub struct Predictor {
     pub left_out: Vec<LeftOut>,
     /// What it is worth on architectures it was not fitted on.
     pub validation: Validation,
-    /// The kinds of model that were compared, if the kind was not given.
-    #[serde(default)]
-    pub choice: Option<Choice>,
     /// The model itself.
-    pub model: Model,
+    pub model: Fitted,
 }
 
 /// Why a predictor has no answer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum PredictError {
-    /// a batch or sequence length it does not know
     #[error(
         "this predictor was fitted for {fitted} and says nothing about batch {batch}, sequence \
-         length {sequence}; hint: measure that with `atb profile` and fit again"
+         length {sequence}"
     )]
-    Workload {
-        /// What it was fitted for.
-        fitted: String,
-        /// The batch asked for.
-        batch: usize,
-        /// The sequence length asked for.
-        sequence: usize,
-    },
-}
-
-/// Why a predictor file could not be read or written.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum PredictorFileError {
-    /// the file system said no
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// a file of a newer version
-    #[error("{}: has schema {found}, this version reads up to {SCHEMA}; hint: use a newer version of atb", path.display())]
-    NewerSchema {
-        /// The file.
-        path: PathBuf,
-        /// Its schema version.
-        found: u32,
-    },
-    /// no predictor
-    #[error("{} is not a predictor: {problem}; hint: predictors are written by `atb fit`", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        problem: String,
-    },
+    #[diagnostic(help("measure that with `atb profile` and fit again"))]
+    Workload { fitted: String, batch: usize, sequence: usize },
 }
 
 impl Predictor {
-    /// What it predicts; values are in the quantity's unit, also where a name says
-    /// milliseconds.
+    /// The unit of its values.
     #[must_use]
-    pub fn quantity(&self) -> Quantity {
-        self.sources.first().map_or_else(Quantity::default, |source| source.quantity)
+    pub fn unit(&self) -> &'static str {
+        self.quantity.unit()
     }
 
     /// Batch and sequence length that [`Predictor::predict`] answers for.
@@ -150,21 +119,21 @@ impl Predictor {
         self.workloads.first().copied().unwrap_or_default()
     }
 
-    /// Predicted latency in milliseconds and its interval of level [`LEVEL`], for the
+    /// The predicted value and its interval of confidence level [`CONFIDENCE_LEVEL`], for the
     /// first of the workloads the predictor was fitted for.
     #[must_use]
     pub fn predict(&self, arch: &Architecture) -> Prediction {
-        self.interval(arch, self.workload(), LEVEL)
+        self.interval(arch, self.workload(), CONFIDENCE_LEVEL)
     }
 
-    /// As [`Predictor::predict`], with the interval of another level, from 0 to 1.
+    /// As [`Predictor::predict`], with the interval of another confidence level, from 0 to 1.
     #[must_use]
-    pub fn predict_at_level(&self, arch: &Architecture, level: f64) -> Prediction {
-        self.interval(arch, self.workload(), level)
+    pub fn predict_at(&self, arch: &Architecture, confidence_level: f64) -> Prediction {
+        self.interval(arch, self.workload(), confidence_level)
     }
 
     /// As [`Predictor::predict`], for any batch and sequence length within those the
-    /// predictor was fitted for, and any level from 0 to 1.
+    /// predictor was fitted for, and any confidence level from 0 to 1.
     ///
     /// # Errors
     /// [`PredictError::Workload`] if the workload lies outside.
@@ -172,10 +141,10 @@ impl Predictor {
         &self,
         arch: &Architecture,
         workload: Workload,
-        level: f64,
+        confidence_level: f64,
     ) -> Result<Prediction, PredictError> {
         if self.covers(workload) {
-            return Ok(self.interval(arch, workload, level));
+            return Ok(self.interval(arch, workload, confidence_level));
         }
         let fitted: Vec<String> = self.workloads.iter().map(|known| describe(*known)).collect();
         Err(PredictError::Workload {
@@ -195,33 +164,27 @@ impl Predictor {
     }
 
     fn interval(&self, arch: &Architecture, workload: Workload, level: f64) -> Prediction {
-        let model = self.model.as_model();
-        let latency_ms = model.latency_ms(arch, workload);
+        let value = self.model.value(arch, workload);
         let half_width =
-            self.validation.residuals.half_width(level) * model.uncertainty(arch, workload);
+            self.validation.residuals.half_width(level) * self.model.uncertainty(arch, workload);
         Prediction {
-            latency_ms,
-            low_ms: (latency_ms * (1.0 - half_width)).max(0.0),
-            high_ms: latency_ms * (1.0 + half_width),
+            value,
+            low: (value * (1.0 - half_width)).max(0.0),
+            high: value * (1.0 + half_width),
         }
     }
 
-    /// Predicted latency alone, in milliseconds; cheaper than [`Predictor::predict`].
+    /// The predicted value alone, in the predictor's unit; cheaper than
+    /// [`Predictor::predict`].
     #[must_use]
-    pub fn latency_ms(&self, arch: &Architecture) -> f64 {
-        self.model.as_model().latency_ms(arch, self.workload())
+    pub fn value(&self, arch: &Architecture) -> f64 {
+        self.model.value(arch, self.workload())
     }
 
-    /// Predicted latency by part of the network, if the model can tell.
+    /// The predicted value by part of the network, if the model can tell.
     #[must_use]
     pub fn breakdown(&self, arch: &Architecture) -> Option<Breakdown> {
-        self.model.as_model().breakdown(arch, self.workload())
-    }
-
-    /// The model behind its common interface.
-    #[must_use]
-    pub fn as_model(&self) -> &dyn LatencyModel {
-        self.model.as_model()
+        self.model.breakdown(arch, self.workload())
     }
 
     /// What the features know of the device it was fitted for.
@@ -259,45 +222,12 @@ impl Predictor {
         .collect()
     }
 
-    /// Measured latency of a baseline in milliseconds, for the default workload.
+    /// Measured value of a baseline, for the default workload.
     #[must_use]
-    pub fn baseline_ms(&self, arch: &Architecture) -> Option<f64> {
+    pub fn baseline(&self, arch: &Architecture) -> Option<f64> {
         self.baselines
             .iter()
             .find(|baseline| baseline.arch == *arch && baseline.workload == self.workload())
-            .map(|baseline| baseline.latency_ms)
-    }
-
-    /// Reads a predictor file.
-    ///
-    /// # Errors
-    /// [`PredictorFileError`] naming the file and what is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, PredictorFileError> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u32,
-        }
-        let text = fs::read_to_string(path)
-            .map_err(|source| PredictorFileError::Io { path: path.to_owned(), source })?;
-        let content = |error: serde_json::Error| PredictorFileError::Content {
-            path: path.to_owned(),
-            problem: error.to_string(),
-        };
-        let version: Version = serde_json::from_str(&text).map_err(content)?;
-        if version.schema > SCHEMA {
-            let (path, found) = (path.to_owned(), version.schema);
-            return Err(PredictorFileError::NewerSchema { path, found });
-        }
-        serde_json::from_str(&text).map_err(content)
-    }
-
-    /// Writes the predictor file, through a temporary file in the same folder.
-    ///
-    /// # Errors
-    /// [`PredictorFileError::Io`]; an existing file is then as it was.
-    pub fn save(&self, path: &Path) -> Result<(), PredictorFileError> {
-        let io_error = |source| PredictorFileError::Io { path: path.to_owned(), source };
-        let text = serde_json::to_string_pretty(self).map_err(|error| io_error(error.into()))?;
-        atb_files::write(path, format!("{text}\n").as_bytes()).map_err(io_error)
+            .map(|baseline| baseline.value)
     }
 }

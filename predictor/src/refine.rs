@@ -4,31 +4,41 @@
 use atb_space::{Architecture, Space, Workload};
 
 use crate::design::{choose, choose_next};
+use crate::error::FitError;
 use crate::evaluation::EvaluationError;
-use crate::fit::{FitError, FitSettings};
-use crate::{Metrics, Observations, Predictor};
+use crate::fit::FitSettings;
+use crate::metrics::Metrics;
+use crate::observation::Observations;
+use crate::predictor::Predictor;
 
 /// How many to measure, and when it is enough.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RefineSettings {
     /// Architectures of the first round, a design over the whole space.
-    pub first: usize,
+    pub initial_samples: usize,
     /// Architectures of every further round.
-    pub round: usize,
+    pub samples_per_round: usize,
     /// Most architectures in all.
-    pub most: usize,
-    /// Mean relative error to reach: of the cross-validation over everything measured, and
+    pub max_samples: usize,
+    /// Mean absolute relative error to reach, a fraction: of the cross-validation over everything measured, and
     /// of a round's new architectures as predicted before they were measured.
-    pub error: f64,
-    /// Latencies, in milliseconds, that the rounds look at; all if absent.
-    pub focus_ms: Option<(f64, f64)>,
+    pub target_mape: f64,
+    /// Predicted values that the rounds look at; all if absent.
+    pub focus: Option<(f64, f64)>,
     /// Seed of every choice.
     pub seed: u64,
 }
 
 impl Default for RefineSettings {
     fn default() -> Self {
-        Self { first: 18, round: 6, most: 60, error: 0.02, focus_ms: None, seed: 0 }
+        Self {
+            initial_samples: 18,
+            samples_per_round: 6,
+            max_samples: 60,
+            target_mape: 0.02,
+            focus: None,
+            seed: 0,
+        }
     }
 }
 
@@ -57,14 +67,12 @@ pub struct Refined {
 
 /// Why the rounds ended early.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum RefineError<E> {
-    /// measuring failed
     #[error("{0}")]
     Measure(E),
-    /// nothing could be fitted
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// measurements of something else than was asked for
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
 }
@@ -85,7 +93,7 @@ pub fn refine<E>(
     mut measure: impl FnMut(&[Architecture]) -> Result<Observations, E>,
     mut report: impl FnMut(&Round),
 ) -> Result<Refined, RefineError<E>> {
-    let mut archs = choose(space, workload, settings.first, settings.seed, &[]);
+    let mut archs = choose(space, workload, settings.initial_samples, settings.seed, &[]);
     let mut rounds = Vec::new();
     let mut previous: Option<Predictor> = None;
     loop {
@@ -106,14 +114,14 @@ pub fn refine<E>(
         let round = Round { measured: measured.items.len(), cross_validated, fresh };
         report(&round);
         rounds.push(round);
-        let reached = cross_validated.mape <= settings.error
-            && fresh.is_some_and(|fresh| fresh.mape <= settings.error);
-        let room = settings.most.saturating_sub(archs.len()).min(settings.round);
+        let reached = cross_validated.mape <= settings.target_mape
+            && fresh.is_some_and(|fresh| fresh.mape <= settings.target_mape);
+        let room = settings.max_samples.saturating_sub(archs.len()).min(settings.samples_per_round);
         let next = match reached {
             true => Vec::new(),
             false => {
                 let seed = settings.seed.wrapping_add(rounds.len() as u64);
-                choose_next(&predictor, room, seed, &archs, settings.focus_ms)
+                choose_next(&predictor, room, seed, &archs, settings.focus)
             }
         };
         if next.is_empty() {

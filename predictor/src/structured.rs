@@ -1,4 +1,4 @@
-//! The structured model: a latency is a sum of non-negative costs of what an encoder
+//! The structured model: a value is a sum of non-negative costs of what an encoder
 //! computes, fitted in relative error.
 
 use std::collections::BTreeMap;
@@ -6,14 +6,12 @@ use std::collections::BTreeMap;
 use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
 
+use crate::error::FitError;
 use crate::features::{COUNT, Features, Machines, NAMES, Setting, needs_several_workloads};
-use crate::fit::FitError;
-use crate::model::{Breakdown, LatencyModel, Rows};
+use crate::linear;
+use crate::model::{Breakdown, Model, Rows};
 use crate::nnls::nnls;
-use crate::{Observation, linear};
-
-/// Name in files and messages.
-pub(crate) const KIND: &str = "structured";
+use crate::observation::Observation;
 
 /// Rounds of reweighting that take influence from outliers.
 const ROBUST_ROUNDS: usize = 4;
@@ -22,16 +20,16 @@ const HUBER: f64 = 2.5;
 
 /// Non-negative least squares on analytic features, in relative error.
 ///
-/// The latency of an architecture whose layers are alike is
+/// The value of an architecture whose layers are alike is
 /// `embedding + L * (normalisation + attention + feed_forward)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Structured {
     machines: Machines,
-    /// Milliseconds for each unit of a feature, none negative.
+    /// Cost for each unit of a feature, none negative.
     coefficients: Features,
     /// Inverse of the Gram matrix of the features with a coefficient, each divided by the
-    /// latency: how uncertain the coefficients are.
+    /// value: how uncertain the coefficients are.
     covariance: Vec<Vec<f64>>,
 }
 
@@ -40,7 +38,7 @@ pub struct Structured {
 #[serde(deny_unknown_fields)]
 struct Form {
     machines: Machines,
-    /// Milliseconds for each unit of a feature; features without one cost nothing.
+    /// Cost for each unit of a feature; features without one cost nothing.
     coefficients: BTreeMap<String, f64>,
     covariance: Vec<Vec<f64>>,
 }
@@ -58,6 +56,7 @@ impl TryFrom<Form> for Structured {
     type Error = String;
 
     fn try_from(form: Form) -> Result<Self, String> {
+        form.machines.check()?;
         let mut coefficients = [0.0; COUNT];
         for (name, value) in &form.coefficients {
             let place = NAMES.iter().position(|known| known == name).ok_or_else(|| {
@@ -85,7 +84,7 @@ impl Structured {
     /// length.
     ///
     /// # Errors
-    /// [`FitError::NothingFits`] if no feature explains the latencies.
+    /// [`FitError::NothingFits`] if no feature explains the values.
     pub fn fit(observations: &[Observation], machines: &Machines) -> Result<Self, FitError> {
         let several = observations.iter().any(|item| item.workload != observations[0].workload);
         let rows: Vec<Features> = observations
@@ -93,7 +92,7 @@ impl Structured {
             .map(|item| {
                 let mut row = setting(machines, item.workload).of(&item.arch);
                 for (index, value) in row.iter_mut().enumerate() {
-                    *value /= item.latency_ms;
+                    *value /= item.value;
                     if needs_several_workloads(index) && !several {
                         *value = 0.0;
                     }
@@ -145,7 +144,7 @@ impl Structured {
         Self { machines, ..self }
     }
 
-    /// What each feature contributes to an architecture's latency, in milliseconds.
+    /// What each feature contributes to an architecture's value.
     pub(crate) fn costs(&self, arch: &Architecture, workload: Workload) -> Features {
         let features = self.setting(workload).of(arch);
         std::array::from_fn(|i| features[i] * self.coefficients[i])
@@ -188,7 +187,7 @@ fn setting(machines: &Machines, workload: Workload) -> Setting {
 /// The one expression for architectures whose layers are alike, so that a scan and a
 /// single prediction agree to the last bit.
 #[inline]
-fn uniform_ms(embedding: f64, layers: f64, rest: f64, feed_forward: f64) -> f64 {
+fn uniform(embedding: f64, layers: f64, rest: f64, feed_forward: f64) -> f64 {
     embedding + layers * (rest + feed_forward)
 }
 
@@ -213,8 +212,8 @@ fn scaled_inverse(gram: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
     linear::symmetric_inverse(&scaled_by(gram)).map(|inverse| scaled_by(&inverse))
 }
 
-impl LatencyModel for Structured {
-    fn latency_ms(&self, arch: &Architecture, workload: Workload) -> f64 {
+impl Model for Structured {
+    fn value(&self, arch: &Architecture, workload: Workload) -> f64 {
         let (setting, hidden) = (self.setting(workload), arch.hidden());
         let embedding = self.cost(&setting.embedding(hidden));
         let normalisation = self.cost(&setting.normalisation(hidden));
@@ -224,7 +223,7 @@ impl LatencyModel for Structured {
             |layer: &Layer| self.cost(&setting.feed_forward(hidden, layer.intermediate));
         if let Some(layer) = arch.uniform_layer() {
             let rest = normalisation + attention(&layer);
-            return uniform_ms(embedding, arch.num_layers() as f64, rest, feed_forward(&layer));
+            return uniform(embedding, arch.num_layers() as f64, rest, feed_forward(&layer));
         }
         let layers = arch.layers().iter();
         embedding
@@ -236,9 +235,9 @@ impl LatencyModel for Structured {
     /// `sqrt(1 + leverage)`: the standard deviation of a new measurement's relative error
     /// over that of the noise, by ordinary least squares theory.
     fn uncertainty(&self, arch: &Architecture, workload: Workload) -> f64 {
-        let latency_ms = self.latency_ms(arch, workload);
+        let whole = self.value(arch, workload);
         let features = self.setting(workload).of(arch);
-        let relative: Vec<f64> = self.active().iter().map(|&i| features[i] / latency_ms).collect();
+        let relative: Vec<f64> = self.active().iter().map(|&i| features[i] / whole).collect();
         let leverage: f64 = relative
             .iter()
             .zip(&self.covariance)
@@ -253,10 +252,10 @@ impl LatencyModel for Structured {
             arch.layers().iter().map(|layer| self.cost(&part(layer))).sum()
         };
         Some(Breakdown {
-            embedding_ms: self.cost(&setting.embedding(hidden)),
-            attention_ms: over_layers(&|layer| setting.attention(hidden, layer.heads, layer.qkv)),
-            feed_forward_ms: over_layers(&|layer| setting.feed_forward(hidden, layer.intermediate)),
-            normalisation_ms: over_layers(&|_| setting.normalisation(hidden)),
+            embedding: self.cost(&setting.embedding(hidden)),
+            attention: over_layers(&|layer| setting.attention(hidden, layer.heads, layer.qkv)),
+            feed_forward: over_layers(&|layer| setting.feed_forward(hidden, layer.intermediate)),
+            normalisation: over_layers(&|_| setting.normalisation(hidden)),
         })
     }
 
@@ -269,15 +268,15 @@ impl LatencyModel for Structured {
             .iter()
             .map(|&intermediate| self.cost(&setting.feed_forward(hidden, intermediate)))
             .collect();
-        let mut latencies = vec![0.0; feed_forward.len()];
+        let mut values = vec![0.0; feed_forward.len()];
         for (attention_index, &(heads, qkv)) in rows.attention.iter().enumerate() {
             let rest = normalisation + self.cost(&setting.attention(hidden, heads, qkv));
             for (layers_index, &layers) in rows.layers.iter().enumerate() {
                 let layers = layers as f64;
-                for (latency, part) in latencies.iter_mut().zip(&feed_forward) {
-                    *latency = uniform_ms(embedding, layers, rest, *part);
+                for (value, part) in values.iter_mut().zip(&feed_forward) {
+                    *value = uniform(embedding, layers, rest, *part);
                 }
-                visit(layers_index, attention_index, &latencies);
+                visit(layers_index, attention_index, &values);
             }
         }
     }

@@ -7,9 +7,10 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::fit::FitError;
+use crate::error::FitError;
+use crate::metrics::Metrics;
 use crate::model::Model;
-use crate::{Metrics, Observation};
+use crate::observation::Observation;
 
 /// Up to this many observations every one is left out on its own.
 const LEAVE_ONE_OUT_UP_TO: usize = 40;
@@ -23,10 +24,10 @@ const WORST: usize = 10;
 pub struct Worst {
     /// The architecture.
     pub arch: Architecture,
-    /// Its measured latency, in milliseconds.
-    pub measured_ms: f64,
-    /// Its latency as predicted without it, in milliseconds.
-    pub predicted_ms: f64,
+    /// Its measured value.
+    pub measured: f64,
+    /// Its value as predicted without it.
+    pub predicted: f64,
     /// Relative spread of its raw samples: an error not much larger is noise.
     pub spread: f64,
 }
@@ -35,7 +36,7 @@ impl Worst {
     /// Signed relative error of the prediction.
     #[must_use]
     pub fn error(&self) -> f64 {
-        (self.predicted_ms - self.measured_ms) / self.measured_ms
+        (self.predicted - self.measured) / self.measured
     }
 
     /// The ten of `predictions` that are farthest off, worst first.
@@ -60,7 +61,7 @@ pub struct Validation {
 }
 
 /// The errors on architectures left out, ascending: each is the relative error over the
-/// model's own [`uncertainty`](crate::LatencyModel::uncertainty) there.
+/// model's own [`uncertainty`](crate::Model::uncertainty) there.
 ///
 /// With them intervals are conformal: whatever the errors' distribution, a new
 /// measurement drawn like the old ones lies in the interval of level `p` with a
@@ -76,7 +77,7 @@ impl Residuals {
         Self(scores)
     }
 
-    /// Half-width of the interval of `level` (0 to 1), relative to the prediction, where
+    /// Half-width of the interval of the confidence level `level` (0 to 1), relative to the prediction, where
     /// the model's uncertainty is 1: the `ceil((n + 1) level)`-th of the `n` residuals,
     /// infinite where that is more than there are.
     #[must_use]
@@ -94,17 +95,21 @@ pub(crate) fn folds_for(count: usize) -> usize {
     if count <= LEAVE_ONE_OUT_UP_TO { count } else { FOLDS }
 }
 
-/// Cross-validates: `fit` is called once a fold with the observations to fit on.
-pub(crate) fn cross_validate(
+/// Cross-validates any model: `fit` is called once per fold with the observations to fit on.
+/// The seed decides which observations go into which fold.
+///
+/// # Errors
+/// What `fit` says, or [`FitError::NothingFits`] if an error is not a finite number.
+pub fn cross_validate<M: Model, E: From<FitError>>(
     observations: &[Observation],
     folds: usize,
     seed: u64,
-    fit: &dyn Fn(&[Observation]) -> Result<Model, FitError>,
-) -> Result<Validation, FitError> {
+    fit: impl Fn(&[Observation]) -> Result<M, E>,
+) -> Result<Validation, E> {
     let count = observations.len();
     let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let mut predicted_ms = vec![0.0; count];
+    let mut predicted = vec![0.0; count];
     let mut scores = vec![0.0; count];
     for fold in 0..folds {
         let left_out: Vec<usize> = order.iter().copied().skip(fold).step_by(folds).collect();
@@ -112,28 +117,29 @@ pub(crate) fn cross_validate(
             .filter(|index| !left_out.contains(index))
             .map(|index| observations[index].clone())
             .collect();
-        let fitted = fit(&kept)?;
-        let model = fitted.as_model();
+        let model = fit(&kept)?;
         for index in left_out {
             let item = &observations[index];
-            let prediction = model.latency_ms(&item.arch, item.workload);
+            let prediction = model.value(&item.arch, item.workload);
             // Intervals are for one measurement, so they are made of single ones.
             let relative =
-                (item.first_ms - prediction).abs() / prediction.abs().max(f64::MIN_POSITIVE);
-            predicted_ms[index] = prediction;
+                (item.first - prediction).abs() / prediction.abs().max(f64::MIN_POSITIVE);
+            predicted[index] = prediction;
             scores[index] = relative / model.uncertainty(&item.arch, item.workload);
         }
     }
-    let measured_ms: Vec<f64> = observations.iter().map(|item| item.latency_ms).collect();
-    let metrics =
-        Metrics::of(&predicted_ms, &measured_ms).ok_or(FitError::NothingFits { count })?;
+    let measured: Vec<f64> = observations.iter().map(|item| item.value).collect();
+    let metrics = Metrics::of(&predicted, &measured)
+        .filter(|metrics| metrics.mape.is_finite() && metrics.rmse.is_finite())
+        .filter(|_| scores.iter().all(|score| score.is_finite()))
+        .ok_or(FitError::NothingFits { count })?;
     let predictions = observations
         .iter()
-        .zip(&predicted_ms)
-        .map(|(item, predicted_ms)| Worst {
+        .zip(&predicted)
+        .map(|(item, predicted)| Worst {
             arch: item.arch.clone(),
-            measured_ms: item.latency_ms,
-            predicted_ms: *predicted_ms,
+            measured: item.value,
+            predicted: *predicted,
             spread: item.spread,
         })
         .collect();

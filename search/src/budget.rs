@@ -142,11 +142,10 @@ impl Budget {
         if !(speedup.is_finite() && speedup > 0.0) {
             return Err(SearchError::Budget { what: "the speed-up", value: speedup });
         }
-        let baseline_ms =
-            predictor.baseline_ms(baseline).ok_or_else(|| SearchError::NoBaseline {
-                arch: baseline.id(),
-                known: predictor.baselines.iter().map(|known| known.arch.id()).collect(),
-            })?;
+        let baseline_ms = predictor.baseline(baseline).ok_or_else(|| SearchError::NoBaseline {
+            arch: baseline.id(),
+            known: predictor.baselines.iter().map(|known| known.arch.id()).collect(),
+        })?;
         Ok(baseline_ms / speedup)
     }
 
@@ -165,15 +164,15 @@ impl Budget {
     /// Whether an architecture meets the budget by what `predictor` says of it.
     #[must_use]
     pub fn admits(&self, predictor: &Predictor, arch: &Architecture) -> bool {
-        self.contains(predictor.latency_ms(arch)) && self.admits_in_band(predictor, arch)
+        self.contains(predictor.value(arch)) && self.admits_in_band(predictor, arch)
     }
 
     /// The same for an architecture whose latency is known to lie in the band.
     pub(crate) fn admits_in_band(&self, predictor: &Predictor, arch: &Architecture) -> bool {
         self.limits.admit(arch, predictor.workload())
-            && self.level.is_none_or(|level| {
-                predictor.predict_at_level(arch, level).high_ms <= self.high_ms()
-            })
+            && self
+                .level
+                .is_none_or(|level| predictor.predict_at(arch, level).high <= self.high_ms())
     }
 
     /// Whether being in the band is not all there is to meet.

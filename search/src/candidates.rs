@@ -169,7 +169,7 @@ impl<'a> Candidates<'a> {
     /// Predicted latency, in milliseconds.
     #[must_use]
     pub fn latency_ms(&self, arch: &Architecture) -> f64 {
-        self.predictor.latency_ms(arch)
+        self.predictor.value(arch)
     }
 
     /// The candidates that follow the paper's rule for good architectures:

@@ -1,7 +1,7 @@
 //! One pass over a space: predicts the latency of every architecture whose layers are
 //! alike, on all threads, and keeps only what a search needs of them.
 
-use atb_predictor::{Predictor, Rows};
+use atb_predictor::{Model, Predictor, Rows};
 use atb_space::{Architecture, Layer, Space};
 use rayon::prelude::*;
 
@@ -180,7 +180,7 @@ pub(crate) fn scan(space: &Space, predictor: &Predictor, budget: &Budget) -> Fou
                 intermediates: &intermediates,
             };
             let mut found = Found::default();
-            predictor.as_model().scan(&rows, &mut |layers_index, attention_index, latencies| {
+            predictor.model.scan(&rows, &mut |layers_index, attention_index, latencies| {
                 let (heads, qkv) = attention[attention_index];
                 let row = Run {
                     layers: layers[layers_index] as u32,

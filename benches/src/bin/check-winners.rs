@@ -64,7 +64,7 @@ fn main() -> Result<()> {
     for &speedup in &arguments.speedups {
         let budget = BudgetConfig { speedup: Some(speedup), ..BudgetConfig::default() };
         let budget = steps::budget(&budget, &predictor)?;
-        let fits = predictor.latency_ms(trained.architecture()) >= budget.target_ms;
+        let fits = predictor.value(trained.architecture()) >= budget.target_ms;
         let plm = if fits { &trained } else { &stand_in };
         // The stand-in is large, and what it says worth little: two paragraphs do.
         let fitness = FitnessConfig {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use atb_benches::comparison::{Comparison, Settings};
+use atb_benches::models::MlpSettings;
 use atb_benches::{plot, write_text};
 use atb_measurements::MeasurementFile;
-use atb_predictor::{MlpSettings, Observations};
+use atb_predictor::Observations;
 use atb_space::Space;
 use clap::{Parser, ValueEnum};
 
@@ -27,7 +28,7 @@ struct Arguments {
     /// Architectures kept for testing.
     #[arg(long, default_value_t = 150)]
     test: usize,
-    /// How often samples and test architectures are drawn anew.
+    /// How often samples and test architectures are drawn again.
     #[arg(long, default_value_t = 20)]
     draws: u64,
     /// The perceptron to compare with; the paper's takes minutes for each number of samples

@@ -88,7 +88,7 @@ fn main() -> Result<()> {
     let measured = Observations::from_file(&MeasurementFile::read(&arguments.measurements)?)?;
     let predictor = Predictor::fit(&measured, &Space::paper_kd(), &FitSettings::default())?;
     let space = Space::paper_kd().within(plm.architecture())?;
-    let target_ms = arguments.share * predictor.latency_ms(plm.architecture());
+    let target_ms = arguments.share * predictor.value(plm.architecture());
     let chosen = choose(&arguments, &space, &predictor, target_ms)?;
 
     let text = FitnessConfig {
@@ -106,7 +106,7 @@ fn main() -> Result<()> {
             .evaluate(&arch)
             .map_err(|error| anyhow!("{arch} of the SuperPLM: {error}"))?;
         let (untrained, alone) = train_alone(&arguments, &arch, &held_out)?;
-        let latency_ms = predictor.latency_ms(&arch);
+        let latency_ms = predictor.value(&arch);
         eprintln!("{arch} {latency_ms:.2} ms: extracted {extracted:.4}, alone {alone:.4}");
         ranked.push(Ranked { arch, latency_ms, untrained, extracted, alone });
     }
@@ -123,7 +123,7 @@ fn choose(
 ) -> Result<Vec<Architecture>> {
     let mut of_depth: BTreeMap<usize, Vec<Architecture>> = BTreeMap::new();
     for arch in Sampler::new(space, arguments.seed).take(DRAWN) {
-        let error = predictor.latency_ms(&arch) / target_ms - 1.0;
+        let error = predictor.value(&arch) / target_ms - 1.0;
         if error.abs() <= arguments.tolerance {
             of_depth.entry(arch.num_layers()).or_default().push(arch);
         }

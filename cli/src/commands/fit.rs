@@ -17,9 +17,8 @@ pub(crate) struct Arguments {
     measurements: Vec<PathBuf>,
     #[command(flatten)]
     space: SpaceArguments,
-    /// Kind of model: structured, table, trees, mlp, or auto for the one that
-    /// cross-validates best
-    #[arg(long, default_value = "structured")]
+    /// Kind of model: `structured`, non-negative least squares on analytic features
+    #[arg(long, default_value_t)]
     model: Kind,
     /// What to fit: latency, memory or load-time
     #[arg(long, default_value = "latency")]
@@ -38,9 +37,6 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let mut display = Display::new();
     let Arguments { model, quantity, out, .. } = arguments;
     let predictor = steps::fit(&files, &space, *model, *quantity, out, &mut display)?;
-    if let Some(choice) = &predictor.choice {
-        eprintln!("{}", choice.reason);
-    }
     display::data(&summary(&predictor))?;
     test(&predictor, &arguments.tests, &mut display)
 }
@@ -55,7 +51,7 @@ pub(super) fn test(
         return Ok(());
     }
     let evaluation = steps::evaluate(predictor, &steps::read_measurements(files)?, display)?;
-    display::data(&format!("\n{}", tested(&evaluation, predictor.quantity())))?;
+    display::data(&format!("\n{}", tested(&evaluation, predictor.quantity)))?;
     Ok(())
 }
 
@@ -67,7 +63,7 @@ fn tested(evaluation: &Evaluation, quantity: Quantity) -> String {
         vec![
             row("tested on others", metrics.count.to_string()),
             row("MAPE", percent(metrics.mape)),
-            row("RMSE", format!("{:.3} {}", metrics.rmse_ms, quantity.unit())),
+            row("RMSE", format!("{:.3} {}", metrics.rmse, quantity.unit())),
             row("within 5 %", percent(metrics.within_5)),
             row("within 10 %", percent(metrics.within_10)),
             row("Kendall tau", format!("{:.3}", metrics.tau)),
@@ -88,8 +84,8 @@ fn worst(predictions: &[Worst], quantity: Quantity) -> String {
         .map(|worst| {
             vec![
                 worst.arch.id(),
-                format!("{:.3}", worst.measured_ms),
-                format!("{:.3}", worst.predicted_ms),
+                format!("{:.3}", worst.measured),
+                format!("{:.3}", worst.predicted),
                 format!("{:+.1} %", 100.0 * worst.error()),
                 percent(worst.spread),
             ]
@@ -106,16 +102,12 @@ pub(super) fn summary(predictor: &Predictor) -> String {
     let metrics = display::table(
         &[],
         vec![
-            row("model", predictor.model.kind().to_owned()),
+            row("model", predictor.model.kind().to_string()),
             row("architectures", summary.measured.to_string()),
             row("cross-validated MAPE", percent(summary.mape)),
             row(
                 "RMSE",
-                format!(
-                    "{:.3} {}",
-                    predictor.validation.metrics.rmse_ms,
-                    predictor.quantity().unit()
-                ),
+                format!("{:.3} {}", predictor.validation.metrics.rmse, predictor.quantity.unit()),
             ),
             row("within 5 %", percent(summary.within_5)),
             row("within 10 %", percent(summary.within_10)),
@@ -126,5 +118,5 @@ pub(super) fn summary(predictor: &Predictor) -> String {
             ),
         ],
     );
-    format!("{metrics}\n\n{}", worst(&predictor.validation.worst, predictor.quantity()))
+    format!("{metrics}\n\n{}", worst(&predictor.validation.worst, predictor.quantity))
 }

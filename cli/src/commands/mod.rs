@@ -153,3 +153,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Err(_) => Err("it is not a whole number".to_owned()),
     }
 }
+
+/// Refuses a flag that has another name now, by that name.
+fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |_| Err(format!("it is called {new} now"))
+}

@@ -32,17 +32,12 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
                 let prediction = predictor.predict(arch);
                 let mut row = vec![
                     arch.id(),
-                    format!("{:.3}", prediction.latency_ms),
-                    format!("{:.3}", prediction.low_ms),
-                    format!("{:.3}", prediction.high_ms),
+                    format!("{:.3}", prediction.value),
+                    format!("{:.3}", prediction.low),
+                    format!("{:.3}", prediction.high),
                 ];
                 let parts = predictor.breakdown(arch).map(|parts| {
-                    [
-                        parts.embedding_ms,
-                        parts.attention_ms,
-                        parts.feed_forward_ms,
-                        parts.normalisation_ms,
-                    ]
+                    [parts.embedding, parts.attention, parts.feed_forward, parts.normalisation]
                 });
                 row.extend((0..4).map(|part| {
                     parts.map_or("-".to_owned(), |parts| format!("{:.3}", parts[part]))
@@ -52,7 +47,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             .collect();
     let header = [
         "architecture",
-        predictor.quantity().unit(),
+        predictor.unit(),
         "low 90 %",
         "high 90 %",
         "embedding",

@@ -8,7 +8,7 @@ use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
 
-use super::{ProtocolArguments, SpaceArguments, fit};
+use super::{ProtocolArguments, SpaceArguments, fit, renamed};
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -18,19 +18,19 @@ pub(crate) struct Arguments {
     target: String,
     #[command(flatten)]
     space: SpaceArguments,
-    /// Mean error to reach, in per cent: cross-validated, and of a round's architectures as
-    /// predicted before they were measured
-    #[arg(long, default_value_t = 100.0 * RefineSettings::default().error)]
-    error: f64,
+    /// Mean absolute error to reach, in per cent: cross-validated, and of a round's
+    /// architectures as predicted before they were measured
+    #[arg(long, value_name = "PER_CENT", default_value_t = 100.0 * RefineSettings::default().target_mape)]
+    target_mape: f64,
     /// Architectures of the first round
-    #[arg(long, default_value_t = RefineSettings::default().first)]
-    first: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = RefineSettings::default().initial_samples)]
+    initial_samples: usize,
     /// Architectures of every further round
-    #[arg(long, default_value_t = RefineSettings::default().round)]
-    round: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = RefineSettings::default().samples_per_round)]
+    samples_per_round: usize,
     /// Most architectures in all
-    #[arg(long, default_value_t = RefineSettings::default().most)]
-    most: usize,
+    #[arg(long, value_name = "COUNT", default_value_t = RefineSettings::default().max_samples)]
+    max_samples: usize,
     /// Of the first round, how many to measure twice
     #[arg(long, default_value_t = ProfileConfig::default().retests)]
     retests: usize,
@@ -45,9 +45,17 @@ pub(crate) struct Arguments {
     /// Seed of every choice
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[arg(long = "first", hide = true, value_parser = renamed("--initial-samples"))]
+    former_first: Option<String>,
+    #[arg(long = "round", hide = true, value_parser = renamed("--samples-per-round"))]
+    former_round: Option<String>,
+    #[arg(long = "most", hide = true, value_parser = renamed("--max-samples"))]
+    former_most: Option<String>,
+    #[arg(long = "error", hide = true, value_parser = renamed("--target-mape"))]
+    former_error: Option<String>,
     #[command(flatten)]
     protocol: ProtocolArguments,
-    /// Measurement file; one that is there is continued
+    /// Measurement file; an existing one is resumed
     #[arg(long, default_value = "measurements.jsonl")]
     measurements: PathBuf,
     /// Predictor file
@@ -59,11 +67,11 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     let space = arguments.space.find()?;
     let settings = RefineSettings {
-        first: arguments.first,
-        round: arguments.round,
-        most: arguments.most,
-        error: arguments.error / 100.0,
-        focus_ms: arguments.around.map(steps::band_ms),
+        initial_samples: arguments.initial_samples,
+        samples_per_round: arguments.samples_per_round,
+        max_samples: arguments.max_samples,
+        target_mape: arguments.target_mape / 100.0,
+        focus: arguments.around.map(steps::band_ms),
         seed: arguments.seed,
     };
     let refined = steps::refine_space(
@@ -79,9 +87,9 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     refined.predictor.save(&arguments.out)?;
     if !refined.reached {
         eprintln!(
-            "warning: the error asked for was not reached with {} architectures; a larger --most \
-             or a quieter device may",
-            arguments.most
+            "warning: the error asked for was not reached with {} architectures; a larger \
+             --max-samples or a quieter device may",
+            arguments.max_samples
         );
     }
     display::data(&format!("{}\n\n{}", rounds(&refined), fit::summary(&refined.predictor)))?;

@@ -213,19 +213,21 @@ fn rounds_of_measurements_end_in_a_predictor() {
         "space.toml",
         "--sequence",
         "16",
-        "--first",
+        "--initial-samples",
         "12",
-        "--round",
+        "--samples-per-round",
         "2",
-        "--most",
+        "--max-samples",
         "14",
         "--retests",
         "1",
-        "--error",
+        "--target-mape",
         "0.01",
         "--baseline",
         "3-96-256-4-96",
     ];
+    let former = job.fails(&["refine", "--most", "14"]);
+    assert!(former.contains("it is called --max-samples now"), "{former}");
     let rounds = job.succeeds(&arguments);
     assert!(rounds.contains("MAPE of the new ones") && rounds.contains("noise floor"), "{rounds}");
     let measured = lines(&job, "measurements.jsonl");

@@ -81,8 +81,8 @@ pub fn measure_finalists(
         finalists.push(Finalist {
             arch: found.arch.clone(),
             loss: found.fitness,
-            predicted_ms: prediction.latency_ms,
-            interval_ms: (prediction.low_ms, prediction.high_ms),
+            predicted_ms: prediction.value,
+            interval_ms: (prediction.low, prediction.high),
             measured_ms,
             in_band: budget.contains(measured_ms),
         });

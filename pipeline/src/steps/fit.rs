@@ -69,6 +69,6 @@ pub fn evaluate(
             reporter.warn(&format!("{}: {difference}", file.path.display()));
         }
     }
-    let measured = Observations::of_quantity(measurements, predictor.quantity())?;
+    let measured = Observations::of_quantity(measurements, predictor.quantity)?;
     Ok(predictor.evaluate(&measured)?)
 }

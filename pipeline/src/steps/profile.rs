@@ -145,7 +145,7 @@ pub fn refine_space(
         round += 1;
         let mut reporter = reporter.borrow_mut();
         reporter.step("measure", &format!("round {round}, {} architectures in all", archs.len()));
-        let first = settings.first.min(archs.len());
+        let first = settings.initial_samples.min(archs.len());
         let begin =
             Plan::new(archs[..first].iter().cloned(), first, retests, baselines, settings.seed);
         let more = archs[first..]

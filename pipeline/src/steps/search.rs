@@ -19,10 +19,10 @@ use crate::{BudgetConfig, FitnessConfig, Loss, PipelineError, Reporter};
 /// [`PipelineError`] if it makes no sense or asks for a speed-up against an architecture
 /// that was not measured.
 pub fn budget(config: &BudgetConfig, predictor: &Predictor) -> Result<Budget, PipelineError> {
-    if predictor.quantity() != Quantity::Latency {
+    if predictor.quantity != Quantity::Latency {
         return Err(PipelineError::Setting {
             key: "the predictor's quantity",
-            value: predictor.quantity().to_string(),
+            value: predictor.quantity.to_string(),
             expected: "latency, which a budget is of; hint: `atb fit` without --quantity",
         });
     }

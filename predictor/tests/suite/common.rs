@@ -105,3 +105,11 @@ pub(crate) fn measure(space: &Space, count: usize, seed: u64, noise: f64) -> Mea
     records.push(record(&baseline, Role::Baseline, workload, noise, &mut rng));
     MeasurementFile::read(&write(folder.path(), "m.jsonl", workload, &records)).expect("reads")
 }
+
+/// What the command line says of an error: the message, and after `hint:` what to do.
+pub(crate) fn told(error: &dyn miette::Diagnostic) -> String {
+    match error.help() {
+        Some(help) => format!("{error}; hint: {help}"),
+        None => error.to_string(),
+    }
+}

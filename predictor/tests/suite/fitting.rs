@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::common::{device_us, measure, record, write};
+use crate::common::{device_us, measure, record, told, write};
 use atb_measurements::{AgentContext, DeviceContext, MeasurementFile, Role};
-use atb_predictor::{FitSettings, Metrics, Observations, Predictor, Rows};
+use atb_predictor::{FitSettings, Metrics, Model, Observations, Predictor, Rows};
 use atb_space::{Architecture, Sampler, Space, Workload};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -24,9 +24,10 @@ fn refusal(records: &[(&str, Role)]) -> String {
         .collect();
     let file = MeasurementFile::read(&write(folder.path(), "m.jsonl", workload, &records));
     let measured = Observations::from_file(&file.expect("reads")).expect("usable");
-    Predictor::fit(&measured, &Space::paper_kd(), &FitSettings::default())
-        .expect_err("cannot be fitted")
-        .to_string()
+    told(
+        &Predictor::fit(&measured, &Space::paper_kd(), &FitSettings::default())
+            .expect_err("cannot be fitted"),
+    )
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn thirty_measurements_predict_the_rest_of_both_spaces() {
     for space in [Space::paper_kd(), Space::paper_mlm()] {
         let predictor = fitted(&space, 30, 4, 0.007);
         let others: Vec<Architecture> = Sampler::new(&space, 99).take(300).collect();
-        let predicted: Vec<f64> = others.iter().map(|arch| predictor.latency_ms(arch)).collect();
+        let predicted: Vec<f64> = others.iter().map(|arch| predictor.value(arch)).collect();
         let actual: Vec<f64> =
             others.iter().map(|arch| device_us(arch, Workload::default()) / 1000.0).collect();
         let metrics = Metrics::of(&predicted, &actual).expect("predictions");
@@ -61,7 +62,7 @@ fn one_measurement_gone_wrong_does_not_spoil_the_fit() {
     assert!(predictor.validation.worst[0].error() < -0.3);
     let error = |arch: &Architecture| {
         let actual = device_us(arch, Workload::default()) / 1000.0;
-        (predictor.latency_ms(arch) / actual - 1.0).abs()
+        (predictor.value(arch) / actual - 1.0).abs()
     };
     let others: Vec<Architecture> = Sampler::new(&Space::paper_kd(), 77).take(100).collect();
     let mean = others.iter().map(error).sum::<f64>() / 100.0;
@@ -84,9 +85,8 @@ fn intervals_hold_what_their_level_says() {
         let predictor = Predictor::fit(&measured, &space, &FitSettings::default()).expect("fits");
         for item in &measured.checks {
             let prediction = predictor.predict(&item.arch);
-            assert!(prediction.low_ms < prediction.latency_ms);
-            inside +=
-                usize::from((prediction.low_ms..=prediction.high_ms).contains(&item.latency_ms));
+            assert!(prediction.low < prediction.value);
+            inside += usize::from((prediction.low..=prediction.high).contains(&item.value));
             total += 1;
         }
     }
@@ -112,10 +112,10 @@ fn roles_are_kept_apart() {
     let predictor = fitted(&Space::paper_kd(), 20, 3, 0.0);
     assert_eq!(predictor.validation.metrics.count, 20);
     let base = Architecture::bert_base();
-    let baseline = predictor.baseline_ms(&base).expect("was measured");
+    let baseline = predictor.baseline(&base).expect("was measured");
     let actual = device_us(&base, Workload::default()) / 1000.0;
     assert!((baseline / actual - 1.0).abs() < 1e-9, "{baseline} and {actual}");
-    assert_eq!(predictor.baseline_ms(&"2-128-512-2-128".parse().expect("parses")), None);
+    assert_eq!(predictor.baseline(&"2-128-512-2-128".parse().expect("parses")), None);
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn checked_architectures_can_be_learnt_from() {
     let learning = measured.learning_from_checks();
     assert_eq!((learning.items.len(), learning.checks.len()), (21, 0));
     assert_eq!(learning.items[0].records, before.records + 1);
-    let expected = (2.0 * before.latency_ms + check.latency_ms) / 3.0;
-    assert!((learning.items[0].latency_ms - expected).abs() < 1e-9);
+    let expected = (2.0 * before.value + check.value) / 3.0;
+    assert!((learning.items[0].value - expected).abs() < 1e-9);
     assert_eq!(learning.items[20].arch, new);
 }
 
@@ -160,11 +160,8 @@ fn parts_add_up_and_scans_agree_to_the_last_bit() {
     for id in ["5-564-1024-12-528", "3-320-[608,700,512]-12-[264,252,240]"] {
         let arch = id.parse().expect(id);
         let parts = predictor.breakdown(&arch).expect("the structured model knows its parts");
-        let sum = parts.embedding_ms
-            + parts.attention_ms
-            + parts.feed_forward_ms
-            + parts.normalisation_ms;
-        let whole = predictor.latency_ms(&arch);
+        let sum = parts.embedding + parts.attention + parts.feed_forward + parts.normalisation;
+        let whole = predictor.value(&arch);
         assert!((sum / whole - 1.0).abs() < 1e-12, "{id}: {sum} and {whole}");
     }
     let rows = Rows {
@@ -175,11 +172,11 @@ fn parts_add_up_and_scans_agree_to_the_last_bit() {
         intermediates: &[128, 1024, 3072],
     };
     let mut seen = 0;
-    predictor.as_model().scan(&rows, &mut |layers, attention, latencies| {
+    predictor.model.scan(&rows, &mut |layers, attention, latencies| {
         for (intermediate, latency) in rows.intermediates.iter().zip(latencies) {
             let (heads, qkv) = rows.attention[attention];
             let id = format!("{}-564-{intermediate}-{heads}-{qkv}", rows.layers[layers]);
-            assert_eq!(predictor.latency_ms(&id.parse().expect("parses")), *latency, "{id}");
+            assert_eq!(predictor.value(&id.parse().expect("parses")), *latency, "{id}");
             seen += 1;
         }
     });
@@ -216,11 +213,11 @@ fn several_sequence_lengths_and_batches_in_one_predictor() {
     let between = Workload { batch: 1, sequence: 128 };
     let prediction = predictor.predict_for(&arch, between, 0.9).expect("lies between");
     let actual = device_us(&arch, between) / 1000.0;
-    assert!((prediction.latency_ms / actual - 1.0).abs() < 0.06, "{prediction:?} for {actual}");
+    assert!((prediction.value / actual - 1.0).abs() < 0.06, "{prediction:?} for {actual}");
     let beyond = Workload { batch: 1, sequence: 512 };
     let error = predictor.predict_for(&arch, beyond, 0.9).expect_err("lies beyond");
     assert_eq!(
-        error.to_string(),
+        told(&error),
         "this predictor was fitted for batch 1, sequence length 64; batch 1, sequence length 256; \
          batch 2, sequence length 128 and says nothing about batch 1, sequence length 512; \
          hint: measure that with `atb profile` and fit again"
@@ -252,7 +249,7 @@ fn files_that_do_not_go_together_are_refused() {
     let mut other = first.clone();
     other.path = "other.jsonl".into();
     other.header.target = "phone".to_owned();
-    let error = Observations::from_files(&[first, other]).expect_err("two devices").to_string();
+    let error = told(&Observations::from_files(&[first, other]).expect_err("two devices"));
     assert!(
         error.ends_with(
             "other.jsonl do not go together: they were measured with another target (made-up and \
@@ -274,12 +271,12 @@ fn the_file_reads_back_and_refuses_what_it_is_not() {
     let text = fs::read_to_string(&path).expect("reads");
     let refused = |text: String| {
         fs::write(&path, text).expect("writes");
-        Predictor::load(&path).expect_err("refused").to_string()
+        told(&Predictor::load(&path).expect_err("refused"))
     };
-    let error = refused(text.replace("\"schema\": 1,", "\"schema\": 2,"));
+    let error = refused(text.replace("\"schema\": 2,", "\"schema\": 3,"));
     assert!(
         error.ends_with(
-            "has schema 2, this version reads up to 1; hint: use a newer version of atb"
+            "has schema 3, this version reads up to 2; hint: use a newer version of atb"
         ),
         "{error}"
     );

@@ -41,7 +41,12 @@ fn rounds(settings: &RefineSettings, noise: f64) -> (Vec<Vec<Architecture>>, boo
 
 #[test]
 fn rounds_go_on_until_the_error_is_small_enough() {
-    let settings = RefineSettings { first: 12, round: 5, error: 0.02, ..Default::default() };
+    let settings = RefineSettings {
+        initial_samples: 12,
+        samples_per_round: 5,
+        target_mape: 0.02,
+        ..Default::default()
+    };
     let (asked, reached, heard) = rounds(&settings, 0.004);
     assert!(reached, "{heard:?}");
     assert!(asked.len() > 1, "the first round alone proves nothing");
@@ -59,8 +64,13 @@ fn rounds_go_on_until_the_error_is_small_enough() {
 
 #[test]
 fn rounds_end_when_enough_is_measured_and_when_measuring_fails() {
-    let settings =
-        RefineSettings { first: 12, round: 5, most: 20, error: 1e-6, ..Default::default() };
+    let settings = RefineSettings {
+        initial_samples: 12,
+        samples_per_round: 5,
+        max_samples: 20,
+        target_mape: 1e-6,
+        ..Default::default()
+    };
     let (asked, reached, heard) = rounds(&settings, 0.01);
     assert!(!reached);
     assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [12, 17, 20]);
@@ -89,7 +99,7 @@ fn a_predictor_is_evaluated_on_what_it_has_not_seen() {
     assert!(evaluation.metrics.mape < 0.03, "{:?}", evaluation.metrics);
     let inside = others.items.iter().filter(|item| {
         let prediction = predictor.predict(&item.arch);
-        (prediction.low_ms..=prediction.high_ms).contains(&item.first_ms)
+        (prediction.low..=prediction.high).contains(&item.first)
     });
     assert_eq!(evaluation.coverage, inside.count() as f64 / 150.0);
     let worst: Vec<f64> = evaluation.worst.iter().map(|worst| worst.error().abs()).collect();
@@ -100,8 +110,8 @@ fn a_predictor_is_evaluated_on_what_it_has_not_seen() {
         source.reference_ms *= 2.0;
     }
     for item in &mut others.items {
-        item.latency_ms *= 2.0;
-        item.first_ms *= 2.0;
+        item.value *= 2.0;
+        item.first *= 2.0;
     }
     let rescaled = predictor.evaluate(&others).expect("of its space");
     assert!((rescaled.metrics.mape - evaluation.metrics.mape).abs() < 1e-12);

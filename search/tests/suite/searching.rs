@@ -23,10 +23,8 @@ fn candidates_are_exactly_the_architectures_in_the_band() {
     let predictor = predictor(&space);
     let budget = Budget::paper(12.0);
     let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
-    let expected: std::collections::BTreeSet<Architecture> = space
-        .enumerate_uniform()
-        .filter(|arch| budget.contains(predictor.latency_ms(arch)))
-        .collect();
+    let expected: std::collections::BTreeSet<Architecture> =
+        space.enumerate_uniform().filter(|arch| budget.contains(predictor.value(arch))).collect();
     assert_eq!(candidates.scanned(), space.count_uniform());
     assert_eq!(candidates.len(), expected.len() as u64);
     assert!(candidates.iter().all(|arch| expected.contains(&arch) && candidates.admits(&arch)));
@@ -69,7 +67,7 @@ fn limits_and_the_intervals_upper_end_narrow_the_candidates() {
     assert!(
         narrowed(Limits::default(), Some(0.9))
             .iter()
-            .all(|arch| predictor.predict(arch).high_ms <= 12.0 * 1.1)
+            .all(|arch| predictor.predict(arch).high <= 12.0 * 1.1)
     );
 
     let limits = Limits { parameters: Some(1_000), ..Limits::default() };
@@ -94,7 +92,7 @@ fn the_largest_candidates_and_the_histogram_agree_with_a_plain_count() {
     let largest = candidates.best_by(5, size);
     assert_eq!(largest.iter().map(|(score, _)| *score).collect::<Vec<_>>(), sizes[..5]);
     let latencies: Vec<f64> =
-        space.enumerate_uniform().map(|arch| predictor.latency_ms(&arch)).collect();
+        space.enumerate_uniform().map(|arch| predictor.value(&arch)).collect();
     for (low_ms, high_ms, count) in candidates.histogram().bins() {
         let inside = |latency: &&f64| (low_ms..high_ms).contains(*latency);
         assert_eq!(latencies.iter().filter(inside).count() as u64, count);
@@ -121,11 +119,7 @@ fn budgets_that_nothing_meets_name_the_nearest_architecture() {
     let error = refused(1e6);
     assert!(error.contains("the nearest is 8-768-3072-12-756 with "), "{error}");
     assert!(error.contains("hint: lower the budget"), "{error}");
-    assert_eq!(
-        refused(f64::NAN),
-        "the target latency is NaN; hint: it must be a positive number, the lower end not above \
-         the upper"
-    );
+    assert_eq!(refused(f64::NAN), "search settings: `target_ms` is NaN, expected above 0");
 }
 
 #[test]
@@ -133,7 +127,7 @@ fn speed_ups_are_against_what_was_measured() {
     let predictor = predictor(&space());
     let base = Architecture::bert_base();
     let target_ms = Budget::speedup_ms(&predictor, &base, 10.0).expect("measured");
-    let measured_ms = predictor.baseline_ms(&base).expect("measured");
+    let measured_ms = predictor.baseline(&base).expect("measured");
     assert_eq!(target_ms, measured_ms / 10.0);
     let other = "6-768-3072-12-768".parse().expect("parses");
     assert_eq!(

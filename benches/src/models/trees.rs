@@ -3,18 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use anyhow::{Result, anyhow};
+use atb_predictor::{Model, Observation, one_workload};
 use atb_space::{Architecture, Cost, Workload};
 use forust_ml::constraints::Constraint;
 use forust_ml::objective::ObjectiveType;
 use forust_ml::{GradientBooster, Matrix};
-use serde::{Deserialize, Serialize};
 
-use crate::Observation;
-use crate::fit::{FitError, one_workload};
-use crate::model::LatencyModel;
-
-/// Name in files and messages.
-pub(crate) const KIND: &str = "trees";
+/// Name in messages.
+const KIND: &str = "trees";
 
 const FEATURES: usize = 6;
 const ITERATIONS: usize = 400;
@@ -26,48 +23,8 @@ const MAX_DEPTH: usize = 4;
 /// Features: layers, hidden size, mean intermediate size, mean heads, mean q|k|v size and
 /// floating-point operations, in each of which the latency may only grow. Knows one batch
 /// and sequence length.
-#[derive(Serialize, Deserialize)]
-#[serde(try_from = "Form", into = "Form")]
 pub struct Trees {
-    booster: Box<GradientBooster>,
-    /// The booster in its own format.
-    json: serde_json::Value,
-}
-
-/// The model as it stands in a file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    booster: serde_json::Value,
-}
-
-impl From<Trees> for Form {
-    fn from(model: Trees) -> Self {
-        Self { booster: model.json }
-    }
-}
-
-impl TryFrom<Form> for Trees {
-    type Error = String;
-
-    fn try_from(form: Form) -> Result<Self, String> {
-        let booster = GradientBooster::from_json(&form.booster.to_string())
-            .map_err(|error| format!("the trees cannot be read: {error}"))?;
-        Ok(Self { booster: Box::new(booster), json: form.booster })
-    }
-}
-
-impl Clone for Trees {
-    fn clone(&self) -> Self {
-        #[expect(clippy::expect_used, reason = "the text was written or read by the same crate")]
-        Self::try_from(Form { booster: self.json.clone() }).expect("reads its own text")
-    }
-}
-
-impl PartialEq for Trees {
-    fn eq(&self, other: &Self) -> bool {
-        self.json == other.json
-    }
+    booster: GradientBooster,
 }
 
 impl fmt::Debug for Trees {
@@ -96,17 +53,16 @@ impl Trees {
     /// Fits the trees.
     ///
     /// # Errors
-    /// [`FitError::MixedWorkloads`] if the observations differ in batch or sequence
-    /// length, [`FitError::Trees`] if the crate refuses them.
-    pub fn fit(observations: &[Observation]) -> Result<Self, FitError> {
+    /// If the observations differ in batch size or sequence length, or the crate refuses
+    /// them.
+    pub fn fit(observations: &[Observation]) -> Result<Self> {
         one_workload(KIND, observations)?;
         let rows: Vec<[f64; FEATURES]> =
             observations.iter().map(|item| features(&item.arch)).collect();
         let data: Vec<f64> =
             (0..FEATURES).flat_map(|column| rows.iter().map(move |row| row[column])).collect();
-        let target: Vec<f64> = observations.iter().map(|item| item.latency_ms.ln()).collect();
+        let target: Vec<f64> = observations.iter().map(|item| item.value.ln()).collect();
         let grows = (0..FEATURES).map(|column| (column, Constraint::Positive));
-        let refused = |error: &dyn fmt::Display| FitError::Trees { problem: error.to_string() };
         let mut booster = GradientBooster::default()
             .set_objective_type(ObjectiveType::SquaredLoss)
             .set_iterations(ITERATIONS)
@@ -116,15 +72,13 @@ impl Trees {
             .set_parallel(false);
         booster
             .fit_unweighted(&Matrix::new(&data, rows.len(), FEATURES), &target, None)
-            .map_err(|error| refused(&error))?;
-        let text = booster.json_dump().map_err(|error| refused(&error))?;
-        let json = serde_json::from_str(&text).map_err(|error| refused(&error))?;
-        Self::try_from(Form { booster: json }).map_err(|error| refused(&error))
+            .map_err(|error| anyhow!("the trees could not be fitted: {error}"))?;
+        Ok(Self { booster })
     }
 }
 
-impl LatencyModel for Trees {
-    fn latency_ms(&self, arch: &Architecture, _workload: Workload) -> f64 {
+impl Model for Trees {
+    fn value(&self, arch: &Architecture, _workload: Workload) -> f64 {
         let row = features(arch);
         self.booster
             .predict(&Matrix::new(&row, 1, FEATURES), false)

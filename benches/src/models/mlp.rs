@@ -1,21 +1,15 @@
 //! The paper's predictor: a multi-layer perceptron on four features.
 
+use atb_predictor::{FitError, Model, Observation, Rows, one_workload};
 use atb_space::{Architecture, Layer, Workload};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use gemm::Parallelism;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
-use crate::Observation;
-use crate::fit::{FitError, one_workload};
-use crate::model::{LatencyModel, Rows};
-
-/// Name in files and messages.
-pub(crate) const KIND: &str = "mlp";
+/// Name in messages.
+const KIND: &str = "perceptron";
 
 /// What the features are divided by: hidden size, layers, mean intermediate size, mean
 /// q|k|v size (the paper's implementation).
@@ -63,73 +57,11 @@ struct Dense {
 /// The multi-layer perceptron of the paper: four features (hidden size, layers, mean
 /// intermediate size, mean q|k|v size), ReLU, mean squared error. Knows one batch and
 /// sequence length.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Form", into = "Form")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mlp {
-    /// What the latencies are divided by, in milliseconds.
-    norm_ms: f32,
+    /// What the values are divided by.
+    norm: f32,
     layers: Vec<Dense>,
-}
-
-/// The model as it stands in a file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    norm_ms: f32,
-    /// Inputs and outputs of each layer.
-    shapes: Vec<(usize, usize)>,
-    /// Weights row by row, then biases, layer after layer: little-endian f32 in base64.
-    parameters: String,
-}
-
-impl From<Mlp> for Form {
-    fn from(model: Mlp) -> Self {
-        let bytes: Vec<u8> = model
-            .layers
-            .iter()
-            .flat_map(|layer| layer.weights.iter().chain(&layer.biases))
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        Self {
-            norm_ms: model.norm_ms,
-            shapes: model.layers.iter().map(|layer| layer.weights.dim()).collect(),
-            parameters: STANDARD.encode(bytes),
-        }
-    }
-}
-
-impl TryFrom<Form> for Mlp {
-    type Error = String;
-
-    fn try_from(form: Form) -> Result<Self, String> {
-        let bytes = STANDARD
-            .decode(&form.parameters)
-            .map_err(|error| format!("the perceptron's parameters are not base64: {error}"))?;
-        let mut values = bytes
-            .chunks_exact(4)
-            .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-        let expected: usize = form.shapes.iter().map(|(rows, columns)| (rows + 1) * columns).sum();
-        let chained = form.shapes.windows(2).all(|pair| pair[0].1 == pair[1].0);
-        let ends =
-            (form.shapes.first().map(|shape| shape.0), form.shapes.last().map(|shape| shape.1));
-        if !chained || ends != (Some(NORMS.len()), Some(1)) || bytes.len() != 4 * expected {
-            return Err(format!(
-                "the perceptron's {} bytes of parameters do not match its shapes",
-                bytes.len()
-            ));
-        }
-        let layers = form
-            .shapes
-            .iter()
-            .map(|&(rows, columns)| Dense {
-                weights: Array2::from_shape_simple_fn((rows, columns), || {
-                    values.next().unwrap_or_default()
-                }),
-                biases: Array1::from_shape_simple_fn(columns, || values.next().unwrap_or_default()),
-            })
-            .collect();
-        Ok(Self { norm_ms: form.norm_ms, layers })
-    }
 }
 
 fn features(arch: &Architecture) -> [f32; 4] {
@@ -154,19 +86,17 @@ impl Mlp {
     pub fn fit(observations: &[Observation], settings: &MlpSettings) -> Result<Self, FitError> {
         one_workload(KIND, observations)?;
         let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-        let norm_ms = observations
-            .iter()
-            .map(|item| item.latency_ms as f32)
-            .fold(f32::MIN_POSITIVE, f32::max);
+        let norm =
+            observations.iter().map(|item| item.value as f32).fold(f32::MIN_POSITIVE, f32::max);
         let inputs: Vec<[f32; 4]> = observations.iter().map(|item| features(&item.arch)).collect();
         let inputs = Array2::from(inputs);
         let targets: Array1<f32> =
-            observations.iter().map(|item| item.latency_ms as f32 / norm_ms).collect();
+            observations.iter().map(|item| item.value as f32 / norm).collect();
         let mut widths = vec![NORMS.len()];
         widths.extend([settings.width; HIDDEN_LAYERS + 1]);
         widths.push(1);
         let mut model = Self {
-            norm_ms,
+            norm,
             layers: widths.windows(2).map(|w| Dense::random(w[0], w[1], &mut rng)).collect(),
         };
         let mut adam: Vec<Adam> = model.layers.iter().map(Adam::new).collect();
@@ -225,7 +155,7 @@ impl Mlp {
         for (index, layer) in self.layers.iter().enumerate() {
             values = layer.forward(values.view(), index + 1 < self.layers.len());
         }
-        values.iter().map(|value| f64::from(value * self.norm_ms)).collect()
+        values.iter().map(|value| f64::from(value * self.norm)).collect()
     }
 }
 
@@ -322,8 +252,8 @@ impl Adam {
     }
 }
 
-impl LatencyModel for Mlp {
-    fn latency_ms(&self, arch: &Architecture, _workload: Workload) -> f64 {
+impl Model for Mlp {
+    fn value(&self, arch: &Architecture, _workload: Workload) -> f64 {
         self.predict(&[features(arch)]).first().copied().unwrap_or(f64::NAN)
     }
 
@@ -354,7 +284,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let widths = [4, 5, 5, 1];
         let mut model = Mlp {
-            norm_ms: 1.0,
+            norm: 1.0,
             layers: widths.windows(2).map(|w| Dense::random(w[0], w[1], &mut rng)).collect(),
         };
         let inputs = Array2::from_shape_simple_fn((6, 4), || rng.random_range(0.0..1.0_f32));

@@ -1,15 +1,10 @@
 //! A look-up table of blocks, filled from end-to-end differences.
 
+use atb_predictor::{FitError, Model, Observation, nnls, one_workload};
 use atb_space::{Architecture, Layer, Workload};
-use serde::{Deserialize, Serialize};
 
-use crate::Observation;
-use crate::fit::{FitError, one_workload};
-use crate::model::LatencyModel;
-use crate::nnls::nnls;
-
-/// Name in files and messages.
-pub(crate) const KIND: &str = "table";
+/// Name in messages.
+const KIND: &str = "table";
 
 /// Entries of the tables along each size.
 const KNOTS: usize = 4;
@@ -24,42 +19,14 @@ const SMOOTHNESS: f64 = 0.03;
 /// in is the difference of their latencies. Unlike the structured model the table knows
 /// nothing of how a block's cost depends on its sizes. The heads of a layer are not
 /// looked at. Knows one batch and sequence length.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Form", into = "Form")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     hidden: [f64; KNOTS],
     intermediate: [f64; KNOTS],
     qkv: [f64; KNOTS],
-    /// Milliseconds: embeddings by hidden size, then attention by hidden and q|k|v size,
+    /// Costs: embeddings by hidden size, then attention by hidden and q|k|v size,
     /// then feed-forward by hidden and intermediate size.
     entries: Vec<f64>,
-}
-
-/// The model as it stands in a file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    hidden: [f64; KNOTS],
-    intermediate: [f64; KNOTS],
-    qkv: [f64; KNOTS],
-    entries: Vec<f64>,
-}
-
-impl From<Table> for Form {
-    fn from(Table { hidden, intermediate, qkv, entries }: Table) -> Self {
-        Self { hidden, intermediate, qkv, entries }
-    }
-}
-
-impl TryFrom<Form> for Table {
-    type Error = String;
-
-    fn try_from(Form { hidden, intermediate, qkv, entries }: Form) -> Result<Self, String> {
-        if entries.len() == ENTRIES {
-            return Ok(Self { hidden, intermediate, qkv, entries });
-        }
-        Err(format!("the table has {} entries, expected {ENTRIES}", entries.len()))
-    }
 }
 
 const ATTENTION: usize = KNOTS;
@@ -99,12 +66,12 @@ impl Table {
             .iter()
             .map(|item| {
                 let row = table.row(&item.arch);
-                row.iter().map(|weight| weight / item.latency_ms).collect()
+                row.iter().map(|weight| weight / item.value).collect()
             })
             .collect();
         let mut target = vec![1.0; rows.len()];
-        let typical = observations.iter().map(|item| item.latency_ms).sum::<f64>()
-            / target.len().max(1) as f64;
+        let typical =
+            observations.iter().map(|item| item.value).sum::<f64>() / target.len().max(1) as f64;
         for bend in bends() {
             let mut row = vec![0.0; ENTRIES];
             for (entry, factor) in bend {
@@ -161,9 +128,9 @@ fn bends() -> Vec<Vec<(usize, f64)>> {
     bends
 }
 
-impl LatencyModel for Table {
-    fn latency_ms(&self, arch: &Architecture, _workload: Workload) -> f64 {
-        crate::linear::dot(&self.row(arch), &self.entries)
+impl Model for Table {
+    fn value(&self, arch: &Architecture, _workload: Workload) -> f64 {
+        self.row(arch).iter().zip(&self.entries).map(|(share, entry)| share * entry).sum()
     }
 }
 
@@ -192,8 +159,8 @@ mod tests {
                 .take(60)
                 .map(|arch| Observation {
                     workload: Workload::default(),
-                    latency_ms: latency(&arch),
-                    first_ms: latency(&arch),
+                    value: latency(&arch),
+                    first: latency(&arch),
                     spread: 0.0,
                     records: 1,
                     arch,
@@ -201,7 +168,7 @@ mod tests {
                 .collect();
         let table = Table::fit(&observations).expect("fits");
         for arch in atb_space::Sampler::new(&atb_space::Space::paper_kd(), 4).take(100) {
-            let predicted = table.latency_ms(&arch, Workload::default());
+            let predicted = table.value(&arch, Workload::default());
             let error = predicted / latency(&arch) - 1.0;
             assert!(error.abs() < 0.05, "{arch}: {error}");
         }
