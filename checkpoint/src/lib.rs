@@ -4,14 +4,19 @@
 //! `config.json`, and [`Parameters`] is the one list of the parameters with what each of
 //! their axes stands for.
 //!
-//! ```no_run
+//! ```
 //! use std::path::Path;
 //! use atb_checkpoint::Checkpoint;
 //!
-//! let checkpoint = Checkpoint::open(Path::new("winner"))?;
-//! println!("{}", checkpoint.config().architecture);
-//! let (shape, values) = checkpoint.tensor("embeddings.LayerNorm.weight")?;
-//! assert_eq!(shape, [values.len()]);
+//! // A `pytorch_model.bin` with the AutoTinyBERT reference's names.
+//! let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kd/pickle");
+//! let checkpoint = Checkpoint::open(&folder)?;
+//! assert_eq!(checkpoint.config().architecture.id(), "2-24-36-12-36");
+//! let (shape, values) = checkpoint.tensor("encoder.layer.1.attention.self.query.weight")?;
+//! assert_eq!(shape, [36, 24]);
+//! assert_eq!(values.len(), 36 * 24);
+//! // The reference calls it `dense_fit`.
+//! assert_eq!(checkpoint.shape("kd_projection.bias"), Some(&[32][..]));
 //! # Ok::<(), atb_checkpoint::CheckpointError>(())
 //! ```
 
