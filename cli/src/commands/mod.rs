@@ -156,5 +156,5 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// Refuses a flag that has another name now, by that name.
 fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
-    move |_| Err(format!("it is called {new} now"))
+    move |_| Err(format!("the option is now called `{new}`"))
 }

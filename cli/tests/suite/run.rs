@@ -227,7 +227,7 @@ fn rounds_of_measurements_end_in_a_predictor() {
         "3-96-256-4-96",
     ];
     let former = job.fails(&["refine", "--most", "14"]);
-    assert!(former.contains("it is called --max-samples now"), "{former}");
+    assert!(former.contains("the option is now called `--max-samples`"), "{former}");
     let rounds = job.succeeds(&arguments);
     assert!(rounds.contains("MAPE of the new ones") && rounds.contains("noise floor"), "{rounds}");
     let measured = lines(&job, "measurements.jsonl");
