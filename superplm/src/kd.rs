@@ -91,7 +91,17 @@ impl KdLoss {
     /// # Errors
     /// candle's own.
     pub fn total(&self) -> candle_core::Result<Tensor> {
-        (&self.hidden_sum / self.hidden_count)? + (&self.attention_sum / self.attention_count)?
+        self.hidden_states()? + self.attention_scores()?
+    }
+
+    /// The mean squared error of the hidden states, a scalar.
+    pub(crate) fn hidden_states(&self) -> candle_core::Result<Tensor> {
+        &self.hidden_sum / self.hidden_count
+    }
+
+    /// The mean squared error of the attention scores, a scalar.
+    pub(crate) fn attention_scores(&self) -> candle_core::Result<Tensor> {
+        &self.attention_sum / self.attention_count
     }
 }
 

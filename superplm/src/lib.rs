@@ -51,6 +51,7 @@ pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
 pub use train::{
-    MetricsLine, Objective, Outcome, Progress, Schedule, Stopped, SubModels, TrainDevice,
-    TrainError, TrainSettings, Training, check_start, default_panel, keep_freed_memory, train,
+    Accelerator, MetricsLine, Objective, ObjectiveKind, Outcome, Progress, Schedule, Stopped,
+    SubModels, TrainError, TrainSettings, Training, check_start, default_panel, keep_freed_memory,
+    train,
 };

@@ -3,11 +3,17 @@
 use atb_search::EvaluationError;
 use atb_space::Architecture;
 use atb_text::Encoded;
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
-use crate::data::{Masked, Specials};
+use crate::bert;
+use crate::data::{Masked, Specials, mask};
 use crate::fitness::digest;
-use crate::train::{mask_held_out, masked_lm_loss};
+use crate::random::{Purpose, generator};
 use crate::{PlmError, SuperPlm};
+
+/// Batch size of held-out text.
+const BATCH_SIZE: usize = 8;
 
 /// Scores sub-architectures of a SuperPLM by how well they predict masked tokens of
 /// held-out text: the mean cross-entropy, in nats a token. Lower is better.
@@ -58,6 +64,53 @@ impl atb_search::Fitness for MaskedLmFitness<'_> {
     fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
         Ok(self.loss(arch)?)
     }
+}
+
+/// Held-out text with its masks, always the same ones.
+pub(crate) fn mask_held_out(plm: &SuperPlm, specials: &Specials, text: &Encoded) -> Vec<Masked> {
+    let mut rng = generator(0, Purpose::Validation, 0);
+    text.split_trimmed(BATCH_SIZE)
+        .iter()
+        .map(|batch| mask(batch, specials, plm.config().vocab_size, &mut rng))
+        .collect()
+}
+
+/// The mean cross-entropy of a sub-model over masked batches, on all cores.
+pub(crate) fn masked_lm_loss(
+    plm: &SuperPlm,
+    arch: &Architecture,
+    batches: &[Masked],
+) -> Result<f64, PlmError> {
+    let (head, decoder) = plm.mlm_head(arch)?.ok_or(PlmError::NoMlmHead)?;
+    let eps = plm.config().layer_norm_eps;
+    let engine = plm.engine();
+    let parts: Vec<(f64, usize)> = batches
+        .par_iter()
+        .map(|masked| {
+            let (positions, labels) = targets(masked, engine.device())?;
+            let hidden = plm.forward(arch, &masked.batch)?.hidden;
+            let logits = bert::predict_masked(&head, &decoder, eps, &hidden, &positions, engine)?;
+            let sum = engine.cross_entropy(&logits, &labels)?.to_scalar::<f32>()?;
+            Ok((f64::from(sum), masked.labels.len()))
+        })
+        .collect::<Result<_, PlmError>>()?;
+    // In the order of the text, whichever thread was first.
+    let sum: f64 = parts.iter().map(|part| part.0).sum();
+    let count: usize = parts.iter().map(|part| part.1).sum();
+    if count == 0 {
+        return Err(PlmError::NothingToScore);
+    }
+    let loss = sum / count as f64;
+    if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+}
+
+/// The masked positions, i64 into `[batch * sequence]`, and the true tokens there, i64.
+pub(crate) fn targets(masked: &Masked, device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
+    let ids = |values: &[u32]| {
+        let values: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
+        Tensor::new(values, device)
+    };
+    Ok((ids(&masked.positions)?, ids(&masked.labels)?))
 }
 
 #[cfg(test)]
@@ -128,5 +181,36 @@ mod tests {
         let text = plm.tokenizer().encode_batch(["Some text."], 8).expect("encodes");
         let error = MaskedLmFitness::new(&plm, &text).err().expect("no head");
         assert!(matches!(error, PlmError::NoMlmHead), "{error}");
+    }
+
+    /// `tests/reference/make_reference.py` computed the loss with PyTorch and transformers.
+    #[test]
+    fn the_loss_of_an_imported_masked_language_model_is_the_reference_implementations() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny-mlm");
+        let plm = SuperPlm::load(&folder).expect("loads");
+        let expected = folder.join("expected.safetensors");
+        let expected = candle_core::safetensors::load(expected, &Device::Cpu).expect("opens");
+        let read = |name: &str| -> Vec<i64> {
+            expected[name].flatten_all().and_then(|ids| ids.to_vec1()).expect(name)
+        };
+        let (batch, sequence) = expected["masked_ids"].dims2().expect("two axes");
+        let batch = Encoded {
+            batch,
+            sequence,
+            input_ids: read("masked_ids"),
+            attention_mask: read("attention_mask"),
+            token_type_ids: vec![0; batch * sequence],
+        };
+        let (positions, labels) = read("labels")
+            .into_iter()
+            .zip(0..)
+            .filter_map(|(label, position)| Some((position, u32::try_from(label).ok()?)))
+            .unzip();
+        let masked = Masked { batch, positions, labels };
+        assert_eq!(masked.labels, [5, 7, 10]);
+        let loss = masked_lm_loss(&plm, plm.architecture(), &[masked]).expect("scores");
+        let expected: Vec<f32> = expected["mlm_loss"].to_vec1().expect("a loss");
+        let difference = (loss - f64::from(expected[0])).abs();
+        assert!(difference < 1e-5, "{loss} for {}", expected[0]);
     }
 }

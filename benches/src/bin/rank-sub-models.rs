@@ -156,13 +156,13 @@ fn train_alone(
     let steps = arguments.steps;
     let sub_models = SubModels::Fixed(arch.clone());
     let settings = TrainSettings {
-        rows: ROWS,
+        batch_size: ROWS,
         schedule: Schedule { steps, warmup_steps: steps / 10, learning_rate: LEARNING_RATE },
         checkpoint_every: steps,
         validate_every: steps,
         ..TrainSettings::new(sub_models, vec![arch.clone()], steps, arguments.seed)
     };
-    let objective = Objective::Distillation { teacher: Box::new(teacher) };
+    let objective = Objective::distillation(teacher);
     let training = Training { start, objective, data, held_out: held_out.clone(), settings };
     let folder = arguments.trainings.join(arch.id());
     train(training, &folder, |_| ControlFlow::Continue(()))?;

@@ -62,17 +62,17 @@ fn main() -> Result<()> {
             space: Space::paper_kd(),
             per_step: 3,
             sandwich: true,
-            at_largest: 0.0,
+            max_width_probability: 0.0,
         },
     };
     let settings = TrainSettings {
-        rows: ROWS,
+        batch_size: ROWS,
         schedule: Schedule { steps, warmup_steps: 0, learning_rate: 1e-4 },
         checkpoint_every: u64::MAX,
         validate_every: u64::MAX,
         ..TrainSettings::new(sub_models, vec![arch], steps, 3)
     };
-    let objective = Objective::Distillation { teacher: Box::new(teacher) };
+    let objective = Objective::distillation(teacher);
     let training = Training { start, objective, data, held_out, settings };
     train(training, &out, |_| ControlFlow::Continue(()))?;
     println!("{}", serde_json::json!({ "product_gflops": product_gflops() }));

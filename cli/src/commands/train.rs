@@ -1,19 +1,19 @@
 //! `atb train`: train a SuperPLM, or one architecture further.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use atb_pipeline::{TrainConfig, parse_duration, train};
+use atb_pipeline::{TrainConfig, train};
+use atb_settings::Layers;
 use atb_space::Architecture;
-use atb_superplm::{Outcome, Stopped, TrainDevice, keep_freed_memory};
+use atb_superplm::{Accelerator, Outcome, Stopped, keep_freed_memory};
 use clap::Args;
 
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Configuration file; examples/train.toml documents every key. The options below count
-    /// before it
+    /// Configuration file; examples/train.toml documents every key. The options below take
+    /// precedence
     config: Option<PathBuf>,
     /// Text to train on, one paragraph a line, a blank line between documents; repeatable
     #[arg(long, value_name = "FILE")]
@@ -27,40 +27,53 @@ pub(crate) struct Arguments {
     /// Train only this architecture of it
     #[arg(long)]
     arch: Option<Architecture>,
+    /// What is minimised: `kd` (distillation) or `mlm` (masked language modelling)
+    #[arg(long)]
+    objective: Option<String>,
     /// Where to compute: `cpu`, or `cuda` if atb was built with `--features cuda`
     #[arg(long)]
-    device: Option<TrainDevice>,
+    accelerator: Option<Accelerator>,
     /// Optimizer steps
     #[arg(long)]
     steps: Option<u64>,
     /// Stop at a checkpoint after this time (90m, 2h); the same command continues there
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
-    time_budget: Option<Duration>,
-    /// Folder of everything that the training makes; one that is there is continued
+    #[arg(long, value_name = "TIME")]
+    time_limit: Option<String>,
+    /// Folder of everything that the training makes; a training that is already there is
+    /// resumed
     #[arg(long, short)]
     out: Option<PathBuf>,
+    /// Former name of `--time-limit`
+    #[arg(long = "for", hide = true, value_parser = renamed("--time-limit"))]
+    former_for: Option<String>,
+    /// Former name of `--accelerator`
+    #[arg(long = "device", hide = true, value_parser = renamed("--accelerator"))]
+    former_device: Option<String>,
+}
+
+/// Refuses the former name of an option by the present one.
+fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |_| Err(format!("the option is now called `{new}`"))
 }
 
 impl Arguments {
     fn config(&self) -> miette::Result<TrainConfig> {
-        let mut config = match &self.config {
-            Some(path) => TrainConfig::read(path)?,
-            None => TrainConfig::default(),
+        let layers = match &self.config {
+            Some(path) => Layers::new().file(path)?,
+            None => Layers::new(),
         };
-        if !self.text.is_empty() {
-            config.text.clone_from(&self.text);
-        }
-        if let Some(steps) = self.steps {
-            config.schedule.steps = steps;
-            config.schedule.warmup_steps = config.schedule.warmup_steps.min(steps);
-        }
-        config.device = self.device.unwrap_or(config.device);
-        config.start = self.start.clone().unwrap_or(config.start);
-        config.output = self.out.clone().unwrap_or(config.output);
-        config.size = self.size.clone().or(config.size);
-        config.arch = self.arch.clone().or(config.arch);
-        config.time_budget = self.time_budget.or(config.time_budget);
-        Ok(config)
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let layers = layers
+            .flags("text", "--text", self.text.iter().map(|text| text.display()))
+            .flag("start", "--start", self.start.as_ref())
+            .flag("size", "--size", self.size.as_ref())
+            .flag("arch", "--arch", self.arch.as_ref())
+            .flag("objective", "--objective", self.objective.as_ref())
+            .flag("accelerator", "--accelerator", self.accelerator)
+            .flag("schedule.steps", "--steps", self.steps)
+            .flag("time_limit", "--time-limit", self.time_limit.as_ref())
+            .flag("output", "--out", path(&self.out));
+        Ok(TrainConfig::read(layers)?)
     }
 }
 
@@ -74,7 +87,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
 fn summary(outcome: &Outcome) -> String {
     let stopped = match outcome.stopped {
         Stopped::Completed => "all are made",
-        Stopped::TimeBudget => "the time is up; the same command continues",
+        Stopped::TimeLimit => "the time is up; the same command continues",
         Stopped::Asked => "interrupted; the same command continues",
     };
     let folder = outcome.model.as_ref().unwrap_or(&outcome.checkpoint);
@@ -96,7 +109,7 @@ mod tests {
     fn the_summary_as_a_user_sees_it() {
         let outcome = Outcome {
             steps: 1200,
-            stopped: Stopped::TimeBudget,
+            stopped: Stopped::TimeLimit,
             checkpoint: "atb-train/checkpoints/step-00001200".into(),
             model: None,
             validation: vec![

@@ -13,8 +13,8 @@ output = "trained"
 start = "superplm"
 size = "2-64-128-4-64"
 teacher = "superplm"
-sequence = 16
-rows = 2
+sequence_length = 16
+batch_size = 2
 seed = 3
 checkpoint_every = 2
 validate_every = 3
@@ -36,7 +36,7 @@ heads = 4
 qkv = { min = 32, max = 96, step = 8 }
 
 [held_out]
-sequence = 12
+sequence_length = 12
 paragraphs = 3
 "#;
 
@@ -66,7 +66,7 @@ fn refused(job: &Job, from: &str, to: &str) -> String {
 fn a_superplm_is_trained_and_one_architecture_of_it_further() {
     let job = job();
     // Interrupted by the time, then continued.
-    let stdout = job.succeeds(&["train", "train.toml", "--for", "1ms"]);
+    let stdout = job.succeeds(&["train", "train.toml", "--time-limit", "1ms"]);
     assert!(stdout.contains("checkpoints/step-00000001"), "{stdout}");
     let stdout = job.succeeds(&["train", "train.toml"]);
     assert!(stdout.contains("trained/model") && stdout.contains("4 (all are made)"), "{stdout}");
@@ -95,9 +95,12 @@ fn what_cannot_be_trained_is_refused_before_the_text_is_read() {
     let job = job();
     let message = refused(&job, "text = [\"text.txt\"]", "text = []");
     assert!(message.contains("hint: atb train --text corpus.txt"), "{message}");
-    let message = refused(&job, "rows = 2", "row = 2");
-    assert!(message.contains("line 8") && message.contains("unknown field `row`"), "{message}");
-    let message = refused(&job, "sequence = 16", "sequence = 600");
+    let message = refused(&job, "batch_size = 2", "batch_sizes = 2");
+    assert!(
+        message.contains("line 8") && message.contains("unknown key `batch_sizes`"),
+        "{message}"
+    );
+    let message = refused(&job, "sequence_length = 16", "sequence_length = 600");
     assert!(message.contains("sequences of 600 tokens, the model takes at most 512"), "{message}");
     let message = refused(&job, "seed = 3", "arch = \"2-64-128-2-32\"");
     assert!(message.contains("2 attention heads, the teacher's last layer 4"), "{message}");

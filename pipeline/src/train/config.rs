@@ -1,14 +1,18 @@
 //! The configuration of a training, a TOML file. `examples/train.toml` documents every key.
 
-use std::path::{Path, PathBuf};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use atb_settings::{Check, Checked, Layers, Renamed, SettingsError, Source};
 use atb_space::{Architecture, Space};
-use atb_superplm::{Schedule, TrainDevice};
+use atb_superplm::{Accelerator, ObjectiveKind, Schedule, SubModels, TrainSettings};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::config::read_toml;
-use crate::{FitnessConfig, PipelineError, SpaceChoice};
+use crate::{FitnessConfig, SpaceChoice};
 
 /// What a training is to do; every key has a default but the text.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,24 +33,24 @@ pub struct TrainConfig {
     /// The teacher of distillation: a model folder, or `auto` for all-MiniLM-L6-v2.
     pub teacher: String,
     /// Where the steps are computed.
-    pub device: TrainDevice,
-    /// Tokens a sequence.
-    pub sequence: usize,
-    /// Sequences a batch.
-    pub rows: usize,
+    pub accelerator: Accelerator,
+    /// Tokens per sequence.
+    pub sequence_length: usize,
+    /// Sequences per batch.
+    pub batch_size: usize,
     /// Batches whose gradients are averaged for one step.
-    pub accumulation: usize,
+    pub gradient_accumulation_steps: usize,
     /// Length and learning rate.
     pub schedule: Schedule,
     /// AdamW's weight decay; biases and LayerNorm have none.
     pub weight_decay: f64,
-    /// Largest norm of the gradient; a larger one is scaled down to it.
-    pub clip_norm: f64,
+    /// Maximum norm of the gradient; a larger one is scaled down to it.
+    pub max_grad_norm: f64,
     /// What all randomness depends on.
     pub seed: u64,
     /// Time after which this run stops at a checkpoint, as `90m` or `1h 30m`.
-    #[serde(rename = "for", deserialize_with = "duration")]
-    pub time_budget: Option<Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub time_limit: Option<Duration>,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Steps between validations.
@@ -65,36 +69,70 @@ pub struct TrainConfig {
 pub struct HeldOutConfig {
     /// The file, one paragraph a line; a built-in text if absent.
     pub text: Option<PathBuf>,
-    /// Tokens a paragraph is cut to.
-    pub sequence: usize,
-    /// Most paragraphs.
+    /// Tokens that a paragraph is cut to.
+    pub sequence_length: usize,
+    /// Maximum number of paragraphs.
     pub paragraphs: usize,
 }
 
 impl Default for HeldOutConfig {
     fn default() -> Self {
         let FitnessConfig { text, sequence, paragraphs, .. } = FitnessConfig::default();
-        Self { text, sequence, paragraphs }
+        Self { text, sequence_length: sequence, paragraphs }
     }
 }
 
 impl HeldOutConfig {
     /// The same text for a fitness.
     pub(super) fn for_fitness(&self) -> FitnessConfig {
-        let Self { text, sequence, paragraphs } = self.clone();
-        FitnessConfig { text, sequence, paragraphs, ..FitnessConfig::default() }
+        let Self { text, sequence_length, paragraphs } = self.clone();
+        FitnessConfig { text, sequence: sequence_length, paragraphs, ..FitnessConfig::default() }
     }
 }
 
-/// What is minimised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ObjectiveChoice {
-    /// Distillation: hidden states and attention scores of the last layer are to be the
-    /// teacher's.
-    Kd,
-    /// Masked language modelling.
-    Mlm,
+/// What is minimised: the name of an objective, or a table with its `name` and its options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectiveChoice {
+    /// The objective.
+    pub kind: &'static ObjectiveKind,
+    /// Its options.
+    pub options: Value,
+}
+
+impl Default for ObjectiveChoice {
+    fn default() -> Self {
+        Self { kind: &ObjectiveKind::all()[0], options: Value::Null }
+    }
+}
+
+impl FromStr for ObjectiveChoice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match ObjectiveKind::find(name) {
+            Some(kind) => Ok(Self { kind, options: Value::Null }),
+            None => {
+                let names: Vec<String> =
+                    ObjectiveKind::all().iter().map(|kind| format!("`{}`", kind.name)).collect();
+                Err(format!("`{name}` is not an objective, expected {}", names.join(" or ")))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectiveChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (name, options) = match Value::deserialize(deserializer)? {
+            Value::String(name) => (name, Value::Null),
+            Value::Object(mut options) => match options.remove("name") {
+                Some(Value::String(name)) => (name, Value::Object(options)),
+                _ => return Err(D::Error::custom("expected a `name` of an objective")),
+            },
+            _ => return Err(D::Error::custom("expected the name of an objective, or a table")),
+        };
+        let choice: Self = name.parse().map_err(D::Error::custom)?;
+        Ok(Self { options, ..choice })
+    }
 }
 
 /// Which sub-models a step of one-shot training trains.
@@ -108,12 +146,17 @@ pub struct OneShotConfig {
     /// Whether the largest and the smallest are always among them.
     pub sandwich: bool,
     /// Probability with which each width of a drawn one is the largest instead.
-    pub at_largest: f64,
+    pub max_width_probability: f64,
 }
 
 impl Default for OneShotConfig {
     fn default() -> Self {
-        Self { space: SpaceChoice(Space::paper_kd()), per_step: 3, sandwich: true, at_largest: 0.0 }
+        Self {
+            space: SpaceChoice(Space::paper_kd()),
+            per_step: 3,
+            sandwich: true,
+            max_width_probability: 0.0,
+        }
     }
 }
 
@@ -125,17 +168,17 @@ impl Default for TrainConfig {
             start: "teacher".to_owned(),
             size: None,
             arch: None,
-            objective: ObjectiveChoice::Kd,
+            objective: ObjectiveChoice::default(),
             teacher: "auto".to_owned(),
-            device: TrainDevice::Cpu,
-            sequence: 128,
-            rows: 8,
-            accumulation: 1,
-            schedule: Schedule { steps: 20_000, warmup_steps: 500, learning_rate: 3e-4 },
+            accelerator: Accelerator::Cpu,
+            sequence_length: 128,
+            batch_size: 8,
+            gradient_accumulation_steps: 1,
+            schedule: Schedule::default(),
             weight_decay: 0.01,
-            clip_norm: 1.0,
+            max_grad_norm: 1.0,
             seed: 0,
-            time_budget: None,
+            time_limit: None,
             checkpoint_every: 200,
             validate_every: 500,
             panel: Vec::new(),
@@ -146,14 +189,89 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// Reads a configuration file.
+    /// Former names of keys.
+    pub const RENAMED: &[Renamed] = &[
+        Renamed::Key { old: "sequence", new: "sequence_length" },
+        Renamed::Key { old: "rows", new: "batch_size" },
+        Renamed::Key { old: "accumulation", new: "gradient_accumulation_steps" },
+        Renamed::Key { old: "clip_norm", new: "max_grad_norm" },
+        Renamed::Key { old: "device", new: "accelerator" },
+        Renamed::Key { old: "for", new: "time_limit" },
+        Renamed::Key { old: "one_shot.at_largest", new: "one_shot.max_width_probability" },
+        Renamed::Key { old: "held_out.sequence", new: "held_out.sequence_length" },
+    ];
+
+    /// Reads the layers of a configuration: a file, flags.
+    ///
+    /// Warm-up steps that were not asked for, or that a flag's number of steps is less than,
+    /// are at most all steps.
     ///
     /// # Errors
-    /// [`PipelineError::Config`] naming the line of an unknown key or a wrong type.
-    pub fn read(path: &Path) -> Result<Self, PipelineError> {
-        read_toml(path)
+    /// [`SettingsError`] naming the line or the flag of an unknown key, a wrong type, or a
+    /// value outside of its range.
+    pub fn read(layers: Layers) -> Result<Self, SettingsError> {
+        let layers = layers.renamed(Self::RENAMED);
+        let mut config: Self = layers.read()?;
+        let steps = layers.source_of("schedule.steps");
+        if layers.source_of("schedule.warmup_steps") == Source::Default
+            || matches!(steps, Source::Flag(_))
+        {
+            let Schedule { steps, warmup_steps, .. } = &mut config.schedule;
+            *warmup_steps = (*warmup_steps).min(*steps);
+        }
+        Ok(config)
+    }
+
+    /// The sub-models that a step trains.
+    pub(super) fn sub_models(&self) -> SubModels {
+        let OneShotConfig { space, per_step, sandwich, max_width_probability } = &self.one_shot;
+        match &self.arch {
+            Some(arch) => SubModels::Fixed(arch.clone()),
+            None => SubModels::OneShot {
+                space: space.0.clone(),
+                per_step: *per_step,
+                sandwich: *sandwich,
+                max_width_probability: *max_width_probability,
+            },
+        }
+    }
+
+    /// The settings of the training itself.
+    pub(super) fn settings(&self, panel: Vec<Architecture>) -> TrainSettings {
+        TrainSettings {
+            sub_models: self.sub_models(),
+            schedule: self.schedule,
+            batch_size: self.batch_size,
+            gradient_accumulation_steps: self.gradient_accumulation_steps,
+            weight_decay: self.weight_decay,
+            max_grad_norm: self.max_grad_norm,
+            seed: self.seed,
+            checkpoint_every: self.checkpoint_every,
+            validate_every: self.validate_every,
+            panel,
+            time_limit: self.time_limit,
+            accelerator: self.accelerator,
+        }
     }
 }
+
+impl Checked for TrainConfig {
+    fn check(&self, at: &mut Check) {
+        at.range("sequence_length", self.sequence_length, SEQUENCE_LENGTHS);
+        self.settings(self.panel.clone()).check(at);
+        at.nested("held_out", &self.held_out);
+    }
+}
+
+impl Checked for HeldOutConfig {
+    fn check(&self, at: &mut Check) {
+        at.range("sequence_length", self.sequence_length, SEQUENCE_LENGTHS);
+        at.range("paragraphs", self.paragraphs, 1..=1_000_000);
+    }
+}
+
+/// From `[CLS]`, a token and `[SEP]` to far more than any BERT has positions for.
+const SEQUENCE_LENGTHS: RangeInclusive<usize> = 3..=65_536;
 
 /// A duration as people write it.
 ///
@@ -166,15 +284,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+    parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<TrainConfig, toml::de::Error> {
-        toml::from_str(text)
+    fn parse(text: &str) -> Result<TrainConfig, SettingsError> {
+        TrainConfig::read(Layers::new().text("train.toml", text)?)
     }
 
     #[test]
@@ -189,13 +307,50 @@ mod tests {
         let error = |text: &str| parse(text).expect_err("invalid").to_string();
         let unknown = error("text = []\nstep = 3\n");
         assert!(unknown.contains("line 2") && unknown.contains("`step`"), "{unknown}");
-        let time = error("for = \"soon\"\n");
+        let time = error("time_limit = \"soon\"\n");
         assert!(time.contains("line 1") && time.contains("90m"), "{time}");
         let objective = error("objective = \"nsp\"\n");
         assert!(objective.contains("`kd` or `mlm`"), "{objective}");
-        let device = error("device = \"gpu\"\n");
-        assert!(device.contains("`cpu` or `cuda`"), "{device}");
-        let minutes = parse("for = \"1h 30m\"").expect("parses").time_budget;
+        let accelerator = error("accelerator = \"gpu\"\n");
+        assert!(accelerator.contains("cpu") && accelerator.contains("cuda"), "{accelerator}");
+        let minutes = parse("time_limit = \"1h 30m\"").expect("parses").time_limit;
         assert_eq!(minutes, Some(Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn former_names_lead_to_the_present_ones() {
+        for (text, expected) in [
+            ("rows = 4", "train.toml: line 1: `rows` is now called `batch_size`"),
+            ("clip_norm = 2.0", "train.toml: line 1: `clip_norm` is now called `max_grad_norm`"),
+            (
+                "[one_shot]\nat_largest = 0.3",
+                "train.toml: line 2: `one_shot.at_largest` is now called \
+                 `one_shot.max_width_probability`",
+            ),
+        ] {
+            assert_eq!(parse(text).expect_err("refused").to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn values_have_a_range_and_partial_tables_their_defaults() {
+        for text in [
+            "sequence_length = 0",
+            "batch_size = 0",
+            "batch_size = 100000000",
+            "weight_decay = nan",
+            "[schedule]\nsteps = 9223372036854775807",
+            "[schedule]\nlearning_rate = 0.0",
+            "[one_shot]\nper_step = 1",
+            "[held_out]\nsequence_length = 0",
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains("expected"), "{text}: {error}");
+        }
+        let config = parse("[schedule]\nsteps = 100").expect("parses");
+        let expected = Schedule { steps: 100, warmup_steps: 100, ..Schedule::default() };
+        assert_eq!(config.schedule, expected);
+        let config = parse("objective = { name = \"mlm\" }").expect("parses");
+        assert_eq!(config.objective.kind.name, "mlm");
     }
 }

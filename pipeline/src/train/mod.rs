@@ -43,11 +43,8 @@ pub fn train(config: &TrainConfig, reporter: &mut dyn Reporter) -> Result<Outcom
     let detail = format!(
         "{} steps of {} tokens, {}",
         settings.schedule.steps,
-        settings.rows * settings.accumulation * config.sequence,
-        match objective {
-            Objective::Distillation { .. } => "distilled from the teacher",
-            Objective::MaskedLm => "masked language modelling",
-        }
+        settings.batch_size * settings.gradient_accumulation_steps * config.sequence_length,
+        config.objective.kind.about
     );
     reporter.step("train", &detail);
     let training = Training { start, objective, data, held_out, settings };
@@ -81,46 +78,23 @@ impl Prepared {
                 expected: "the text files to train on; hint: atb train --text corpus.txt",
             });
         }
-        let teacher = match config.objective {
-            ObjectiveChoice::Kd => Some(teacher(&config.teacher)?),
-            ObjectiveChoice::Mlm => None,
+        let teacher = match config.objective.kind.needs_teacher {
+            true => Some(teacher(&config.teacher)?),
+            false => None,
         };
         let start = start(config, teacher.as_ref())?;
         let whole = start.architecture().clone();
-        let sub_models = match &config.arch {
-            Some(arch) => SubModels::Fixed(arch.clone()),
-            None => SubModels::OneShot {
-                space: config.one_shot.space.0.clone(),
-                per_step: config.one_shot.per_step,
-                sandwich: config.one_shot.sandwich,
-                at_largest: config.one_shot.at_largest,
-            },
-        };
+        let sub_models = config.sub_models();
         let panel = match &sub_models {
             _ if !config.panel.is_empty() => config.panel.clone(),
             SubModels::Fixed(arch) => vec![arch.clone()],
             SubModels::OneShot { space, .. } => default_panel(space, &whole)?,
         };
-        let settings = TrainSettings {
-            sub_models,
-            schedule: config.schedule,
-            rows: config.rows,
-            accumulation: config.accumulation,
-            weight_decay: config.weight_decay,
-            clip_norm: config.clip_norm,
-            seed: config.seed,
-            checkpoint_every: config.checkpoint_every,
-            validate_every: config.validate_every,
-            panel,
-            time_budget: config.time_budget,
-            device: config.device,
-        };
-        let objective = match teacher {
-            Some(teacher) => Objective::Distillation { teacher: Box::new(teacher) },
-            None => Objective::MaskedLm,
-        };
+        let settings = config.settings(panel);
+        let objective =
+            config.objective.kind.objective(teacher, config.objective.options.clone())?;
         let held_out = steps::held_out(&config.held_out.for_fitness(), &start)?;
-        check_start(&start, &objective, &settings, config.sequence, &held_out)?;
+        check_start(&start, &objective, &settings, config.sequence_length, &held_out)?;
         Ok(Self { start, objective, settings, held_out })
     }
 }
@@ -175,7 +149,7 @@ fn tokenize(
     let mut begun = false;
     let mut reused = 0;
     let folder = config.output.join("text");
-    let prepared = prepare(&config.text, tokenizer, config.sequence, &folder, |progress| {
+    let prepared = prepare(&config.text, tokenizer, config.sequence_length, &folder, |progress| {
         if !begun {
             reporter.begin(0, progress.bytes_total / MEGABYTE);
             begun = true;

@@ -4,10 +4,10 @@
 //! that takes a SuperPLM takes, with `optimizer.safetensors` and `training.json` beside the
 //! weights. It appears whole or not at all; the last [`KEPT`] are kept.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -16,7 +16,9 @@ use super::{TrainError, Training};
 use crate::extract::{write_folder, write_weights};
 use crate::{PlmError, SuperPlm};
 
-const SCHEMA: u32 = 1;
+/// Version of the state's schema. Version 1 had other names for some settings, see
+/// [`with_present_names`].
+const SCHEMA: u32 = 2;
 const KEPT: usize = 2;
 const FOLDER: &str = "checkpoints";
 const PREFIX: &str = "step-";
@@ -45,14 +47,18 @@ impl State {
 /// Everything that the steps depend on: a checkpoint is continued only if it is equal. The
 /// device is not part of it, its steps differ by rounding only.
 pub(super) fn identity(training: &Training) -> Value {
-    json!({
+    let mut identity = json!({
         "settings": training.settings.without_watching(),
         "objective": training.objective.name(),
         "teacher": training.objective.teacher_source(),
         "architecture": training.start.architecture(),
         "start": training.start.source(),
         "text": training.data.digest(),
-    })
+    });
+    if let Some(options) = training.objective.get().options() {
+        identity["objective_options"] = options;
+    }
+    identity
 }
 
 /// A checkpoint on disk.
@@ -105,8 +111,7 @@ pub(super) fn save(
     }
     let saved = list(training);
     for old in &saved[..saved.len().saturating_sub(KEPT)] {
-        fs::remove_dir_all(&old.folder)
-            .map_err(|source| TrainError::File { path: old.folder.clone(), source })?;
+        fs::remove_dir_all(&old.folder)?;
     }
     Ok(folder)
 }
@@ -118,25 +123,48 @@ pub(super) fn read_state(saved: &Saved, identity: &Value) -> Result<State, Train
         schema: u32,
     }
     let path = saved.folder.join(STATE_FILE);
-    let bytes =
-        fs::read(&path).map_err(|source| TrainError::File { path: path.clone(), source })?;
-    let damaged = |error: serde_json::Error| TrainError::Checkpoint {
+    let bytes = fs::read(&path)?;
+    let damaged = |error: serde_json::Error| TrainError::Damaged {
         path: path.clone(),
-        problem: format!("{error}; delete its folder to continue from the one before"),
+        problem: error.to_string(),
     };
     let Version { schema } = serde_json::from_slice(&bytes).map_err(damaged)?;
     if schema > SCHEMA {
-        let problem = format!(
-            "it has schema {schema}, this version reads up to {SCHEMA}; update autotinybert"
-        );
-        return Err(TrainError::Checkpoint { path, problem });
+        return Err(TrainError::NewerCheckpoint { path, found: schema, known: SCHEMA });
     }
-    let state: State = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let mut state: State = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if schema < 2 {
+        with_present_names(&mut state.identity);
+        state.schema = SCHEMA;
+    }
     match difference("", &state.identity, identity) {
         None => Ok(state),
         Some((key, there, here)) => {
             Err(TrainError::OtherTraining { path: saved.folder.clone(), key, there, here })
         }
+    }
+}
+
+/// Gives the settings of a checkpoint of schema 1 the names that they have now.
+fn with_present_names(identity: &mut Value) {
+    let rename = |table: &mut Value, old: &str, new: &str| {
+        if let Some(table) = table.as_object_mut()
+            && let Some(value) = table.remove(old)
+        {
+            table.insert(new.to_owned(), value);
+        }
+    };
+    let settings = &mut identity["settings"];
+    for (old, new) in [
+        ("rows", "batch_size"),
+        ("accumulation", "gradient_accumulation_steps"),
+        ("clip_norm", "max_grad_norm"),
+        ("time_budget", "time_limit"),
+    ] {
+        rename(settings, old, new);
+    }
+    if let Some(one_shot) = settings.pointer_mut("/sub_models/one_shot") {
+        rename(one_shot, "at_largest", "max_width_probability");
     }
 }
 
@@ -157,10 +185,7 @@ fn difference(key: &str, there: &Value, here: &Value) -> Option<(String, String,
 /// Reads the optimizer's state of a checkpoint.
 pub(super) fn restore(saved: &Saved, variables: &mut Variables) -> Result<(), TrainError> {
     let path = saved.folder.join(OPTIMIZER_FILE);
-    let damaged = |problem: String| TrainError::Checkpoint {
-        path: path.clone(),
-        problem: format!("{problem}; delete its folder to continue from the one before"),
-    };
+    let damaged = |problem: String| TrainError::Damaged { path: path.clone(), problem };
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
         .map_err(|error| damaged(error.to_string()))?;
     for (name, length) in variables.lengths() {

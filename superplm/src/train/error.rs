@@ -2,122 +2,73 @@
 
 use std::path::PathBuf;
 
+use atb_settings::OutOfRange;
 use atb_space::SpaceError;
 
-use super::TrainDevice;
+use super::Accelerator;
 use crate::{DataError, PlmError};
 
 /// Why a training was refused or had to stop.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum TrainError {
-    /// a setting that makes no sense
-    #[error("training setting `{key}` {problem}")]
-    Setting {
-        /// The setting.
-        key: &'static str,
-        /// What was found and what was expected.
-        problem: String,
-    },
-    /// a device that this program was not built for
-    #[error(
-        "this program was built without CUDA and cannot train on the device `cuda`; hint: build \
-         it where the CUDA toolkit is installed by `cargo build --release --features cuda`, or \
-         train on the device `cpu`"
-    )]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    #[error("`schedule.warmup_steps` is {warmup_steps}, more than the {steps} steps")]
+    #[diagnostic(help("give `schedule.warmup_steps` at most the number of steps"))]
+    Warmup { warmup_steps: u64, steps: u64 },
+    #[error("`panel` is empty, so there is nothing to validate")]
+    #[diagnostic(help("give it at least one architecture"))]
+    EmptyPanel,
+    #[error("this program was built without CUDA and cannot train on the accelerator `cuda`")]
+    #[diagnostic(help(
+        "build it where the CUDA toolkit is installed by `cargo build --release --features \
+         cuda`, or train on `cpu`"
+    ))]
     NoCuda,
-    /// a device that cannot be used
-    #[error(
-        "the device `{device}` cannot be used: {problem}; hint: `nvidia-smi` shows whether the \
-         driver finds a GPU; the device `cpu` needs none"
-    )]
-    Device {
-        /// The device.
-        device: TrainDevice,
-        /// What its driver says.
-        problem: String,
-    },
-    /// a teacher that the model cannot be distilled from
+    #[error("the accelerator `{accelerator}` cannot be used: {problem}")]
+    #[diagnostic(help("`nvidia-smi` shows whether the driver finds a GPU; `cpu` needs none"))]
+    Accelerator { accelerator: Accelerator, problem: String },
+    #[error("the objective `{name}` {problem}")]
+    Objective { name: &'static str, problem: String },
     #[error("the model cannot be distilled from this teacher: {0}")]
     Teacher(String),
-    /// text that was tokenized otherwise than the model does it
-    #[error(
-        "the text was prepared with another vocabulary or tokenizer than the model's: prepare \
-         it again with the model's"
-    )]
+    #[error("the text was tokenized with another vocabulary or tokenizer than the model's")]
+    #[diagnostic(help("tokenize it again with the model's"))]
     Vocabulary,
-    /// sequences longer than a model's position table
+    #[error("the {what} has sequences of {found} tokens, the {model} takes at most {limit}")]
+    #[diagnostic(help("choose a sequence length of at most {limit}"))]
+    SequenceLength { what: &'static str, found: usize, model: &'static str, limit: usize },
     #[error(
-        "the {what} has sequences of {found} tokens, the {model} takes at most {limit}: prepare \
-         it with a sequence length of at most that"
+        "{} is a checkpoint of another training: its `{key}` is {there}, here it is {here}",
+        path.display()
     )]
-    SequenceLength {
-        /// Which text.
-        what: &'static str,
-        /// Its sequence length.
-        found: usize,
-        /// Which model.
-        model: &'static str,
-        /// The longest it takes.
-        limit: usize,
-    },
-    /// a checkpoint of another training
-    #[error(
-        "{} is a checkpoint of another training: its `{key}` is {there}, here it is {here}; \
-         choose another folder, or the same settings to continue", path.display()
-    )]
-    OtherTraining {
-        /// The checkpoint.
-        path: PathBuf,
-        /// What differs.
-        key: String,
-        /// Its value in the checkpoint.
-        there: String,
-        /// Its value now.
-        here: String,
-    },
-    /// a checkpoint that is damaged or of a newer version
-    #[error("{} cannot be continued from: {problem}", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        problem: String,
-    },
-    /// a loss or gradient that is not a number, or has exploded
-    #[error(
-        "training diverged at step {step}: the {what} of {arch} is {value}; {}, lower the \
-         learning rate",
-        last_good(checkpoint)
-    )]
+    #[diagnostic(help("choose another folder, or the same settings to continue"))]
+    OtherTraining { path: PathBuf, key: String, there: String, here: String },
+    #[error("{} is damaged: {problem}", path.display())]
+    #[diagnostic(help("delete its folder to continue from the checkpoint before"))]
+    Damaged { path: PathBuf, problem: String },
+    #[error("{} has schema {found}, this version reads up to {known}", path.display())]
+    #[diagnostic(help("update autotinybert"))]
+    NewerCheckpoint { path: PathBuf, found: u32, known: u32 },
+    #[error("training diverged at step {step}: the {what} of {arch} is {value}")]
+    #[diagnostic(help("lower the learning rate; {}", last_good(checkpoint)))]
     Diverged {
-        /// The step, from 0.
         step: u64,
-        /// Loss or gradient norm.
         what: &'static str,
-        /// The architecture, or all of the step's.
         arch: String,
-        /// Its value.
         value: f64,
-        /// The last checkpoint, if there is one.
         checkpoint: Option<PathBuf>,
     },
-    /// a file of the training's folder that cannot be read or written
-    #[error("{}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// an architecture outside the space, or a space without any
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Space(#[from] SpaceError),
-    /// an error of the training text
     #[error(transparent)]
     #[diagnostic(transparent)]
     Data(#[from] DataError),
-    /// an error of a model
     #[error(transparent)]
     #[diagnostic(transparent)]
     Model(#[from] PlmError),

@@ -1,10 +1,11 @@
 //! What a training leaves to be plotted: JSON Lines, a header and one line a step.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use atb_space::Architecture;
+use fs_err::{self as fs, File, OpenOptions};
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
@@ -27,6 +28,10 @@ pub enum MetricsLine {
         step: u64,
         /// Each sub-model's loss on the step's batches, before the update.
         losses: Vec<(Architecture, f64)>,
+        /// The terms that the losses are sums of, by their names, each with a value for every
+        /// sub-model; empty where a loss is a single term.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        terms: BTreeMap<String, Vec<f64>>,
         /// The learning rate.
         learning_rate: f64,
         /// Norm of the summed gradient, before clipping.
@@ -59,7 +64,6 @@ impl MetricsLine {
 
 /// Appends to `metrics.jsonl`.
 pub(super) struct Metrics {
-    path: PathBuf,
     file: File,
     /// Step of the last validation in the file.
     pub(super) validated: Option<u64>,
@@ -69,10 +73,9 @@ impl Metrics {
     /// Opens the file for a training that has made `steps` steps: lines of later ones, and
     /// a torn last line, are cut off.
     pub(super) fn open(path: &Path, steps: u64) -> Result<Self, TrainError> {
-        let failed = |source| TrainError::File { path: path.to_owned(), source };
         let mut lines = vec![MetricsLine::Header { schema: SCHEMA }];
         if steps > 0 && path.is_file() {
-            let text = fs::read_to_string(path).map_err(failed)?;
+            let text = fs::read_to_string(path)?;
             let parsed = text.lines().map_while(|line| serde_json::from_str(line).ok());
             lines.extend(
                 parsed
@@ -86,19 +89,18 @@ impl Metrics {
         });
         let mut bytes = Vec::new();
         for line in &lines {
-            serde_json::to_writer(&mut bytes, line).map_err(|error| failed(error.into()))?;
+            serde_json::to_writer(&mut bytes, line).map_err(std::io::Error::from)?;
             bytes.push(b'\n');
         }
-        atb_files::write(path, &bytes).map_err(failed)?;
-        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, validated })
+        atb_files::write(path, &bytes)?;
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Self { file, validated })
     }
 
     pub(super) fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
-        let failed = |source| TrainError::File { path: self.path.clone(), source };
-        let mut bytes = serde_json::to_vec(line).map_err(|error| failed(error.into()))?;
+        let mut bytes = serde_json::to_vec(line).map_err(std::io::Error::from)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes).map_err(failed)?;
+        self.file.write_all(&bytes)?;
         if let MetricsLine::Validation { step, .. } = line {
             self.validated = Some(*step);
         }
@@ -117,6 +119,7 @@ mod tests {
         let step = |step| MetricsLine::Step {
             step,
             losses: vec![("1-4-8-2-4".parse().expect("an architecture"), 0.5)],
+            terms: BTreeMap::from([("hidden_states".to_owned(), vec![0.5])]),
             learning_rate: 1e-4,
             gradient_norm: 1.0,
             tokens: 64,

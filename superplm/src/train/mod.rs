@@ -4,9 +4,9 @@
 //! the whole parameters once. All that is random depends on the seed and the step alone, so
 //! a training that goes on from a checkpoint makes the same steps as one that never stopped.
 
+mod accelerator;
 mod adamw;
 mod checkpoint;
-mod device;
 mod error;
 mod memory;
 mod metrics;
@@ -16,12 +16,11 @@ mod sub_models;
 mod trainer;
 mod variables;
 
-pub use device::TrainDevice;
+pub use accelerator::Accelerator;
 pub use error::TrainError;
 pub use memory::keep_freed_memory;
 pub use metrics::MetricsLine;
-pub use objective::Objective;
-pub(crate) use objective::{mask_held_out, masked_lm_loss};
+pub use objective::{Objective, ObjectiveKind};
 pub use settings::{Schedule, TrainSettings};
 pub use sub_models::{SubModels, default_panel};
 pub use trainer::{Outcome, Progress, Stopped, Training, check_start, train};

@@ -1,16 +1,19 @@
-//! How a training goes: its length, its learning rate, its batches.
+//! How a training goes, each setting with its range: its length, its learning rate, its
+//! batches.
 
+use std::ops::Bound;
 use std::time::Duration;
 
+use atb_settings::{Check, Checked};
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
-use super::{SubModels, TrainDevice, TrainError};
+use super::{Accelerator, SubModels, TrainError};
 
 /// Length and learning rate of a training: a linear rise from zero, then a linear fall to
 /// zero at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Schedule {
     /// Number of optimizer steps.
     pub steps: u64,
@@ -18,6 +21,29 @@ pub struct Schedule {
     pub warmup_steps: u64,
     /// Learning rate at its peak.
     pub learning_rate: f64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { steps: 20_000, warmup_steps: 500, learning_rate: 3e-4 }
+    }
+}
+
+impl Checked for Schedule {
+    fn check(&self, at: &mut Check) {
+        at.range("steps", self.steps, 1..=MOST_STEPS);
+        at.range("warmup_steps", self.warmup_steps, 0..=MOST_STEPS);
+        at.range("learning_rate", self.learning_rate, above_0_to(1e6));
+    }
+}
+
+/// Optimizer steps beyond which a number is a slip.
+const MOST_STEPS: u64 = 1_000_000_000;
+/// Sequences of a batch, and batches of a step, beyond which a number is a slip.
+const MOST_SEQUENCES: usize = 65_536;
+
+fn above_0_to(most: f64) -> (Bound<f64>, Bound<f64>) {
+    (Bound::Excluded(0.0), Bound::Included(most))
 }
 
 impl Schedule {
@@ -42,14 +68,14 @@ pub struct TrainSettings {
     pub sub_models: SubModels,
     /// Length and learning rate.
     pub schedule: Schedule,
-    /// Sequences a batch.
-    pub rows: usize,
+    /// Sequences per batch.
+    pub batch_size: usize,
     /// Batches whose gradients are averaged for one optimizer step.
-    pub accumulation: usize,
+    pub gradient_accumulation_steps: usize,
     /// AdamW's weight decay; biases and LayerNorm have none.
     pub weight_decay: f64,
-    /// Largest norm of the gradient; a larger one is scaled down to it.
-    pub clip_norm: f64,
+    /// Maximum norm of the gradient; a larger one is scaled down to it.
+    pub max_grad_norm: f64,
     /// What all randomness depends on.
     pub seed: u64,
     /// Steps between checkpoints.
@@ -59,64 +85,45 @@ pub struct TrainSettings {
     /// The architectures that are validated.
     pub panel: Vec<Architecture>,
     /// Time after which training stops at a checkpoint, to be continued or not.
-    pub time_budget: Option<Duration>,
+    pub time_limit: Option<Duration>,
     /// Where the steps are computed. No part of what a training is: a checkpoint is continued
-    /// on any device.
+    /// on any accelerator.
     #[serde(skip)]
-    pub device: TrainDevice,
+    pub accelerator: Accelerator,
 }
 
 impl TrainSettings {
-    /// The usual settings: 16 sequences a batch, peak learning rate 1e-4 after a tenth of
+    /// The usual settings: batches of 16, peak learning rate 1e-4 after a tenth of
     /// the steps, weight decay 0.01, clipping at 1.0, twenty checkpoints and validations.
     #[must_use]
     pub fn new(sub_models: SubModels, panel: Vec<Architecture>, steps: u64, seed: u64) -> Self {
         Self {
             sub_models,
             schedule: Schedule { steps, warmup_steps: steps / 10, learning_rate: 1e-4 },
-            rows: 16,
-            accumulation: 1,
+            batch_size: 16,
+            gradient_accumulation_steps: 1,
             weight_decay: 0.01,
-            clip_norm: 1.0,
+            max_grad_norm: 1.0,
             seed,
             checkpoint_every: (steps / 20).max(1),
             validate_every: (steps / 20).max(1),
             panel,
-            time_budget: None,
-            device: TrainDevice::Cpu,
+            time_limit: None,
+            accelerator: Accelerator::Cpu,
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), TrainError> {
-        let positive = [
-            ("schedule.steps", self.schedule.steps as f64),
-            ("schedule.learning_rate", self.schedule.learning_rate),
-            ("rows", self.rows as f64),
-            ("accumulation", self.accumulation as f64),
-            ("clip_norm", self.clip_norm),
-            ("checkpoint_every", self.checkpoint_every as f64),
-            ("validate_every", self.validate_every as f64),
-        ];
-        let wrong = |key: &'static str, problem: String| TrainError::Setting { key, problem };
-        for (key, value) in positive {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(wrong(key, format!("is {value}, expected a number above 0")));
-            }
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            let problem = format!("is {}, expected 0 or more", self.weight_decay);
-            return Err(wrong("weight_decay", problem));
-        }
-        if self.schedule.warmup_steps > self.schedule.steps {
-            let Schedule { steps, warmup_steps, .. } = self.schedule;
-            let problem = format!("is {warmup_steps}, more than the {steps} steps");
-            return Err(wrong("schedule.warmup_steps", problem));
+    /// What no single value's range says.
+    pub(super) fn check_together(&self) -> Result<(), TrainError> {
+        self.checked()?;
+        let Schedule { steps, warmup_steps, .. } = self.schedule;
+        if warmup_steps > steps {
+            return Err(TrainError::Warmup { warmup_steps, steps });
         }
         if self.panel.is_empty() {
-            let problem = "is empty, expected at least one architecture".to_owned();
-            return Err(wrong("panel", problem));
+            return Err(TrainError::EmptyPanel);
         }
-        self.device.check()
+        self.accelerator.check()
     }
 
     /// The settings that a checkpoint may be continued with otherwise: what is watched and
@@ -126,8 +133,29 @@ impl TrainSettings {
             checkpoint_every: 0,
             validate_every: 0,
             panel: Vec::new(),
-            time_budget: None,
+            time_limit: None,
             ..self.clone()
+        }
+    }
+}
+
+impl Checked for TrainSettings {
+    fn check(&self, at: &mut Check) {
+        at.nested("schedule", &self.schedule);
+        at.range("batch_size", self.batch_size, 1..=MOST_SEQUENCES);
+        let accumulated = self.gradient_accumulation_steps;
+        at.range("gradient_accumulation_steps", accumulated, 1..=MOST_SEQUENCES);
+        at.range("weight_decay", self.weight_decay, 0.0..=1e3);
+        at.range("max_grad_norm", self.max_grad_norm, above_0_to(1e12));
+        at.range("checkpoint_every", self.checkpoint_every, 1..);
+        at.range("validate_every", self.validate_every, 1..);
+        if let SubModels::OneShot { per_step, sandwich, max_width_probability, .. } =
+            self.sub_models
+        {
+            let least = if sandwich { 2 } else { 1 };
+            at.range("one_shot.per_step", per_step, least..=1000);
+            let share = max_width_probability;
+            at.range("one_shot.max_width_probability", share, 0.0..=1.0);
         }
     }
 }

@@ -14,7 +14,7 @@ const BETWEEN: usize = 4;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SubModels {
-    /// One-shot training: some sub-architectures of a space, drawn anew in every step.
+    /// One-shot training: some sub-architectures of a space, drawn in every step.
     OneShot {
         /// The space; only what the model contains of it is drawn.
         space: Space,
@@ -27,7 +27,7 @@ pub enum SubModels {
         /// On a fine grid the columns that only the largest widths have are else hardly
         /// ever trained in a shallow sub-model.
         #[serde(default)]
-        at_largest: f64,
+        max_width_probability: f64,
     },
     /// Further training of one architecture.
     Fixed(Architecture),
@@ -37,22 +37,9 @@ impl SubModels {
     /// The same, limited to what a model of the shape `largest` contains.
     pub(super) fn within(&self, largest: &Architecture) -> Result<Self, TrainError> {
         let mut limited = self.clone();
-        let Self::OneShot { space, per_step, sandwich, at_largest } = &mut limited else {
+        let Self::OneShot { space, .. } = &mut limited else {
             return Ok(limited);
         };
-        let wrong = |key: &'static str, problem: String| Err(TrainError::Setting { key, problem });
-        if *per_step == 0 {
-            let problem = "is 0, expected at least 1 sub-model a step";
-            return wrong("one_shot.per_step", problem.to_owned());
-        }
-        if *per_step == 1 && *sandwich {
-            let problem = "is 1, too few for the largest and the smallest of sandwich sampling";
-            return wrong("one_shot.per_step", problem.to_owned());
-        }
-        if !(0.0..=1.0).contains(at_largest) {
-            let problem = format!("is {at_largest}, expected a probability from 0 to 1");
-            return wrong("one_shot.at_largest", problem);
-        }
         *space = space.within(largest)?;
         Ok(limited)
     }
@@ -61,12 +48,13 @@ impl SubModels {
     pub(super) fn of_step(&self, seed: u64, step: u64) -> Result<Vec<Architecture>, SpaceError> {
         match self {
             Self::Fixed(arch) => Ok(vec![arch.clone()]),
-            Self::OneShot { space, per_step, sandwich, at_largest } => {
+            Self::OneShot { space, per_step, sandwich, max_width_probability } => {
                 let mut chosen =
                     if *sandwich { vec![largest(space)?, smallest(space)?] } else { Vec::new() };
                 let mut rng = generator(seed, Purpose::Sampling, step);
                 let drawn = Sampler::new(space, rng.next_u64()).take(per_step - chosen.len());
-                chosen.extend(drawn.map(|arch| widen(arch, space, *at_largest, &mut rng)));
+                chosen
+                    .extend(drawn.map(|arch| widen(arch, space, *max_width_probability, &mut rng)));
                 Ok(chosen)
             }
         }
@@ -142,7 +130,10 @@ fn corner(
 
 #[cfg(test)]
 mod tests {
+    use atb_settings::Checked;
+
     use super::*;
+    use crate::TrainSettings;
 
     #[test]
     fn sandwich_steps_hold_the_corners_and_a_draw_of_their_own() {
@@ -151,7 +142,7 @@ mod tests {
             space: Space::paper_kd(),
             per_step,
             sandwich,
-            at_largest: 0.0,
+            max_width_probability: 0.0,
         };
         let sub_models = one_shot(3, true).within(&whole).expect("fits");
         let ids = |step| -> Vec<String> {
@@ -164,8 +155,9 @@ mod tests {
         assert_eq!(ids(4).len(), 3);
 
         for (per_step, sandwich) in [(0, false), (1, true)] {
-            let error = one_shot(per_step, sandwich).within(&whole).expect_err("refused");
-            assert!(error.to_string().starts_with("training setting `one_shot.per_step` is"));
+            let settings = TrainSettings::new(one_shot(per_step, sandwich), Vec::new(), 10, 1);
+            let error = settings.checked().expect_err("refused").to_string();
+            assert!(error.starts_with("`one_shot.per_step` is"), "{error}");
         }
     }
 
@@ -174,9 +166,9 @@ mod tests {
         let space = Space::paper_kd();
         let whole: Architecture = "8-768-3072-12-768".parse().expect("an architecture");
         for per_layer in [false, true] {
-            let sub_models = |at_largest| {
+            let sub_models = |max_width_probability| {
                 let space = Space { per_layer, ..space.clone() };
-                SubModels::OneShot { space, per_step: 100, sandwich: false, at_largest }
+                SubModels::OneShot { space, per_step: 100, sandwich: false, max_width_probability }
                     .within(&whole)
             };
             let steps = sub_models(0.3).expect("fits");
@@ -195,8 +187,9 @@ mod tests {
             let uniform =
                 |arch: &Architecture| arch.layers().iter().all(|l| *l == arch.layers()[0]);
             assert!(drawn.iter().all(|arch| per_layer || uniform(arch)));
-            let error = sub_models(1.5).expect_err("refused");
-            assert!(error.to_string().contains("`one_shot.at_largest` is 1.5"), "{error}");
+            let settings = TrainSettings::new(sub_models(1.5).expect("fits"), Vec::new(), 10, 1);
+            let error = settings.checked().expect_err("refused").to_string();
+            assert!(error.contains("`one_shot.max_width_probability` is 1.5"), "{error}");
         }
     }
 

@@ -34,7 +34,7 @@ fn one_shot() -> SubModels {
         qkv: QkvSize::Total(Range::new(4, 16, 4)),
         per_layer: true,
     };
-    SubModels::OneShot { space, per_step: 3, sandwich: true, at_largest: 0.0 }
+    SubModels::OneShot { space, per_step: 3, sandwich: true, max_width_probability: 0.0 }
 }
 
 /// A model whose layers do more than to pass on their input.
@@ -66,12 +66,12 @@ fn training(root: &Path, distilled: bool) -> Training {
     let texts = ["tiny models of tiny text", "a text of models"];
     let held_out = teacher.tokenizer().encode_batch(texts, 12).expect("encodes");
     let objective = match distilled {
-        true => Objective::Distillation { teacher: Box::new(teacher) },
-        false => Objective::MaskedLm,
+        true => Objective::distillation(teacher),
+        false => Objective::masked_lm(),
     };
     let settings = TrainSettings {
-        rows: 3,
-        accumulation: 2,
+        batch_size: 3,
+        gradient_accumulation_steps: 2,
         schedule: Schedule { steps: STEPS, warmup_steps: 2, learning_rate: 5e-3 },
         checkpoint_every: 3,
         ..TrainSettings::new(one_shot(), vec![arch(STUDENT)], STEPS, 11)
@@ -183,15 +183,13 @@ fn a_training_goes_on_with_the_other_form_of_the_operations() {
 fn cuda_is_refused_by_a_program_without_it() {
     let root = tempfile::tempdir().expect("temporary folder");
     let mut training = training(root.path(), false);
-    training.settings.device = "cuda".parse().expect("a device");
+    training.settings.accelerator = "cuda".parse().expect("an accelerator");
     let folder = root.path().join("run");
     let error = train(training, &folder, |_| ControlFlow::Continue(())).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "this program was built without CUDA and cannot train on the device `cuda`; hint: build \
-         it where the CUDA toolkit is installed by `cargo build --release --features cuda`, or \
-         train on the device `cpu`"
+        "this program was built without CUDA and cannot train on the accelerator `cuda`"
     );
     assert!(!folder.exists(), "nothing was begun");
-    assert_eq!("gpu".parse::<TrainDevice>(), Err("expected `cpu` or `cuda`".to_owned()));
+    assert_eq!("gpu".parse::<Accelerator>(), Err("expected `cpu` or `cuda`".to_owned()));
 }

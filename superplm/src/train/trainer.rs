@@ -1,16 +1,19 @@
 //! The training loop.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atb_space::Architecture;
 use atb_text::Encoded;
+use candle_core::Tensor;
+use fs_err as fs;
 
 use super::adamw::Update;
 use super::checkpoint::{self, State};
 use super::metrics::Metrics;
+use super::objective;
 use super::variables::Variables;
 use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings};
 use crate::data::{Batches, Specials};
@@ -50,7 +53,7 @@ pub struct Progress {
     /// Tokens a second since this run began; the tokens of a batch count once, however many
     /// sub-models are trained on it.
     pub tokens_per_second: f64,
-    /// Time that is left at this speed, or of the time budget.
+    /// Time that is left at this speed, or of the time limit.
     pub remaining: Duration,
     /// The panel's losses, if the step was followed by a validation.
     pub validation: Option<Vec<(Architecture, f64)>>,
@@ -61,8 +64,8 @@ pub struct Progress {
 pub enum Stopped {
     /// All steps are made.
     Completed,
-    /// The time budget is spent.
-    TimeBudget,
+    /// The time limit is reached.
+    TimeLimit,
     /// The observer asked for it.
     Asked,
 }
@@ -87,9 +90,9 @@ pub struct Outcome {
 /// Leaves in `folder`: `checkpoints/`, `metrics.jsonl` ([`MetricsLine`]) and, at the end,
 /// the model folder `model/`. Ending the process at any moment loses at most the steps since
 /// the last checkpoint. A continued training makes bit for bit the steps that one without
-/// interruption makes, if the number of threads is the same and the device is `cpu`.
+/// interruption makes, if the number of threads is the same and the accelerator is `cpu`.
 ///
-/// On another device than `cpu` the steps run there, by candle's operations; validations run
+/// On another accelerator than `cpu` the steps run there, by candle's operations; validations run
 /// on the processor, on a copy of the weights, as does all that is done with the model later.
 ///
 /// On the processor all operations share rayon's threads. What is left to candle's own
@@ -117,27 +120,28 @@ pub struct Outcome {
 ///
 /// let arch = start.architecture().clone();
 /// let settings = TrainSettings {
-///     rows: 2,
+///     batch_size: 2,
 ///     ..TrainSettings::new(SubModels::Fixed(arch.clone()), vec![arch], 3, 7)
 /// };
-/// let training = Training { start, objective: Objective::MaskedLm, data, held_out, settings };
+/// let training = Training { start, objective: Objective::masked_lm(), data, held_out, settings };
 /// let outcome = train(training, &root.path().join("run"), |_| ControlFlow::Continue(()))?;
 /// assert_eq!((outcome.steps, outcome.stopped), (3, Stopped::Completed));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// Before any step is made: [`TrainError::Setting`], [`TrainError::Vocabulary`],
+/// Before any step is made: [`TrainError::OutOfRange`], [`TrainError::Vocabulary`],
 /// [`TrainError::SequenceLength`], [`TrainError::Teacher`], [`TrainError::Space`],
-/// [`TrainError::NoCuda`] or [`TrainError::Device`] for a device that cannot be used, and
-/// [`TrainError::OtherTraining`] or [`TrainError::Checkpoint`] for a checkpoint that cannot
-/// be continued. Later: [`TrainError::Diverged`], [`TrainError::File`].
+/// [`TrainError::NoCuda`] or [`TrainError::Accelerator`] for an accelerator that cannot be used, and
+/// [`TrainError::OtherTraining`], [`TrainError::Damaged`] or
+/// [`TrainError::NewerCheckpoint`] for a checkpoint that cannot
+/// be continued. Later: [`TrainError::Diverged`], [`TrainError::Io`].
 pub fn train(
     training: Training,
     folder: &Path,
     observe: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
-    let engine = training.settings.device.engine()?;
+    let engine = training.settings.accelerator.engine()?;
     train_on(&engine, training, folder, observe)
 }
 
@@ -170,22 +174,22 @@ pub(super) fn train_on(
         let elapsed = began.elapsed();
         let of_steps =
             elapsed.div_f64((steps - first_step) as f64).mul_f64((steps_total - steps) as f64);
-        let of_budget = trainer.settings.time_budget.map(|budget| budget.saturating_sub(elapsed));
+        let of_limit = trainer.settings.time_limit.map(|limit| limit.saturating_sub(elapsed));
         let progress = Progress {
             steps,
             steps_total,
             loss: step.loss,
             learning_rate: step.learning_rate,
             tokens_per_second: tokens as f64 / elapsed.as_secs_f64(),
-            remaining: of_budget.map_or(of_steps, |budget| budget.min(of_steps)),
+            remaining: of_limit.map_or(of_steps, |limit| limit.min(of_steps)),
             validation,
         };
         if observe(&progress).is_break() {
             stopped = Stopped::Asked;
             break;
         }
-        if steps < steps_total && of_budget.is_some_and(|budget| budget.is_zero()) {
-            stopped = Stopped::TimeBudget;
+        if steps < steps_total && of_limit.is_some_and(|limit| limit.is_zero()) {
+            stopped = Stopped::TimeLimit;
             break;
         }
     }
@@ -227,8 +231,7 @@ impl Trainer {
         let identity = checkpoint::identity(&training);
         let Training { start, objective, data, held_out, settings } = training;
         let sub_models = settings.sub_models.within(start.architecture())?;
-        fs::create_dir_all(folder)
-            .map_err(|source| TrainError::File { path: folder.to_owned(), source })?;
+        fs::create_dir_all(folder)?;
 
         let saved = checkpoint::list(folder).pop();
         let (mut plm, state) = match &saved {
@@ -238,7 +241,7 @@ impl Trainer {
             }
             None => (start, State::new(identity)),
         };
-        objective.prepare(&mut plm, settings.seed)?;
+        objective.get().add_parameters(&mut plm, settings.seed)?;
         let on_device = if engine.is_fused() { None } else { Some(objective.on(engine)?) };
         let mut variables = Variables::of(&mut plm, engine)?;
         if let Some(saved) = &saved {
@@ -267,31 +270,44 @@ impl Trainer {
     /// Makes one optimizer step.
     fn step(&mut self) -> Result<Step, TrainError> {
         let began = Instant::now();
-        let (step, accumulation) = (self.state.steps, self.settings.accumulation as u64);
+        let (step, accumulation) =
+            (self.state.steps, self.settings.gradient_accumulation_steps as u64);
         let archs = self.sub_models.of_step(self.settings.seed, step)?;
         let mut losses = vec![0.0; archs.len()];
+        let mut terms = BTreeMap::new();
         let mut tokens = 0;
         for number in step * accumulation..(step + 1) * accumulation {
-            let rows = self.settings.rows;
-            let batch = self.batches.batch(number * rows as u64, rows);
+            let size = self.settings.batch_size;
+            let batch = self.batches.batch(number * size as u64, size);
             tokens += batch.real_tokens() as u64;
-            let task = self.on_device.as_ref().unwrap_or(&self.objective).task(
-                &self.plm,
-                &self.specials,
-                &self.settings,
-                number,
+            let prepared = self.on_device.as_ref().unwrap_or(&self.objective).get().prepare(
                 batch,
-                self.variables.engine(),
+                &objective::Step {
+                    plm: &self.plm,
+                    specials: &self.specials,
+                    settings: &self.settings,
+                    number,
+                    engine: self.variables.engine(),
+                },
             )?;
-            for (arch, sum) in archs.iter().zip(&mut losses) {
+            for (index, arch) in archs.iter().enumerate() {
                 let eps = self.plm.config().layer_norm_eps;
-                let loss = task.loss(&self.variables, arch, eps)?;
+                let parts = prepared.terms(&self.variables, arch, eps)?;
+                let loss = total(&parts)?;
                 let value = f64::from(loss.to_scalar::<f32>()?);
                 let limit = self.state.first_loss.map_or(f64::INFINITY, |first| first * EXPLODED);
                 if !value.is_finite() || value > limit {
                     return Err(self.diverged("loss", arch.id(), value));
                 }
-                *sum += value / accumulation as f64;
+                losses[index] += value / accumulation as f64;
+                if parts.len() > 1 {
+                    for part in parts {
+                        let value = f64::from(part.value.to_scalar::<f32>()?);
+                        let values: &mut Vec<f64> = terms.entry(part.name.to_owned()).or_default();
+                        values.resize(archs.len(), 0.0);
+                        values[index] += value / accumulation as f64;
+                    }
+                }
                 // The gradients are added up where the parameters are.
                 let gradients = (loss / accumulation as f64)?.backward()?;
                 self.variables.add_gradients(&gradients)?;
@@ -303,7 +319,7 @@ impl Trainer {
             return Err(self.diverged("gradient norm", ids.join(", "), gradient_norm));
         }
         let learning_rate = self.settings.schedule.learning_rate_at(step);
-        let scale = (self.settings.clip_norm / gradient_norm).min(1.0);
+        let scale = (self.settings.max_grad_norm / gradient_norm).min(1.0);
         self.variables.update(Update::new(
             step,
             learning_rate,
@@ -316,6 +332,7 @@ impl Trainer {
         self.metrics.append(&MetricsLine::Step {
             step,
             losses: archs.into_iter().zip(losses).collect(),
+            terms,
             learning_rate,
             gradient_norm,
             tokens,
@@ -342,7 +359,8 @@ impl Trainer {
     fn validate(&mut self) -> Result<Vec<(Architecture, f64)>, TrainError> {
         self.update_model()?;
         let panel = &self.settings.panel;
-        let losses = self.objective.validate(&self.plm, &self.specials, panel, &self.held_out)?;
+        let losses =
+            self.objective.get().validate(&self.plm, &self.specials, panel, &self.held_out)?;
         let losses: Vec<_> = panel.iter().cloned().zip(losses).collect();
         let line = MetricsLine::Validation { step: self.state.steps, losses };
         self.metrics.append(&line)?;
@@ -382,6 +400,13 @@ impl Trainer {
     }
 }
 
+/// The sum of a loss's terms.
+fn total(terms: &[objective::Term]) -> candle_core::Result<Tensor> {
+    let mut values = terms.iter().map(|term| Ok(term.value.clone()));
+    let first = values.next().unwrap_or_else(|| candle_core::bail!("a loss without terms"))?;
+    values.try_fold(first, |sum, value: candle_core::Result<Tensor>| sum + value?)
+}
+
 /// Refuses what would fail later.
 fn check(training: &Training) -> Result<(), TrainError> {
     let Training { start, objective, data, held_out, settings } = training;
@@ -396,7 +421,7 @@ fn check(training: &Training) -> Result<(), TrainError> {
 /// [`train`] checks the same once more.
 ///
 /// # Errors
-/// [`TrainError::Setting`], [`TrainError::SequenceLength`], [`TrainError::Teacher`],
+/// [`TrainError::OutOfRange`], [`TrainError::SequenceLength`], [`TrainError::Teacher`],
 /// [`TrainError::Space`], [`TrainError::Model`].
 pub fn check_start(
     start: &SuperPlm,
@@ -405,12 +430,10 @@ pub fn check_start(
     sequence_length: usize,
     held_out: &Encoded,
 ) -> Result<(), TrainError> {
-    settings.check()?;
+    settings.check_together()?;
     settings.sub_models.within(start.architecture())?;
-    let teacher = match objective {
-        Objective::Distillation { teacher } => Some(&**teacher),
-        Objective::MaskedLm => None,
-    };
+    let objective = objective.get();
+    let teacher = objective.teacher();
     let models = std::iter::once(("model", start)).chain(teacher.map(|t| ("teacher", t)));
     for (model, plm) in models {
         let limit = plm.config().max_position_embeddings;

@@ -74,16 +74,20 @@ impl Room {
     fn training(&self, steps: u64) -> Training {
         let teacher = self.teacher();
         let start = teacher.shrink(&arch(STUDENT)).expect("fits");
-        let sub_models =
-            SubModels::OneShot { space: space(), per_step: 3, sandwich: true, at_largest: 0.0 };
+        let sub_models = SubModels::OneShot {
+            space: space(),
+            per_step: 3,
+            sandwich: true,
+            max_width_probability: 0.0,
+        };
         let panel = ["1-4-4-4-4", "2-8-8-4-8", STUDENT].map(arch).to_vec();
         Training {
             start,
-            objective: Objective::Distillation { teacher: Box::new(teacher) },
+            objective: Objective::distillation(teacher),
             data: self.data(16),
             held_out: self.held_out(12),
             settings: TrainSettings {
-                rows: 3,
+                batch_size: 3,
                 schedule: Schedule { steps, warmup_steps: 2, learning_rate: 5e-3 },
                 checkpoint_every: 4,
                 validate_every: 5,
@@ -161,7 +165,7 @@ fn masked_language_modelling_learns_from_the_context() {
     let room = Room::new();
     let folder = room.path("run");
     let mut training = room.training(150);
-    training.objective = Objective::MaskedLm;
+    training.objective = Objective::masked_lm();
     // Each document repeats one word, so the context tells what the frequencies do not.
     let words = ["a", "tiny", "model", "of", "text"];
     let document = |word: &&str, times: usize| [*word].repeat(times).join(" ");
@@ -172,7 +176,7 @@ fn masked_language_modelling_learns_from_the_context() {
     training.held_out =
         tokenizer.encode_batch(&words.map(|word| document(&word, 9)), 12).expect("encodes");
     training.data = prepare(&[text], tokenizer, 16, &room.path("words"), |_| {}).expect("prepares");
-    training.settings.accumulation = 2;
+    training.settings.gradient_accumulation_steps = 2;
     training.settings.schedule.learning_rate = 2e-2;
     run(training, &folder).expect("trains");
     let losses = first_and_last(&folder);
@@ -233,12 +237,12 @@ fn a_continued_training_is_the_same_to_the_last_bit() {
 }
 
 #[test]
-fn a_time_budget_ends_a_training_at_a_checkpoint() {
+fn a_time_limit_ends_a_training_at_a_checkpoint() {
     let room = Room::new();
     let mut training = room.training(1000);
-    training.settings.time_budget = Some(std::time::Duration::ZERO);
+    training.settings.time_limit = Some(std::time::Duration::ZERO);
     let outcome = run(training, &room.path("run")).expect("trains");
-    assert_eq!((outcome.steps, outcome.stopped), (1, Stopped::TimeBudget));
+    assert_eq!((outcome.steps, outcome.stopped), (1, Stopped::TimeLimit));
     assert!(outcome.checkpoint.ends_with("checkpoints/step-00000001"));
 }
 
@@ -270,10 +274,9 @@ fn a_checkpoint_of_another_training_is_refused() {
     assert_eq!(
         changed(|training| training.settings.seed = 12),
         "FOLDER/checkpoints/step-00000004 is a checkpoint of another training: its \
-         `settings.seed` is 11, here it is 12; choose another folder, or the same settings to \
-         continue"
+         `settings.seed` is 11, here it is 12"
     );
-    let objective = changed(|training| training.objective = Objective::MaskedLm);
+    let objective = changed(|training| training.objective = Objective::masked_lm());
     assert!(objective.contains("its `objective` is \"kd\", here it is \"mlm\""), "{objective}");
     let start = changed(|training| {
         training.start = training.start.shrink(&arch("2-12-12-4-16")).expect("fits");
@@ -288,9 +291,9 @@ fn a_checkpoint_of_another_training_is_refused() {
 
     let state = folder.join("checkpoints/step-00000004/training.json");
     let json = std::fs::read_to_string(&state).expect("reads");
-    std::fs::write(&state, json.replace("\"schema\": 1", "\"schema\": 9")).expect("writes");
+    std::fs::write(&state, json.replace("\"schema\": 2", "\"schema\": 9")).expect("writes");
     let newer = changed(|_| {});
-    assert!(newer.ends_with("it has schema 9, this version reads up to 1; update autotinybert"));
+    assert!(newer.ends_with("has schema 9, this version reads up to 2"));
 }
 
 #[test]
@@ -305,8 +308,8 @@ fn what_cannot_be_trained_is_refused_before_any_step() {
         message
     };
     assert_eq!(
-        changed(&|training| training.settings.rows = 0),
-        "training setting `rows` is 0, expected a number above 0"
+        changed(&|training| training.settings.batch_size = 0),
+        "`batch_size` is 0, expected 1 to 65536"
     );
     let words = vocabulary_folder();
     let vocabulary = words.path().join("vocab.txt");
@@ -317,7 +320,7 @@ fn what_cannot_be_trained_is_refused_before_any_step() {
         changed(&|training| {
             training.start = SuperPlm::random(arch(STUDENT), other.clone(), 1).expect("random");
         })
-        .starts_with("the text was prepared with another vocabulary")
+        .starts_with("the text was tokenized with another vocabulary")
     );
     assert_eq!(
         changed(&|training| {
@@ -332,8 +335,7 @@ fn what_cannot_be_trained_is_refused_before_any_step() {
     );
     assert_eq!(
         changed(&|training| training.data = room.data(600)),
-        "the training text has sequences of 600 tokens, the model takes at most 512: prepare it \
-         with a sequence length of at most that"
+        "the training text has sequences of 600 tokens, the model takes at most 512"
     );
     assert_eq!(
         changed(&|training| training.settings.panel.push(arch("3-12-16-4-16"))),

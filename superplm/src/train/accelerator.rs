@@ -12,7 +12,7 @@ use crate::ops::Engine;
 /// Where a training computes its steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum TrainDevice {
+pub enum Accelerator {
     /// The processor, with all threads.
     #[default]
     Cpu,
@@ -20,8 +20,8 @@ pub enum TrainDevice {
     Cuda,
 }
 
-impl TrainDevice {
-    /// Refuses a device that this program was not built for.
+impl Accelerator {
+    /// Refuses an accelerator that this program was not built for.
     pub(super) fn check(self) -> Result<(), TrainError> {
         match self {
             Self::Cuda if !cfg!(feature = "cuda") => Err(TrainError::NoCuda),
@@ -29,7 +29,7 @@ impl TrainDevice {
         }
     }
 
-    /// Opens the device.
+    /// Opens it.
     pub(super) fn engine(self) -> Result<Engine, TrainError> {
         self.check()?;
         match self {
@@ -38,7 +38,7 @@ impl TrainDevice {
                 let failed = |error: candle_core::Error| {
                     let text = error.to_string();
                     let problem = text.lines().next().unwrap_or_default().to_owned();
-                    TrainError::Device { device: self, problem }
+                    TrainError::Accelerator { accelerator: self, problem }
                 };
                 Ok(Engine::composite(Device::new_cuda(0).map_err(failed)?))
             }
@@ -46,7 +46,7 @@ impl TrainDevice {
     }
 }
 
-impl fmt::Display for TrainDevice {
+impl fmt::Display for Accelerator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cpu => "cpu",
@@ -55,13 +55,13 @@ impl fmt::Display for TrainDevice {
     }
 }
 
-impl FromStr for TrainDevice {
+impl FromStr for Accelerator {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
         [Self::Cpu, Self::Cuda]
             .into_iter()
-            .find(|device| device.to_string() == name)
+            .find(|accelerator| accelerator.to_string() == name)
             .ok_or_else(|| "expected `cpu` or `cuda`".to_owned())
     }
 }
