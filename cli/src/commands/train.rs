@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
     /// Train only this architecture of it
     #[arg(long)]
     arch: Option<Architecture>,
-    /// What is minimised: `kd` (distillation) or `mlm` (masked language modelling)
+    /// What is minimised: `kd` (distillation), `mlm` (masked language modelling) or `sentence`
+    /// (distillation of sentence embeddings)
     #[arg(long)]
     objective: Option<String>,
     /// Where to compute: `cpu`, or `cuda` if atb was built with `--features cuda`

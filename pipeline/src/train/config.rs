@@ -114,7 +114,7 @@ impl FromStr for ObjectiveChoice {
             None => {
                 let names: Vec<String> =
                     ObjectiveKind::all().iter().map(|kind| format!("`{}`", kind.name)).collect();
-                Err(format!("`{name}` is not an objective, expected {}", names.join(" or ")))
+                Err(format!("`{name}` is not an objective, expected {}", names.join(", ")))
             }
         }
     }
@@ -310,7 +310,7 @@ mod tests {
         let time = error("time_limit = \"soon\"\n");
         assert!(time.contains("line 1") && time.contains("90m"), "{time}");
         let objective = error("objective = \"nsp\"\n");
-        assert!(objective.contains("`kd` or `mlm`"), "{objective}");
+        assert!(objective.contains("`kd`, `mlm`"), "{objective}");
         let accelerator = error("accelerator = \"gpu\"\n");
         assert!(accelerator.contains("cpu") && accelerator.contains("cuda"), "{accelerator}");
         let minutes = parse("time_limit = \"1h 30m\"").expect("parses").time_limit;
@@ -352,5 +352,9 @@ mod tests {
         assert_eq!(config.schedule, expected);
         let config = parse("objective = { name = \"mlm\" }").expect("parses");
         assert_eq!(config.objective.kind.name, "mlm");
+        let weighted = "objective = { name = \"sentence\", hidden_states = 0.1 }";
+        let config = parse(weighted).expect("parses");
+        assert_eq!(config.objective.kind.name, "sentence");
+        assert_eq!(config.objective.options, serde_json::json!({ "hidden_states": 0.1 }));
     }
 }

@@ -22,16 +22,16 @@ impl Batches {
         Self { dataset, padding, seed, epoch: None, order: Vec::new() }
     }
 
-    /// `rows` sequences from the `position`-th of the stream on.
-    pub(crate) fn batch(&mut self, position: u64, rows: usize) -> Encoded {
+    /// `size` sequences from the `position`-th of the stream on.
+    pub(crate) fn batch(&mut self, position: u64, size: usize) -> Encoded {
         let mut batch = Encoded {
-            batch: rows,
+            batch: size,
             sequence: self.dataset.sequence_length(),
             input_ids: Vec::new(),
             attention_mask: Vec::new(),
             token_type_ids: Vec::new(),
         };
-        for position in position..position + rows as u64 {
+        for position in position..position + size as u64 {
             let sequences = self.dataset.sequences() as u64;
             self.shuffle(position / sequences);
             let index = self.order[(position % sequences) as usize] as usize;

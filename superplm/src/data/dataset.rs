@@ -1,5 +1,6 @@
 //! A prepared text: a folder of shards and the list of them.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use atb_text::Tokenizer;
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use super::shard::{Shard, parse};
+use super::shard::{SCHEMA, Shard};
 
 /// Name of the list of shards; it is written last.
 pub(super) const LIST_FILE: &str = "dataset.json";
@@ -16,7 +17,7 @@ pub(super) const LIST_FILE: &str = "dataset.json";
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct List {
     pub(super) schema: u32,
-    /// Tokens a sequence.
+    /// Tokens per sequence.
     pub(super) sequence_length: usize,
     /// SHA-256 of the vocabulary and the tokenizer's settings.
     pub(super) vocabulary: String,
@@ -24,6 +25,27 @@ pub(super) struct List {
     pub(super) inputs: Vec<PathBuf>,
     /// File names of the shards, in the order of the text.
     pub(super) shards: Vec<String>,
+}
+
+impl List {
+    fn parse(path: &Path, json: &[u8]) -> Result<Self, DataError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u64,
+        }
+        let corrupt = |error: serde_json::Error| DataError::Corrupt {
+            path: path.to_owned(),
+            problem: error.to_string(),
+        };
+        let Version { schema: found } = serde_json::from_slice(json).map_err(corrupt)?;
+        match found.cmp(&u64::from(SCHEMA)) {
+            Ordering::Less => Err(DataError::FormerSchema { path: path.to_owned() }),
+            Ordering::Equal => serde_json::from_slice(json).map_err(corrupt),
+            Ordering::Greater => {
+                Err(DataError::NewerSchema { path: path.to_owned(), found, known: SCHEMA })
+            }
+        }
+    }
 }
 
 /// Packed sequences of one length, memory-mapped: a dataset of any size takes no memory of
@@ -43,18 +65,18 @@ impl Dataset {
     /// Opens a folder that [`prepare`](super::prepare) made.
     ///
     /// # Errors
-    /// [`DataError::Unfinished`], and [`DataError::Corrupt`], [`DataError::NewerSchema`] or
-    /// [`DataError::Read`] naming the file.
+    /// [`DataError::Unfinished`], and [`DataError::Corrupt`], [`DataError::FormerSchema`],
+    /// [`DataError::NewerSchema`] or [`DataError::Io`] naming the file.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join(LIST_FILE);
-        let json = match std::fs::read(&path) {
+        let json = match fs_err::read(&path) {
             Ok(json) => json,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(DataError::Unfinished { path });
             }
-            Err(source) => return Err(DataError::Read { path, source }),
+            Err(error) => return Err(error.into()),
         };
-        let list: List = parse(&path, &json)?;
+        let list = List::parse(&path, &json)?;
         let mut dataset = Self {
             shards: Vec::new(),
             first: Vec::new(),
@@ -74,7 +96,7 @@ impl Dataset {
                 let problem = "it is of another sequence length or vocabulary than the dataset";
                 return Err(DataError::Corrupt { path, problem: problem.to_owned() });
             }
-            hasher.update(serde_json::to_vec(header).unwrap_or_default());
+            hasher.update(header.identity());
             dataset.first.push(dataset.sequences);
             dataset.sequences += header.sequences;
             dataset.shards.push(shard);
@@ -92,7 +114,7 @@ impl Dataset {
         self.sequences
     }
 
-    /// Tokens a sequence, special tokens included.
+    /// Tokens per sequence, special tokens included.
     #[must_use]
     pub fn sequence_length(&self) -> usize {
         self.sequence_length

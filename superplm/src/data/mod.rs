@@ -2,7 +2,7 @@
 //!
 //! [`prepare`] tokenizes text files once, packs the tokens into sequences of one length and
 //! leaves them in memory-mapped shards; a [`Dataset`] reads them in any order. Masking for
-//! masked language modelling is drawn anew for every batch.
+//! masked language modelling is drawn for every batch.
 
 mod batches;
 mod dataset;

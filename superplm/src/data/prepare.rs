@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::dataset::{LIST_FILE, List, vocabulary_digest};
-use super::shard::{Header, SCHEMA, Shard, write_whole};
+use super::shard::{Header, SCHEMA, Shard};
 use super::{DataError, Dataset, Specials};
 
 /// Bytes of text after which a part ends with its document; a document that goes on for
@@ -55,7 +55,7 @@ pub struct PrepareProgress {
 ///
 /// # Errors
 /// [`DataError::NoInputs`]; [`DataError::Text`] for an empty file, and for invalid UTF-8
-/// with file and line; [`DataError::Read`] and [`DataError::Write`].
+/// with file and line; [`DataError::Io`].
 pub fn prepare(
     inputs: &[PathBuf],
     tokenizer: &Tokenizer,
@@ -72,12 +72,9 @@ pub fn prepare(
     }
     let mut bytes_total = 0;
     for path in inputs {
-        let metadata = std::fs::metadata(path)
-            .map_err(|source| DataError::Read { path: path.clone(), source })?;
-        bytes_total += metadata.len();
+        bytes_total += fs_err::metadata(path)?.len();
     }
-    std::fs::create_dir_all(folder)
-        .map_err(|source| DataError::Write { path: folder.to_owned(), source })?;
+    fs_err::create_dir_all(folder)?;
     let packer = Packer { tokenizer, specials: Specials::of(tokenizer)?, sequence_length };
     let vocabulary = vocabulary_digest(tokenizer);
     let mut state =
@@ -97,7 +94,7 @@ pub fn prepare(
                     state.reused += 1;
                     header
                 }
-                // Not there, or not whole: it is made anew.
+                // Not there, or not whole: it is made again.
                 _ => packer.write(&path, &part, text, vocabulary.clone())?,
             };
             state.tokens += header.tokens;
@@ -111,16 +108,14 @@ pub fn prepare(
     let list =
         List { schema: SCHEMA, sequence_length, vocabulary, inputs: inputs.to_vec(), shards };
     let path = folder.join(LIST_FILE);
-    let json = serde_json::to_string_pretty(&list)
-        .map_err(|error| DataError::Write { path: path.clone(), source: error.into() })?;
-    write_whole(&path, format!("{json}\n").as_bytes())?;
+    atb_files::write_json(&path, &list)?;
     Dataset::open(folder)
 }
 
 /// The name under which a part's shard is found again.
 fn shard_name(text: &str, vocabulary: &str, sequence_length: usize) -> String {
     let short = |digest: &str| digest.chars().take(16).collect::<String>();
-    format!("{}-{}-{sequence_length}.shard", short(text), short(vocabulary))
+    format!("{}-{}-{sequence_length}.safetensors", short(text), short(vocabulary))
 }
 
 /// A text's paragraphs, a part at a time.
@@ -186,7 +181,6 @@ impl Packer<'_> {
         let begins = with_beginnings(part).map(|(begins, _)| begins);
         let ids = self.pack(begins.zip(&tokens));
         let header = Header {
-            schema: SCHEMA,
             text,
             vocabulary,
             sequence_length: self.sequence_length,

@@ -1,39 +1,67 @@
-//! One file of packed sequences, memory-mapped.
-//!
-//! Layout: the eight bytes `ATBSHARD`, the length of the header (u32), the header (JSON),
-//! then the token ids (u32), sequence after sequence; numbers are little-endian.
+//! One file of packed sequences, memory-mapped: safetensors with one tensor,
+//! `input_ids` (u32, `[sequences, sequence_length]`), and in its metadata what it was made of.
 
-use std::fs::File;
+use std::collections::HashMap;
 use std::path::Path;
 
+use fs_err::File;
 use memmap2::Mmap;
-use serde::{Deserialize, Serialize};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::Serialize;
 
 use super::DataError;
 
-const MAGIC: &[u8; 8] = b"ATBSHARD";
-/// Bytes before the header.
-const PREFIX: usize = MAGIC.len() + size_of::<u32>();
+const TENSOR: &str = "input_ids";
 /// Bytes of a token id.
 const ID: usize = size_of::<u32>();
+/// What files of schema 1, which were no safetensors, begin with.
+const FORMER_BEGINNING: &[u8] = b"ATBSHARD";
 
-/// Version of the shard's and of the dataset's schema; newer ones are refused.
-pub(super) const SCHEMA: u32 = 1;
+/// Version of the shard's and of the dataset's schema.
+pub(super) const SCHEMA: u32 = 2;
 
 /// What a shard was made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    pub(super) schema: u32,
     /// SHA-256 of the text.
     pub(super) text: String,
     /// SHA-256 of the vocabulary and the tokenizer's settings.
     pub(super) vocabulary: String,
-    /// Tokens a sequence.
+    /// Tokens per sequence.
     pub(super) sequence_length: usize,
     /// Number of sequences.
     pub(super) sequences: usize,
     /// Tokens that are not padding.
     pub(super) tokens: u64,
+}
+
+impl Header {
+    fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([
+            ("schema".to_owned(), SCHEMA.to_string()),
+            ("text".to_owned(), self.text.clone()),
+            ("vocabulary".to_owned(), self.vocabulary.clone()),
+            ("tokens".to_owned(), self.tokens.to_string()),
+        ])
+    }
+
+    /// What the digest of a dataset is made of; the same for every schema of the files, so that
+    /// a training goes on after its text was tokenized again.
+    pub(super) fn identity(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Identity<'a> {
+            schema: u32,
+            text: &'a str,
+            vocabulary: &'a str,
+            sequence_length: usize,
+            sequences: usize,
+            tokens: u64,
+        }
+        let Self { text, vocabulary, sequence_length, sequences, tokens } = self;
+        let (sequence_length, sequences, tokens) = (*sequence_length, *sequences, *tokens);
+        let identity = Identity { schema: 1, text, vocabulary, sequence_length, sequences, tokens };
+        serde_json::to_vec(&identity).unwrap_or_default()
+    }
 }
 
 /// A shard, mapped into memory.
@@ -48,42 +76,55 @@ pub(super) struct Shard {
 impl Shard {
     /// Writes a shard, whole or not at all; `ids` are `header.sequences` sequences.
     pub(super) fn write(path: &Path, header: &Header, ids: &[u32]) -> Result<(), DataError> {
-        let failed = |source| DataError::Write { path: path.to_owned(), source };
-        let json = serde_json::to_vec(header).map_err(|error| failed(error.into()))?;
-        let mut bytes = Vec::with_capacity(PREFIX + json.len() + ids.len() * ID);
-        bytes.extend(MAGIC);
-        bytes.extend((json.len() as u32).to_le_bytes());
-        bytes.extend(json);
-        bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
-        write_whole(path, &bytes)
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let shape = vec![header.sequences, header.sequence_length];
+        let file = TensorView::new(Dtype::U32, shape, &bytes)
+            .and_then(|view| safetensors::serialize([(TENSOR, view)], Some(header.metadata())))
+            .map_err(std::io::Error::other)?;
+        Ok(atb_files::write(path, &file)?)
     }
 
     /// Maps a shard and checks that it is whole.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let read = |source| DataError::Read { path: path.to_owned(), source };
         let corrupt = |problem: String| DataError::Corrupt { path: path.to_owned(), problem };
-        let file = File::open(path).map_err(read)?;
+        let file = File::open(path)?;
         // SAFETY: the mapping is read only, and shards are never changed in place. Another
         // process that cuts the file short would end this one with a bus error.
-        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        if map.len() < PREFIX || !map.starts_with(MAGIC) {
-            return Err(corrupt("it does not begin as a shard".to_owned()));
+        let map = unsafe { Mmap::map(file.file()) }?;
+        if map.starts_with(FORMER_BEGINNING) {
+            return Err(DataError::FormerSchema { path: path.to_owned() });
         }
-        let mut length = [0; 4];
-        length.copy_from_slice(&map[MAGIC.len()..PREFIX]);
-        let start = PREFIX + u32::from_le_bytes(length) as usize;
-        let json =
-            map.get(PREFIX..start).ok_or_else(|| corrupt("it ends in its header".to_owned()))?;
-        let header: Header = parse(path, json)?;
-        let found = map.len() - start;
-        let expected = header
-            .sequences
-            .checked_mul(header.sequence_length)
-            .and_then(|ids| ids.checked_mul(ID))
-            .ok_or_else(|| corrupt("its header has impossible sizes".to_owned()))?;
-        if found != expected {
-            return Err(corrupt(format!("it holds {found} bytes of ids instead of {expected}")));
-        }
+        let damaged = |error: safetensors::SafeTensorError| corrupt(error.to_string());
+        let (header, start) = {
+            let (_, metadata) = SafeTensors::read_metadata(&map).map_err(damaged)?;
+            let tensors = SafeTensors::deserialize(&map).map_err(damaged)?;
+            let ids = tensors.tensor(TENSOR).map_err(damaged)?;
+            let (Dtype::U32, &[sequences, sequence_length]) = (ids.dtype(), ids.shape()) else {
+                return Err(corrupt(format!("its `{TENSOR}` is not a matrix of u32")));
+            };
+            let told = metadata.metadata().as_ref();
+            let tell = |key: &str| {
+                let value = told.and_then(|told| told.get(key)).cloned();
+                value.ok_or_else(|| corrupt(format!("its metadata has no `{key}`")))
+            };
+            let number = |key: &str| -> Result<u64, DataError> {
+                let text = tell(key)?;
+                text.parse().map_err(|_| corrupt(format!("its `{key}` is {text}")))
+            };
+            let schema = number("schema")?;
+            if schema > u64::from(SCHEMA) {
+                let (path, known) = (path.to_owned(), SCHEMA);
+                return Err(DataError::NewerSchema { path, found: schema, known });
+            }
+            let header = Header {
+                text: tell("text")?,
+                vocabulary: tell("vocabulary")?,
+                sequence_length,
+                sequences,
+                tokens: number("tokens")?,
+            };
+            (header, map.len() - ids.data().len())
+        };
         Ok(Self { header, map, start })
     }
 
@@ -97,30 +138,4 @@ impl Shard {
             u32::from_le_bytes(bytes)
         })
     }
-}
-
-/// Parses JSON with a `schema`, which must not be newer than [`SCHEMA`].
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(
-    path: &Path,
-    json: &[u8],
-) -> Result<T, DataError> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u32,
-    }
-    let corrupt = |error: serde_json::Error| DataError::Corrupt {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    };
-    let Version { schema: found } = serde_json::from_slice(json).map_err(corrupt)?;
-    if found > SCHEMA {
-        return Err(DataError::NewerSchema { path: path.to_owned(), found, known: SCHEMA });
-    }
-    serde_json::from_slice(json).map_err(corrupt)
-}
-
-/// Writes a file whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    atb_files::write(path, bytes)
-        .map_err(|source| DataError::Write { path: path.to_owned(), source })
 }

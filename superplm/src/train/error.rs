@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use atb_files::FileError;
 use atb_settings::OutOfRange;
 use atb_space::SpaceError;
 
@@ -61,6 +62,9 @@ pub enum TrainError {
         value: f64,
         checkpoint: Option<PathBuf>,
     },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error(transparent)]

@@ -1,11 +1,10 @@
 //! What a training leaves to be plotted: JSON Lines, a header and one line a step.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
+use atb_files::{Appender, JsonLines, json_line};
 use atb_space::Architecture;
-use fs_err::{self as fs, File, OpenOptions};
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
@@ -64,7 +63,7 @@ impl MetricsLine {
 
 /// Appends to `metrics.jsonl`.
 pub(super) struct Metrics {
-    file: File,
+    file: Appender,
     /// Step of the last validation in the file.
     pub(super) validated: Option<u64>,
 }
@@ -74,14 +73,13 @@ impl Metrics {
     /// a torn last line, are cut off.
     pub(super) fn open(path: &Path, steps: u64) -> Result<Self, TrainError> {
         let mut lines = vec![MetricsLine::Header { schema: SCHEMA }];
-        if steps > 0 && path.is_file() {
-            let text = fs::read_to_string(path)?;
-            let parsed = text.lines().map_while(|line| serde_json::from_str(line).ok());
-            lines.extend(
-                parsed
-                    .filter(|line: &MetricsLine| !matches!(line, MetricsLine::Header { .. }))
-                    .filter(|line| line.is_before(steps)),
-            );
+        if steps > 0 {
+            let file = JsonLines::read_or_empty(path)?;
+            if !file.is_empty() {
+                file.header::<MetricsLine>(SCHEMA, "the header of a training's metrics")?;
+            }
+            let parsed = file.lines().map_while(|line| line.parse("a line of metrics").ok());
+            lines.extend(parsed.filter(|line: &MetricsLine| line.is_before(steps)));
         }
         let validated = lines.iter().rev().find_map(|line| match line {
             MetricsLine::Validation { step, .. } => Some(*step),
@@ -89,18 +87,14 @@ impl Metrics {
         });
         let mut bytes = Vec::new();
         for line in &lines {
-            serde_json::to_writer(&mut bytes, line).map_err(std::io::Error::from)?;
-            bytes.push(b'\n');
+            bytes.extend(json_line(line).map_err(std::io::Error::from)?);
         }
         atb_files::write(path, &bytes)?;
-        let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Self { file, validated })
+        Ok(Self { file: JsonLines::read(path)?.appender(&lines[0])?, validated })
     }
 
     pub(super) fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
-        let mut bytes = serde_json::to_vec(line).map_err(std::io::Error::from)?;
-        bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
+        self.file.append(line)?;
         if let MetricsLine::Validation { step, .. } = line {
             self.validated = Some(*step);
         }
@@ -110,6 +104,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]

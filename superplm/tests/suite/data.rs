@@ -25,7 +25,7 @@ fn refusal(result: Result<Dataset, DataError>, folder: &Path) -> String {
 fn shards(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("lists");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "shard"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
     paths.sort();
     paths
 }
@@ -57,12 +57,12 @@ fn what_is_tokenized_is_not_tokenized_again() {
     assert_eq!(seen.last().expect("progress").1, 2);
     assert_eq!(again.digest(), dataset.digest());
 
-    // A shard that was cut short is made anew, and only that.
+    // A shard that was cut short is made again, and only that.
     let damaged = &shards(&folder)[0];
     let bytes = std::fs::read(damaged).expect("reads");
     std::fs::write(damaged, &bytes[..bytes.len() - 1]).expect("writes");
     let error = refusal(Dataset::open(&folder), &folder);
-    assert!(error.ends_with("delete it and prepare the text again"), "{error}");
+    assert!(error.contains("is damaged"), "{error}");
     let (again, seen) = run(&inputs, 6);
     assert_eq!(seen.last().expect("progress").1, 1);
     assert_eq!(again.digest(), dataset.digest());
@@ -90,16 +90,16 @@ fn text_that_cannot_be_prepared() {
     // What was not finished is no dataset.
     assert_eq!(
         refusal(Dataset::open(&root.path().join("data")), root.path()),
-        "FOLDER/data/dataset.json is not there: prepare the text again, what is already \
-         tokenized is kept"
+        "FOLDER/data/dataset.json is not there"
     );
     let empty = write(root.path(), "empty.txt", b"\n  \n");
     assert_eq!(
         refused(&[empty], 8),
         "FOLDER/empty.txt holds no text: expected one paragraph a line"
     );
-    assert_eq!(refused(&[], 8), "no text files given: training needs at least one");
-    assert!(refused(&[root.path().join("none.txt")], 8).starts_with("cannot read FOLDER/none.txt"));
+    assert_eq!(refused(&[], 8), "no text files given");
+    let missing = refused(&[root.path().join("none.txt")], 8);
+    assert!(missing.contains("FOLDER/none.txt"), "{missing}");
     assert!(refused(&[fine], 2).starts_with("a sequence length of 2 is too short"));
 }
 
@@ -111,9 +111,24 @@ fn a_dataset_of_a_newer_version_is_refused() {
     prepare(&[input], &tokenizer(), 8, &folder, |_| {}).expect("prepares");
     let list = folder.join("dataset.json");
     let json = std::fs::read_to_string(&list).expect("reads");
-    std::fs::write(&list, json.replace("\"schema\": 1", "\"schema\": 2")).expect("writes");
-    assert_eq!(
-        refusal(Dataset::open(&folder), &folder),
-        "FOLDER/dataset.json has schema 2, this version reads up to 1: update autotinybert"
-    );
+    let with = |schema: u32| {
+        let changed = json.replace("\"schema\": 2", &format!("\"schema\": {schema}"));
+        std::fs::write(&list, changed).expect("writes");
+        refusal(Dataset::open(&folder), &folder)
+    };
+    assert_eq!(with(3), "FOLDER/dataset.json has schema 3, this version reads up to 2");
+    assert_eq!(with(1), "FOLDER/dataset.json is of a former version's format");
+}
+
+#[test]
+fn a_shard_is_a_matrix_of_token_ids_in_safetensors() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let input = write(root.path(), "a.txt", b"a tiny model\nof text\n\ntext models\n");
+    let folder = root.path().join("data");
+    let dataset = prepare(&[input], &tokenizer(), 6, &folder, |_| {}).expect("prepares");
+    let bytes = std::fs::read(&shards(&folder)[0]).expect("reads");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("is safetensors");
+    let ids = tensors.tensor("input_ids").expect("is there");
+    assert_eq!(ids.shape(), [dataset.sequences(), 6]);
+    assert_eq!(ids.data()[..4], 2_u32.to_le_bytes(), "begins with [CLS]");
 }

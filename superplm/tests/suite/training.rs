@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use atb_space::{Architecture, QkvSize, Range, Space};
 use atb_superplm::{
-    Dataset, MetricsLine, Objective, Outcome, Schedule, Stopped, SubModels, SuperPlm, TrainError,
-    TrainSettings, Training, extract, prepare, train,
+    Dataset, MetricsLine, Objective, ObjectiveKind, Outcome, Schedule, Stopped, SubModels,
+    SuperPlm, TrainError, TrainSettings, Training, extract, prepare, train,
 };
 use atb_text::Encoded;
 
@@ -158,6 +158,58 @@ fn distillation_lowers_the_loss_of_every_architecture_of_the_panel() {
     for (arch, loss) in outcome.validation {
         assert_eq!(fitness.loss(&arch).expect("scores"), loss);
     }
+}
+
+#[test]
+fn sentence_embeddings_come_closer_to_the_teachers() {
+    let room = Room::new();
+    let folder = room.path("run");
+    let mut training = room.training(60);
+    let kind = ObjectiveKind::find("sentence").expect("is known");
+    let options = serde_json::json!({ "hidden_states": 0.1 });
+    training.objective = kind.objective(Some(room.teacher()), options).expect("makes");
+    run(training, &folder).expect("trains");
+    for (id, first, last) in first_and_last(&folder) {
+        assert!(last < 0.8 * first, "{id}: {first} to {last}");
+    }
+    // The terms of each sub-model add up to its loss.
+    for line in steps(&folder) {
+        let MetricsLine::Step { losses, terms, .. } = line else { continue };
+        let names: Vec<&str> = terms.keys().map(String::as_str).collect();
+        assert_eq!(names, ["cosine", "hidden_states", "similarities"]);
+        for (i, (_, loss)) in losses.iter().enumerate() {
+            let sum: f64 = terms.values().map(|values| values[i]).sum();
+            assert!((sum - loss).abs() < 1e-5 * (1.0 + loss.abs()), "{sum} for {loss}");
+        }
+    }
+    assert!(kind.objective(None, serde_json::Value::Null).is_err(), "it needs a teacher");
+}
+
+#[test]
+fn a_checkpoint_of_the_former_schema_is_continued() {
+    let room = Room::new();
+    let (whole, parts) = (room.path("whole"), room.path("parts"));
+    run(room.training(8), &whole).expect("trains");
+    let stopped = train(room.training(8), &parts, |progress| {
+        if progress.steps == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    // As the version before wrote it.
+    let state = stopped.expect("trains").checkpoint.join("training.json");
+    let mut json = std::fs::read_to_string(&state).expect("reads");
+    for (new, old) in [
+        ("\"schema\": 2", "\"schema\": 1"),
+        ("\"batch_size\"", "\"rows\""),
+        ("\"gradient_accumulation_steps\"", "\"accumulation\""),
+        ("\"max_grad_norm\"", "\"clip_norm\""),
+        ("\"time_limit\"", "\"time_budget\""),
+        ("\"max_width_probability\"", "\"at_largest\""),
+    ] {
+        assert!(json.contains(new), "{json}");
+        json = json.replace(new, old);
+    }
+    std::fs::write(&state, json).expect("writes");
+    assert_eq!(run(room.training(8), &parts).expect("continues").steps, 8);
+    assert_eq!(steps(&whole), steps(&parts));
 }
 
 #[test]

@@ -4,7 +4,9 @@ use atb_checkpoint::KD_PROJECTION;
 use atb_space::Architecture;
 use atb_text::Encoded;
 
-use super::{Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, no_options};
+use super::{
+    Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection, no_options,
+};
 use crate::bert::{Batch, Output};
 use crate::data::Specials;
 use crate::fitness::KdFitness;
@@ -55,16 +57,7 @@ impl Minimised for Distillation {
                 ));
             }
         }
-        KdFitness::check_vocabulary(plm, teacher)
-            .map_err(|error| TrainError::Teacher(error.to_string()))?;
-        let width = teacher.architecture().hidden();
-        match plm.kd_projection(plm.architecture())?.map(|projection| projection.dims()[0]) {
-            Some(found) if found != width => refuse(format!(
-                "the model's kd_projection.weight leads to a hidden size of {found}, the \
-                 teacher has {width}"
-            )),
-            _ => Ok(()),
-        }
+        check_projection(plm, teacher)
     }
 
     fn add_parameters(&self, plm: &mut SuperPlm, _seed: u64) -> Result<(), TrainError> {

@@ -5,6 +5,7 @@
 
 mod kd;
 mod mlm;
+mod sentence;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use super::variables::Variables;
 use super::{TrainError, TrainSettings};
 use crate::bert::{self, Batch, Output};
 use crate::data::Specials;
+use crate::fitness::KdFitness;
 use crate::ops::Engine;
 use crate::parameters::MlmHead;
 use crate::{PlmError, SuperPlm};
@@ -46,7 +48,7 @@ impl ObjectiveKind {
     /// All that there are, the usual one first.
     #[must_use]
     pub fn all() -> &'static [Self] {
-        const ALL: &[ObjectiveKind] = &[kd::KIND, mlm::KIND];
+        const ALL: &[ObjectiveKind] = &[kd::KIND, mlm::KIND, sentence::KIND];
         ALL
     }
 
@@ -224,6 +226,21 @@ impl Prepared {
         let output = bert::forward(&encoder, arch, layer_norm_eps, &self.batch, engine)?;
         let student = Student { output, layer_norm_eps, variables, arch };
         self.goal.terms(&student, &self.batch)
+    }
+}
+
+/// Checks that a model's token ids are a teacher's, and that its projection, if it has one,
+/// leads to the teacher's width.
+fn check_projection(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), TrainError> {
+    KdFitness::check_vocabulary(plm, teacher)
+        .map_err(|error| TrainError::Teacher(error.to_string()))?;
+    let width = teacher.architecture().hidden();
+    match plm.kd_projection(plm.architecture())?.map(|projection| projection.dims()[0]) {
+        Some(found) if found != width => Err(TrainError::Teacher(format!(
+            "the model's kd_projection.weight leads to a hidden size of {found}, the teacher \
+             has {width}"
+        ))),
+        _ => Ok(()),
     }
 }
 
