@@ -1,6 +1,5 @@
 //! Distillation of the last layer: hidden states and attention scores as the teacher's.
 
-use atb_checkpoint::KD_PROJECTION;
 use atb_space::Architecture;
 use atb_text::Encoded;
 
@@ -94,7 +93,7 @@ struct AsTeacher {
 
 impl Goal for AsTeacher {
     fn terms(&self, student: &Student<'_>, batch: &Batch) -> Result<Vec<Term>, PlmError> {
-        let projection = student.parameter(KD_PROJECTION)?;
+        let projection = student.kd_projection()?;
         let Student { output, .. } = student;
         let loss =
             KdLoss::by(student.engine(), output, &self.teacher, &batch.mask, Some(&projection))?;

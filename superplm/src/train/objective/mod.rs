@@ -20,7 +20,7 @@ use crate::bert::{self, Batch, Output};
 use crate::data::Specials;
 use crate::fitness::KdFitness;
 use crate::ops::Engine;
-use crate::parameters::MlmHead;
+use crate::parameters::{Linear, MlmHead};
 use crate::{PlmError, SuperPlm};
 
 /// An objective as the program knows it.
@@ -202,9 +202,9 @@ impl Student<'_> {
         self.variables.engine()
     }
 
-    /// The share of a parameter that is not the encoder's.
-    pub(super) fn parameter(&self, name: &str) -> Result<Tensor, PlmError> {
-        self.variables.stored_share(name, self.arch)
+    /// The share of the projection to the teacher's width.
+    pub(super) fn kd_projection(&self) -> Result<Linear, PlmError> {
+        self.variables.kd_projection(self.arch)
     }
 
     /// The MLM head's share, and the decoder's weights.
@@ -235,7 +235,7 @@ fn check_projection(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), TrainError
     KdFitness::check_vocabulary(plm, teacher)
         .map_err(|error| TrainError::Teacher(error.to_string()))?;
     let width = teacher.architecture().hidden();
-    match plm.kd_projection(plm.architecture())?.map(|projection| projection.dims()[0]) {
+    match plm.kd_projection(plm.architecture())?.map(|projection| projection.weight.dims()[0]) {
         Some(found) if found != width => Err(TrainError::Teacher(format!(
             "the model's kd_projection.weight leads to a hidden size of {found}, the teacher \
              has {width}"

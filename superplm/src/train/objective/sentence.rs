@@ -12,7 +12,6 @@
 //! Embeddings are means over the real tokens, in the teacher's width: the student's are
 //! projected there by the projection that distillation learns.
 
-use atb_checkpoint::KD_PROJECTION;
 use atb_space::Architecture;
 use atb_text::Encoded;
 use candle_core::{D, Result as TensorResult, Tensor};
@@ -202,7 +201,7 @@ struct Embeddings {
 impl Goal for Embeddings {
     fn terms(&self, student: &Student<'_>, batch: &Batch) -> Result<Vec<Term>, PlmError> {
         let engine = student.engine();
-        let projection = student.parameter(KD_PROJECTION)?;
+        let projection = student.kd_projection()?;
         let own = project(engine, &student.output.hidden, &projection)?;
         let terms = self.weights.terms(&mean_pooled(&own, &batch.mask)?, &self.pooled, || {
             engine.masked_squared_error(&own, &self.hidden, &batch.mask)?
