@@ -56,7 +56,7 @@ fn a_teacher_that_cannot_be_had_is_named_with_its_place() {
         .expect("atb starts");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("hint: put its model.safetensors"), "{stderr}");
+    assert!(stderr.contains("hint: put model.safetensors"), "{stderr}");
     assert!(stderr.contains(&job.path("cache/teacher").display().to_string()), "{stderr}");
     assert!(!job.path("x").exists());
 }
