@@ -1,7 +1,7 @@
 //! How results and progress look.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atb_measurements::Flag;
 use atb_pipeline::{Event, Reporter};
@@ -85,18 +85,33 @@ pub(crate) struct Display {
     bar: Option<ProgressBar>,
     /// Where several devices are at work: the device's name, and the bars of all.
     device: Option<(String, MultiProgress)>,
+    /// The step at work and when it began.
+    step: Option<(String, Instant)>,
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        self.log_step();
+    }
 }
 
 impl Display {
     pub(crate) fn new() -> Self {
-        Self { bar: None, device: None }
+        Self { bar: None, device: None, step: None }
     }
 
     /// A display for each of these devices; of several, every line names its device.
     pub(crate) fn for_devices(names: &[&str]) -> Vec<Self> {
         let bars = MultiProgress::new();
         let device = |name: &str| (names.len() > 1).then(|| (name.to_owned(), bars.clone()));
-        names.iter().map(|name| Self { bar: None, device: device(name) }).collect()
+        names.iter().map(|name| Self { bar: None, device: device(name), step: None }).collect()
+    }
+
+    /// Logs how long the step that ends now took.
+    fn log_step(&mut self) {
+        if let Some((step, begin)) = self.step.take() {
+            tracing::info!(step, took = ?begin.elapsed(), "a step has ended");
+        }
     }
 
     fn line(&self, text: &str) {
@@ -111,7 +126,11 @@ impl Display {
 impl Reporter for Display {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Step { name, detail } => self.line(&format!("{name:<9} {detail}")),
+            Event::Step { name, detail } => {
+                self.log_step();
+                self.step = Some((name.to_owned(), Instant::now()));
+                self.line(&format!("{name:<9} {detail}"));
+            }
             Event::Kept => self.line("          nothing has changed, the result is kept"),
             Event::Begin { done, total } => self.begin(done, total),
             Event::Advance(message) => self.move_bar(message, |bar| bar.inc(1)),

@@ -10,12 +10,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use tracing_subscriber::EnvFilter;
+
 use commands::Command;
 
 /// Find, export and check a tiny BERT for a latency budget on a device.
 #[derive(Debug, Parser)]
 #[command(name = "atb", version, max_term_width = 100)]
 struct Arguments {
+    /// Say what is read, written and sent to devices; twice also what each step is doing
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
         eprintln!("error: this is a bug of atb, please report it: {panic}");
         std::process::exit(2);
     }));
+    log(arguments.verbose);
     match arguments.command.execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,6 +48,19 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Logs to standard error what `RUST_LOG` asks for, else what `-v` does: nothing without.
+fn log(verbose: u8) {
+    let level = ["off", "info", "debug", "trace"][usize::from(verbose.min(3))];
+    let own = ["atb", "atb_files", "atb_fetch", "atb_pipeline", "atb_profiler", "atb_targets"];
+    let own = own.map(|name| format!("{name}={level}")).join(",");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(own));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
 }
 
 /// Keeps candle from threads of its own, which wait for each other by spinning: everything

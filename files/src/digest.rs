@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
@@ -16,15 +17,18 @@ pub fn digest(bytes: &[u8]) -> String {
 /// # Errors
 /// If it cannot be read.
 pub fn digest_of_file(path: &Path) -> io::Result<String> {
+    let start = Instant::now();
     let mut reader = BufReader::new(fs_err::File::open(path)?);
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; 1 << 16];
     loop {
         match reader.read(&mut chunk)? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => break,
             length => hasher.update(&chunk[..length]),
         }
     }
+    tracing::debug!(path = %path.display(), took = ?start.elapsed(), "digested a file");
+    Ok(hex(&hasher.finalize()))
 }
 
 /// SHA-256 over several parts, in hexadecimal; the parts cannot run into each other.

@@ -25,7 +25,9 @@ pub fn check_schema(origin: impl ToString, found: u64, known: u32) -> Result<(),
 /// # Errors
 /// [`FileError`] naming the file and, where it is no such document, line and column.
 pub fn read_json<T: DeserializeOwned>(path: &Path, known: u32) -> Result<T, FileError> {
-    parse_json(path, &fs_err::read(path)?, known)
+    let bytes = fs_err::read(path)?;
+    tracing::info!(path = %path.display(), bytes = bytes.len(), "read a file");
+    parse_json(path, &bytes, known)
 }
 
 /// As [`read_json`], of the bytes of the file `path`.

@@ -75,6 +75,8 @@ impl JsonLines {
                 return Err(FileError::LongLine { path: path.to_owned(), line: lines + 1 });
             }
         }
+        let torn = complete < content.len();
+        tracing::info!(path = %path.display(), lines, torn, "read a file");
         Ok(Self { path: path.to_owned(), content, complete, lines })
     }
 
@@ -166,6 +168,7 @@ impl JsonLines {
             file.set_len(self.complete as u64)?;
         }
         file.seek(SeekFrom::Start(self.complete as u64))?;
+        tracing::info!(path = %self.path.display(), lines = self.lines, "appending to a file");
         let mut appender = Appender { file };
         if self.is_empty() {
             appender.append_bytes(&first)?;

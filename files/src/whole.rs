@@ -36,6 +36,7 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
+    tracing::info!(path = %path.display(), bytes = bytes.len(), "wrote a file");
     Ok(())
 }
 
@@ -86,6 +87,7 @@ impl Staging {
         fs_err::rename(self.folder.path(), target)?;
         // It has its final name: there is nothing left to clean up.
         let _ = self.folder.keep();
+        tracing::info!(path = %target.display(), "wrote a folder");
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The agent as the host sees it: requests in, records out.
 
+use std::time::Instant;
+
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Record, Request, Response};
 use atb_targets::{Connection, Target, visible};
 use serde_json::Value;
@@ -118,7 +120,10 @@ impl Agent {
 
     fn ask(&mut self, request: &Request, task: &str) -> Result<Response, ProfileError> {
         let text = serde_json::to_string(request).unwrap_or_default();
+        tracing::debug!(line = %text.trim_end(), "to the agent");
+        let begin = Instant::now();
         let answer = self.connection.send(&text).and_then(|()| self.connection.receive());
+        tracing::debug!(took = ?begin.elapsed(), "the agent has answered");
         let cause = match answer {
             Ok(Some(line)) => {
                 return parse(&line).map_err(|error| self.not_a_response(&line, error.to_string()));

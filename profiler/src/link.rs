@@ -1,7 +1,7 @@
 //! Starting the agent on a device, and reconnecting when it is gone.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atb_measurements::Protocol;
 use atb_targets::{Connection, Target, TargetError};
@@ -40,7 +40,12 @@ impl<'a> Link<'a> {
 
     pub(crate) fn start(&self, protocol: &Protocol) -> Result<Agent, ProfileError> {
         let library = self.onnx_runtime.as_deref();
-        Agent::with_onnx_runtime((self.connect)()?, &self.target, protocol, library)
+        let begin = Instant::now();
+        tracing::info!(target_name = %self.target, "starting the agent");
+        let agent =
+            Agent::with_onnx_runtime((self.connect)()?, &self.target, protocol, library)?;
+        tracing::info!(target_name = %self.target, took = ?begin.elapsed(), "the agent is ready");
+        Ok(agent)
     }
 
     /// Starts a new agent for one that has ended with `error`.

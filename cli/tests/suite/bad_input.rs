@@ -150,3 +150,66 @@ fn a_full_disk_is_reported_and_the_files_stay_readable() {
     assert!(!job.path("out/winner").exists());
     job.succeeds(&["run", "job.toml"]);
 }
+
+#[test]
+fn files_that_cannot_be_used_get_a_message_and_a_remedy() {
+    let job = Job::new();
+    fs::write(job.path("newer.jsonl"), "{\"schema\": 99}\n").expect("writes");
+    fs::write(job.path("notes.jsonl"), "my notes\n").expect("writes");
+    fs::write(job.path("empty.jsonl"), "").expect("writes");
+    let mut messages = String::new();
+    for file in ["newer.jsonl", "notes.jsonl", "empty.jsonl", "absent.jsonl"] {
+        messages += &job.fails(&["fit", file, "--out", "predictor.json"]);
+        messages += "\n";
+    }
+    insta::assert_snapshot!(messages);
+    assert!(!job.path("predictor.json").exists());
+}
+
+#[test]
+fn a_cache_that_others_could_fill_is_not_used() {
+    let job = Job::new();
+    let extract = |variables: &[(&str, &std::path::Path)]| {
+        let output = job
+            .command(&["extract", "--arch", "2-128-256-12-180", "--superplm", "teacher"])
+            .args(["--out", "x"])
+            .env_remove("ATB_CACHE")
+            .env_remove("XDG_CACHE_HOME")
+            .env_remove("HOME")
+            .envs(variables.iter().copied())
+            .output()
+            .expect("atb starts");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let message = extract(&[]);
+    assert!(message.contains("ATB_CACHE, XDG_CACHE_HOME and HOME are all unset"), "{message}");
+    assert!(message.contains("hint: set ATB_CACHE to a folder of yours"), "{message}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let shared = job.path("shared");
+        fs::create_dir(&shared).expect("creates");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("permits");
+        let message = extract(&[("ATB_CACHE", &shared)]);
+        assert!(message.contains("other users can write to the cache folder"), "{message}");
+        assert!(message.contains("hint: empty it if you do not trust"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_read_and_written_is_logged_on_request_only() {
+    let job = Job::new();
+    let log = |flags: &[&str]| {
+        let output = job.command(&[&["run", "job.toml"], flags].concat()).output();
+        let output = output.expect("atb starts");
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let quiet = log(&[]);
+    assert!(!quiet.contains("INFO") && !quiet.contains("read a file"), "{quiet}");
+    let verbose = log(&["-v"]);
+    assert!(verbose.contains("read a file path=") && verbose.contains("measurements.jsonl"), "{verbose}");
+    assert!(verbose.contains("a step has ended step=\"fit\" took="), "{verbose}");
+    assert!(!verbose.contains("DEBUG"), "{verbose}");
+}
