@@ -46,7 +46,7 @@ impl fmt::Display for Quantity {
 
 /// A name that is no quantity's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-#[error("there is no quantity `{0}`; hint: choose latency, memory or load-time")]
+#[error("there is no quantity `{0}`: there are latency, memory and load-time")]
 pub struct UnknownQuantity(String);
 
 impl FromStr for Quantity {

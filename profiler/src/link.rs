@@ -42,8 +42,7 @@ impl<'a> Link<'a> {
         let library = self.onnx_runtime.as_deref();
         let begin = Instant::now();
         tracing::info!(target_name = %self.target, "starting the agent");
-        let agent =
-            Agent::with_onnx_runtime((self.connect)()?, &self.target, protocol, library)?;
+        let agent = Agent::with_onnx_runtime((self.connect)()?, &self.target, protocol, library)?;
         tracing::info!(target_name = %self.target, took = ?begin.elapsed(), "the agent is ready");
         Ok(agent)
     }

@@ -23,24 +23,17 @@ impl Layer {
 
 /// Why a set of sizes is not an architecture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ArchError {
-    /// an architecture needs at least one layer
     #[error("an architecture needs at least one layer")]
     NoLayers,
-    /// a size of zero
     #[error("{what} must be at least 1, got 0")]
-    Zero {
-        /// The size in question, in the field's terms.
-        what: &'static str,
-    },
-    /// heads that do not divide the q|k|v size
+    Zero { what: &'static str },
     #[error("{heads} attention heads do not divide the q|k|v size {qkv} of layer {layer} (nearest that they divide: {})", nearest_multiple(*qkv, *heads))]
     HeadsDoNotDivide {
         /// Index of the layer, from 0.
         layer: usize,
-        /// Its number of heads.
         heads: usize,
-        /// Its q|k|v size.
         qkv: usize,
     },
 }

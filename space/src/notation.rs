@@ -9,45 +9,16 @@ use crate::{ArchError, Architecture, Layer};
 
 /// Why a text is not an architecture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum NotationError {
-    /// not five parts
     #[error("`{text}` has {found} parts where L-dm-df-h-dq has five (example: 5-564-1054-8-512)")]
-    Parts {
-        /// The text as given.
-        text: String,
-        /// How many parts it has.
-        found: usize,
-    },
-    /// a part is not a number
+    Parts { text: String, found: usize },
     #[error("in `{text}`, `{part}` is not a whole number (it stands for {what})")]
-    Number {
-        /// The text as given.
-        text: String,
-        /// The offending part.
-        part: String,
-        /// What that part stands for.
-        what: &'static str,
-    },
-    /// a per-layer list of the wrong length
+    Number { text: String, part: String, what: &'static str },
     #[error("in `{text}`, the list for {what} has {found} values for {layers} layers")]
-    ListLength {
-        /// The text as given.
-        text: String,
-        /// What the list stands for.
-        what: &'static str,
-        /// Its length.
-        found: usize,
-        /// The number of layers.
-        layers: usize,
-    },
-    /// five numbers that are no architecture
-    #[error("`{text}` is no architecture: {source}")]
-    Invalid {
-        /// The text as given.
-        text: String,
-        /// Why.
-        source: ArchError,
-    },
+    ListLength { text: String, what: &'static str, found: usize, layers: usize },
+    #[error("`{text}` is not an architecture: {problem}")]
+    Invalid { text: String, problem: ArchError },
 }
 
 /// Most layers that the notation accepts; keeps a mistyped id from filling the memory.
@@ -103,7 +74,7 @@ impl FromStr for Architecture {
             .map(|i| Layer { intermediate: intermediate[i], heads: heads[i], qkv: qkv[i] })
             .collect();
         Architecture::new(hidden, layers)
-            .map_err(|source| NotationError::Invalid { text: text.to_owned(), source })
+            .map_err(|problem| NotationError::Invalid { text: text.to_owned(), problem })
     }
 }
 
@@ -178,12 +149,12 @@ mod tests {
         );
         assert_eq!(
             error("4-320-608-5-256"),
-            "`4-320-608-5-256` is no architecture: 5 attention heads do not divide the q|k|v size \
+            "`4-320-608-5-256` is not an architecture: 5 attention heads do not divide the q|k|v size \
              256 of layer 0 (nearest that they divide: 255)"
         );
         assert_eq!(
             error("0-320-608-5-255"),
-            "`0-320-608-5-255` is no architecture: an architecture needs at least one layer"
+            "`0-320-608-5-255` is not an architecture: an architecture needs at least one layer"
         );
     }
 }

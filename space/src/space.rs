@@ -72,41 +72,16 @@ pub struct Space {
 
 /// Why an architecture is not in a space, or a space is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SpaceError {
-    /// a size that the space does not have
     #[error("{arch} is not in the space `{space}`: {what} is {value}, the space has {allowed}")]
-    Outside {
-        /// The architecture's id.
-        arch: String,
-        /// The space's name.
-        space: String,
-        /// The size in question.
-        what: String,
-        /// Its value in the architecture.
-        value: usize,
-        /// What the space allows.
-        allowed: String,
-    },
-    /// layers that differ in a space whose layers are alike
+    Outside { arch: String, space: String, what: String, value: usize, allowed: String },
     #[error(
         "{arch} is not in the space `{space}`: its layers differ, the space's are alike (per_layer = false)"
     )]
-    LayersDiffer {
-        /// The architecture's id.
-        arch: String,
-        /// The space's name.
-        space: String,
-    },
-    /// a range that holds nothing, or a step of zero
+    LayersDiffer { arch: String, space: String },
     #[error("the space `{space}` has no value for {what}: {problem}")]
-    EmptyRange {
-        /// The space's name.
-        space: String,
-        /// The size in question.
-        what: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
+    EmptyRange { space: String, what: &'static str, problem: String },
 }
 
 fn describe(range: Range) -> String {

@@ -128,14 +128,14 @@ mod tests {
     #[test]
     fn invalid_utf8_names_the_line() {
         let error = read(b"fine\n\nbad \xff here\nfine\n").expect_err("refused");
-        assert_eq!(error.to_string(), "text, line 3: not valid UTF-8; convert the file to UTF-8");
+        assert_eq!(error.to_string(), "text, line 3: not valid UTF-8");
     }
 
     #[test]
     fn a_text_without_a_paragraph_is_an_error() {
         for blank in [&b""[..], b"\n \n\t\n"] {
             let error = read(blank).expect_err("refused");
-            assert_eq!(error.to_string(), "text holds no text: expected one paragraph a line");
+            assert_eq!(error.to_string(), "text holds no text");
         }
     }
 

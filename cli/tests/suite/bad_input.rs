@@ -209,7 +209,10 @@ fn what_is_read_and_written_is_logged_on_request_only() {
     let quiet = log(&[]);
     assert!(!quiet.contains("INFO") && !quiet.contains("read a file"), "{quiet}");
     let verbose = log(&["-v"]);
-    assert!(verbose.contains("read a file path=") && verbose.contains("measurements.jsonl"), "{verbose}");
+    assert!(
+        verbose.contains("read a file path=") && verbose.contains("measurements.jsonl"),
+        "{verbose}"
+    );
     assert!(verbose.contains("a step has ended step=\"fit\" took="), "{verbose}");
     assert!(!verbose.contains("DEBUG"), "{verbose}");
 }

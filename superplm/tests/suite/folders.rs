@@ -225,7 +225,7 @@ fn incomplete_folders_say_what_to_put_there() {
     );
     assert_eq!(
         refusal(|folder| fs::remove_file(folder.join("vocab.txt")).expect("removes")),
-        "FOLDER holds neither tokenizer.json nor vocab.txt: put the vocab.txt of the model there"
+        "FOLDER holds neither tokenizer.json nor vocab.txt"
     );
     assert_eq!(
         refusal(|folder| {
