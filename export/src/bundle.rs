@@ -1,14 +1,15 @@
 //! Writing and opening bundles.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use atb_checkpoint::{BertConfig, Checkpoint, CheckpointError};
 use atb_files::Staging;
-use atb_graph::{HfWeights, Network, Vocabulary};
+use atb_graph::{HfWeights, Network, NetworkConfig};
+use atb_interface::{HEADS, Head};
 use atb_runtime::MODEL_FILE;
 use atb_space::{Cost, Workload};
 use atb_text::Tokenizer;
+use fs_err as fs;
 
 use crate::card::card;
 use crate::{BundleReport, ExportError, REPORT_SCHEMA};
@@ -29,6 +30,20 @@ pub struct Bundle {
 /// # Errors
 /// [`ExportError`] naming the file or tensor at fault.
 pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle, ExportError> {
+    export_heads(model, workload, &[], folder)
+}
+
+/// As [`export`], with the outputs of the heads of these names; without any, of those that
+/// [`Head::of_checkpoint`] takes.
+///
+/// # Errors
+/// As [`export`], and [`ExportError::UnknownHead`] and [`ExportError::Heads`].
+pub fn export_heads(
+    model: &Path,
+    workload: Workload,
+    heads: &[String],
+    folder: &Path,
+) -> Result<Bundle, ExportError> {
     let checkpoint = Checkpoint::open(model)?;
     let config = checkpoint.config();
     if workload.sequence > config.max_position_embeddings {
@@ -44,18 +59,12 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
     }
     let tokenizer = Tokenizer::from_folder(model)?;
     checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
-    let pooler = checkpoint.has("pooler.dense.weight");
-    let vocabulary = Vocabulary {
-        words: config.vocab_size,
-        token_types: config.type_vocab_size,
-        layer_norm_eps: config.layer_norm_eps as f32,
-        pooler,
-    };
-    let network = Network::new(&config.architecture, workload, vocabulary);
+    let network_config = network_config(&checkpoint, heads)?;
+    let network = Network::new(&config.architecture, workload, &network_config);
     let weights =
         HfWeights::new(|name: &str| -> Result<_, CheckpointError> { checkpoint.tensor(name) });
 
-    let staging = Staging::beside(folder).map_err(ExportError::io(folder))?;
+    let staging = Staging::beside(folder)?;
     let model_file = staging.path().join(MODEL_FILE);
     network.write(&weights, &model_file)?;
     for (name, content) in [
@@ -63,8 +72,7 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
         ("vocab.txt", tokenizer.vocabulary_file()),
         ("tokenizer_config.json", tokenizer.config_file(workload.sequence)),
     ] {
-        fs::write(staging.path().join(name), content)
-            .map_err(ExportError::io(&folder.join(name)))?;
+        fs::write(staging.path().join(name), content)?;
     }
     let report = BundleReport {
         schema: REPORT_SCHEMA,
@@ -75,17 +83,41 @@ pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle,
             config.vocab_size,
             config.max_position_embeddings,
         ),
-        model_bytes: fs::metadata(&model_file).map_err(ExportError::io(&model_file))?.len(),
+        model_bytes: fs::metadata(&model_file)?.len(),
+        outputs: network_config.outputs(config.architecture.hidden(), workload),
         parity: None,
         latency: Vec::new(),
     };
     let written = Bundle { folder: staging.path().to_owned(), report };
     written.write_report(config.source.as_deref())?;
     if replaced {
-        fs::remove_dir_all(folder).map_err(ExportError::io(folder))?;
+        fs::remove_dir_all(folder)?;
     }
-    staging.publish(folder).map_err(ExportError::io(folder))?;
+    staging.publish(folder)?;
     Ok(Bundle { folder: folder.to_owned(), ..written })
+}
+
+/// Sizes and heads of a checkpoint; of the heads of these names, if there are any.
+fn network_config(checkpoint: &Checkpoint, heads: &[String]) -> Result<NetworkConfig, ExportError> {
+    let config = checkpoint.config();
+    let named = |name: &String| {
+        Head::named(name).ok_or_else(|| ExportError::UnknownHead {
+            name: name.clone(),
+            known: HEADS.iter().map(|head| head.name).collect(),
+        })
+    };
+    let heads: Vec<&'static Head> = match heads {
+        [] => Head::of_checkpoint(|name| checkpoint.has(name), None),
+        names => names.iter().map(named).collect::<Result<_, _>>()?,
+    };
+    let shape = |name: &str| checkpoint.tensor(name).ok().map(|(shape, _)| shape);
+    let heads = NetworkConfig::sized_heads(&heads, config.architecture.hidden(), shape)?;
+    Ok(NetworkConfig {
+        vocab_size: config.vocab_size,
+        type_vocab_size: config.type_vocab_size,
+        layer_norm_eps: config.layer_norm_eps as f32,
+        heads,
+    })
 }
 
 fn is_empty_folder(folder: &Path) -> bool {
@@ -99,7 +131,7 @@ impl Bundle {
     /// [`ExportError`] if it is none, or of a newer version.
     pub fn open(folder: &Path) -> Result<Self, ExportError> {
         let path = folder.join(REPORT_FILE);
-        let text = fs::read_to_string(&path).map_err(ExportError::io(&path))?;
+        let text = fs::read_to_string(&path)?;
         let problem = |problem: String| ExportError::Report { path: path.clone(), problem };
         let value: serde_json::Value =
             serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
@@ -143,13 +175,11 @@ impl Bundle {
     }
 
     fn write_report(&self, source: Option<&str>) -> Result<(), ExportError> {
-        let path = self.folder.join(REPORT_FILE);
-        let mut text = serde_json::to_string_pretty(&self.report)
-            .map_err(|error| ExportError::io(&path)(error.into()))?;
+        let mut text = serde_json::to_string_pretty(&self.report).map_err(std::io::Error::from)?;
         text.push('\n');
         for (name, content) in [(REPORT_FILE, text), (CARD_FILE, card(&self.report, source))] {
             let path = self.folder.join(name);
-            atb_files::write(&path, content.as_bytes()).map_err(ExportError::io(&path))?;
+            atb_files::write(&path, content.as_bytes())?;
         }
         Ok(())
     }

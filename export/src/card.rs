@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use atb_interface::{INPUTS, OutputShape};
+
 use crate::BundleReport;
 
 /// The card's text.
@@ -25,9 +27,14 @@ pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
     line(format!("| parameters | {:.1} million |", report.parameters as f64 / 1e6));
     line(format!("| model.onnx | {:.1} MB |", report.model_bytes as f64 / 1e6));
     line(format!(
-        "| input | {} x {} tokens (`input_ids`, `attention_mask`, `token_type_ids`) |",
-        workload.batch, workload.sequence
+        "| input | {} x {} tokens (`{}`) |",
+        workload.batch,
+        workload.sequence,
+        INPUTS.join("`, `")
     ));
+    for OutputShape { name, shape } in &report.outputs {
+        line(format!("| output `{name}` | {shape:?} |"));
+    }
     if let Some(source) = source {
         line(format!("| cut out of | {source} |"));
     }
@@ -58,9 +65,7 @@ pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
     }
     line(
         "\n`model.onnx` takes inputs of exactly the shape above; shorter texts are padded and \
-         masked. `vocab.txt` and `tokenizer_config.json` are its tokenizer. The outputs are \
-         `last_hidden_state` and, where the model has a pooler, `pooler_output`. `report.json` \
-         holds these figures for programs."
+         masked. `vocab.txt` and `tokenizer_config.json` are its tokenizer. `report.json` holds these figures for programs."
             .to_owned(),
     );
     card

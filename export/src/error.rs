@@ -1,94 +1,49 @@
 //! What can go wrong between a model folder and a bundle.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use atb_checkpoint::CheckpointError;
-use atb_graph::GraphError;
+use atb_graph::{ConfigError, GraphError};
+use atb_onnx_runtime::OnnxRuntimeError;
 use atb_runtime::ModelError;
-use atb_superplm::PlmError;
 use atb_text::TextError;
 
 /// Why a bundle could not be written, read or checked.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ExportError {
-    /// the model folder is at fault
     #[error(transparent)]
     #[diagnostic(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// the model does not run in candle
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Model(#[from] PlmError),
-    /// the graph could not be written
+    Heads(#[from] ConfigError),
+    #[error("there is no head `{name}`")]
+    #[diagnostic(help("the heads are {}", known.join(", ")))]
+    UnknownHead { name: String, known: Vec<&'static str> },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Graph(#[from] GraphError),
-    /// the bundle does not run in tract
     #[error(transparent)]
     #[diagnostic(transparent)]
     Runtime(#[from] ModelError),
-    /// the tokenizer's files are at fault
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    OnnxRuntime(#[from] OnnxRuntimeError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Text(#[from] TextError),
-    /// the file system said no
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// a bundle would overwrite something
-    #[error("{} is there already and is no bundle; hint: choose another folder", path.display())]
-    Occupied {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// a report that is none
-    #[error("{}: {problem}; hint: write the bundle anew with `atb export`", path.display())]
-    Report {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// a sequence longer than the model has positions for
-    #[error("{}: the model has {positions} positions, sequence length {sequence} does not fit; hint: export at most {positions}", folder.display())]
-    Positions {
-        /// The model folder.
-        folder: PathBuf,
-        /// Its positions.
-        positions: usize,
-        /// The sequence length asked for.
-        sequence: usize,
-    },
-    /// ONNX Runtime failed
-    #[error("ONNX Runtime ({}): {problem}", library.display())]
-    OnnxRuntime {
-        /// The shared library.
-        library: PathBuf,
-        /// What it says.
-        problem: String,
-    },
-    /// bundle and model folder do not belong together
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{} exists and is not a bundle", path.display())]
+    #[diagnostic(help("choose another folder"))]
+    Occupied { path: PathBuf },
+    #[error("{}: {problem}", path.display())]
+    #[diagnostic(help("write the bundle again with `atb export`"))]
+    Report { path: PathBuf, problem: String },
+    #[error("{}: the model has {positions} positions, sequence length {sequence} does not fit", folder.display())]
+    #[diagnostic(help("export with a sequence length of at most {positions}"))]
+    Positions { folder: PathBuf, positions: usize, sequence: usize },
     #[error("{} was not exported from {}: the one is {bundle_arch}, the other {model_arch}", bundle.display(), model.display())]
-    OtherModel {
-        /// The bundle.
-        bundle: PathBuf,
-        /// Its architecture.
-        bundle_arch: String,
-        /// The model folder.
-        model: PathBuf,
-        /// Its architecture.
-        model_arch: String,
-    },
-}
-
-impl ExportError {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
+    OtherModel { bundle: PathBuf, bundle_arch: String, model: PathBuf, model_arch: String },
 }

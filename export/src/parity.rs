@@ -1,19 +1,21 @@
-//! The same sentences through candle, tract and ONNX Runtime.
+//! The same sentences through a reference implementation, tract and ONNX Runtime.
 
 use std::path::Path;
 
-use atb_runtime::{Inputs, Outputs, TextModel};
-use atb_superplm::SuperPlm;
-use atb_text::PARITY_SENTENCES;
+use atb_checkpoint::BertConfig;
+use atb_interface::{Inputs, Outputs};
+use atb_onnx_runtime::OnnxRuntime;
+use atb_runtime::TextModel;
+use atb_text::{Encoded, PARITY_SENTENCES};
 use serde::{Deserialize, Serialize};
 
-use crate::{Bundle, ExportError, OnnxRuntime, TOLERANCE};
+use crate::{Bundle, ExportError, TOLERANCE};
 
 /// Largest absolute differences between the outputs of two engines, over every value of
-/// both outputs on every sentence.
+/// every output on every sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parity {
-    /// candle on the model folder against tract on the bundle.
+    /// candle, the reference, on the model folder against tract on the bundle.
     pub candle_tract: f32,
     /// candle against ONNX Runtime; absent if there was no ONNX Runtime.
     pub candle_ort: Option<f32>,
@@ -27,11 +29,10 @@ impl Parity {
     /// The largest of the differences.
     #[must_use]
     pub fn largest(&self) -> f32 {
-        // A difference that is no number is the largest of all.
         [Some(self.candle_tract), self.candle_ort, self.tract_ort]
             .into_iter()
             .flatten()
-            .fold(0.0, |largest, value| if value <= largest { largest } else { value })
+            .fold(0.0, larger)
     }
 
     /// Whether all engines that were compared agree to [`TOLERANCE`].
@@ -41,93 +42,91 @@ impl Parity {
     }
 }
 
-/// Runs `bundle` and the model folder it was exported from on the parity sentences.
-/// Without `onnx_runtime` only candle and tract are compared.
+/// Runs `bundle` on the parity sentences, and compares every output of it with those that
+/// `reference` gives for the model folder that it was exported from.
+///
+/// `reference` gets one batch at a time and gives all outputs of the bundle, by name; others
+/// it may give are passed over. Without `onnx_runtime` only the reference and tract are
+/// compared.
 ///
 /// # Errors
-/// [`ExportError`] if one of them cannot be loaded or run, or they are not the same model.
-pub fn verify(
+/// [`ExportError`] if the bundle cannot be loaded or run, or was exported from another
+/// architecture than the `model` folder's; what `reference` reports.
+pub fn verify<E: From<ExportError>>(
     bundle: &Bundle,
     model: &Path,
+    mut reference: impl FnMut(&Encoded) -> Result<Outputs, E>,
     onnx_runtime: Option<&OnnxRuntime>,
-) -> Result<Parity, ExportError> {
-    let plm = SuperPlm::load(model)?;
-    let arch = plm.architecture();
-    if *arch != bundle.report().architecture {
-        return Err(ExportError::OtherModel {
-            bundle: bundle.folder().to_owned(),
-            bundle_arch: bundle.report().architecture.id(),
-            model: model.to_owned(),
-            model_arch: arch.id(),
-        });
-    }
+) -> Result<Parity, E> {
+    check_same_architecture(bundle, model)?;
     let sentences: Vec<&str> =
         PARITY_SENTENCES.lines().filter(|line| !line.trim().is_empty()).collect();
-    let mut tract = TextModel::open(bundle.folder())?;
-    let (inputs, in_tract): (Vec<Inputs>, Vec<Outputs>) =
-        tract.run(&sentences)?.into_iter().unzip();
-    let (batch, sequence) = (tract.session().batch(), tract.session().sequence());
-    let in_candle = in_candle(&plm, batch, sequence, &inputs)?;
-    let candle_tract = largest_difference(&in_candle, &in_tract);
+    let (sizes, in_tract) = in_tract(bundle, &sentences)?;
+    let [batch, sequence] = sizes;
+    let mut candle_tract = 0.0;
+    let mut references = Vec::with_capacity(in_tract.len());
+    for (inputs, outputs) in &in_tract {
+        let Inputs { input_ids, attention_mask, token_type_ids } = inputs.clone();
+        let encoded = Encoded { batch, sequence, input_ids, attention_mask, token_type_ids };
+        let reference = reference(&encoded)?;
+        candle_tract = larger(candle_tract, outputs.largest_difference(&reference));
+        references.push(reference);
+    }
     let in_ort = onnx_runtime
-        .map(|ort| ort.run(&bundle.model_file(), batch, sequence, &inputs))
+        .map(|ort| in_onnx_runtime(ort, bundle, sizes, &in_tract, &references))
         .transpose()?;
     Ok(Parity {
         candle_tract,
-        candle_ort: in_ort.as_ref().map(|in_ort| largest_difference(&in_candle, in_ort)),
-        tract_ort: in_ort.as_ref().map(|in_ort| largest_difference(&in_tract, in_ort)),
+        candle_ort: in_ort.map(|(reference, _)| reference),
+        tract_ort: in_ort.map(|(_, tract)| tract),
         sentences: sentences.len(),
     })
 }
 
-fn in_candle(
-    plm: &SuperPlm,
-    batch: usize,
-    sequence: usize,
-    inputs: &[Inputs],
-) -> Result<Vec<Outputs>, ExportError> {
-    inputs
-        .iter()
-        .map(|inputs| {
-            let encoded = atb_text::Encoded {
-                batch,
-                sequence,
-                input_ids: inputs.input_ids.clone(),
-                attention_mask: inputs.attention_mask.clone(),
-                token_type_ids: inputs.token_type_ids.clone(),
-            };
-            let output = plm.forward(plm.architecture(), &encoded)?;
-            let (last_hidden_state, pooler_output) = output.values()?;
-            Ok(Outputs { last_hidden_state, pooler_output })
-        })
-        .collect()
+fn check_same_architecture(bundle: &Bundle, model: &Path) -> Result<(), ExportError> {
+    let architecture = BertConfig::read(model)?.architecture;
+    if architecture == bundle.report().architecture {
+        return Ok(());
+    }
+    Err(ExportError::OtherModel {
+        bundle: bundle.folder().to_owned(),
+        bundle_arch: bundle.report().architecture.id(),
+        model: model.to_owned(),
+        model_arch: architecture.id(),
+    })
 }
 
-/// NaN where one side has a NaN or the shapes differ: such outputs are never the same.
-fn largest_difference(one: &[Outputs], other: &[Outputs]) -> f32 {
-    let values = |outputs: &Outputs| -> Vec<f32> {
-        outputs
-            .last_hidden_state
-            .iter()
-            .chain(outputs.pooler_output.iter().flatten())
-            .copied()
-            .collect()
-    };
-    let mut largest = 0.0f32;
-    for (one, other) in one.iter().zip(other) {
-        let (one, other) = (values(one), values(other));
-        if one.len() != other.len() {
-            return f32::NAN;
-        }
-        for (a, b) in one.iter().zip(&other) {
-            let difference = (a - b).abs();
-            if difference.is_nan() {
-                return f32::NAN;
-            }
-            largest = largest.max(difference);
-        }
+type Batches = Vec<(Inputs, Outputs)>;
+
+/// Batch and sequence length of the bundle, and its outputs.
+fn in_tract(bundle: &Bundle, sentences: &[&str]) -> Result<([usize; 2], Batches), ExportError> {
+    let mut model = TextModel::open(bundle.folder())?;
+    let batches = model.run(sentences)?;
+    Ok(([model.session().batch(), model.session().sequence()], batches))
+}
+
+/// How far ONNX Runtime is from the reference and from tract.
+fn in_onnx_runtime(
+    runtime: &OnnxRuntime,
+    bundle: &Bundle,
+    sizes: [usize; 2],
+    in_tract: &Batches,
+    references: &[Outputs],
+) -> Result<(f32, f32), ExportError> {
+    let mut session = runtime.open(&bundle.model_file(), 1)?;
+    let (mut from_reference, mut from_tract) = (0.0, 0.0);
+    for ((inputs, in_tract), reference) in in_tract.iter().zip(references) {
+        let batch = session.batch(sizes, inputs)?;
+        let outputs = session.outputs(&batch)?;
+        from_reference = larger(from_reference, outputs.largest_difference(reference));
+        from_tract = larger(from_tract, outputs.largest_difference(in_tract));
     }
-    largest
+    Ok((from_reference, from_tract))
+}
+
+/// The larger of two differences; one that is no number is the largest of all.
+fn larger(one: f32, other: f32) -> f32 {
+    if one.is_nan() || other <= one { one } else { other }
 }
 
 #[cfg(test)]
@@ -135,13 +134,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_found_and_nan_is_never_equal() {
-        let outputs = |values: &[f32]| {
-            vec![Outputs { last_hidden_state: values.to_vec(), pooler_output: None }]
-        };
-        assert_eq!(largest_difference(&outputs(&[1.0, 2.0]), &outputs(&[1.0, 2.5])), 0.5);
-        assert!(largest_difference(&outputs(&[1.0]), &outputs(&[f32::NAN])).is_nan());
-        assert!(largest_difference(&outputs(&[1.0]), &outputs(&[1.0, 2.0])).is_nan());
+    fn a_difference_that_is_no_number_never_holds() {
+        assert!(larger(f32::NAN, 1.0).is_nan() && larger(1.0, f32::NAN).is_nan());
+        assert_eq!((larger(1.0, 2.0), larger(2.0, 1.0)), (2.0, 2.0));
         let parity = Parity {
             candle_tract: 1e-6,
             candle_ort: Some(f32::NAN),

@@ -1,5 +1,6 @@
 //! `report.json` of a bundle: what was checked and measured of it.
 
+use atb_interface::OutputShape;
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct BundleReport {
     pub parameters: u64,
     /// Bytes of `model.onnx`.
     pub model_bytes: u64,
+    /// Name and shape of every output of `model.onnx`.
+    #[serde(default)]
+    pub outputs: Vec<OutputShape>,
     /// How far the engines' outputs are apart; absent until the bundle was verified.
     #[serde(default)]
     pub parity: Option<Parity>,

@@ -1,13 +1,17 @@
 //! From an architecture to the nodes of its graph.
 
+use atb_interface::{
+    ATTENTION_MASK, Dense, Head, INPUT_IDS, INPUTS, OutputShape, Reads, TOKEN_TYPE_IDS,
+    WORD_EMBEDDINGS,
+};
 use atb_space::{Architecture, Layer, Workload};
 
-use crate::network::{TensorSpec, Vocabulary};
+use crate::MASKED_SCORE;
+use crate::config::{NetworkConfig, NetworkHead};
 use crate::onnx::{
     AttributeProto, DataType, GraphProto, NodeProto, TensorProto, float, int, ints, value_info,
 };
-use crate::weights::Layout;
-use crate::{INPUTS, LAST_HIDDEN_STATE, MASKED_SCORE, POOLER_OUTPUT};
+use crate::tensor::{Layout, TensorSpec};
 
 /// Nodes, small constants and weight tensors of the network.
 pub(crate) struct Built {
@@ -18,40 +22,35 @@ pub(crate) struct Built {
 }
 
 /// Builds the graph of `arch`. Values are named by the Hugging Face module that makes them.
-pub(crate) fn build(arch: &Architecture, workload: Workload, vocabulary: &Vocabulary) -> Built {
+pub(crate) fn build(arch: &Architecture, workload: Workload, config: &NetworkConfig) -> Built {
     let mut builder = Builder {
         hidden: arch.hidden(),
         workload,
-        eps: vocabulary.layer_norm_eps,
+        eps: config.layer_norm_eps,
         nodes: Vec::new(),
         constants: Vec::new(),
         tensors: Vec::new(),
     };
     let mask = builder.attention_mask();
-    let mut x = builder.embeddings(vocabulary);
+    let mut x = builder.embeddings(config);
     for (index, layer) in arch.layers().iter().enumerate() {
         let is_last = index + 1 == arch.num_layers();
         x = builder.layer(index, *layer, &x, &mask, is_last);
     }
-    if vocabulary.pooler {
-        builder.pooler(&x);
-    }
+    builder.heads(&x, &config.heads);
 
     let Workload { batch, sequence } = workload;
-    let mut outputs =
-        vec![value_info(LAST_HIDDEN_STATE, DataType::Float, &[batch, sequence, arch.hidden()])];
-    if vocabulary.pooler {
-        outputs.push(value_info(POOLER_OUTPUT, DataType::Float, &[batch, arch.hidden()]));
-    }
+    let outputs = config.outputs(arch.hidden(), workload);
+    let info = |output: &OutputShape| value_info(&output.name, DataType::Float, &output.shape);
     let graph = GraphProto {
         name: arch.id(),
+        output: outputs.iter().map(info).collect(),
         node: builder.nodes,
         initializer: builder.constants,
         input: INPUTS
             .iter()
             .map(|name| value_info(name, DataType::Int64, &[batch, sequence]))
             .collect(),
-        output: outputs,
     };
     Built { graph, tensors: builder.tensors }
 }
@@ -118,27 +117,23 @@ impl Builder {
         let masked = self.scalar("attention_mask.masked_score", MASKED_SCORE);
         let shape = self.shape("attention_mask.shape", &[batch, 1, 1, sequence]);
         let to = vec![int("to", DataType::Float as i64)];
-        let mask = self.node("attention_mask/Cast", "Cast", &["attention_mask"], to);
+        let mask = self.node("attention_mask/Cast", "Cast", &[ATTENTION_MASK], to);
         let mask = self.node("attention_mask/Sub", "Sub", &[&one, &mask], vec![]);
         let mask = self.node("attention_mask/Mul", "Mul", &[&mask, &masked], vec![]);
         self.node("attention_mask/Reshape", "Reshape", &[&mask, &shape], vec![])
     }
 
-    fn embeddings(&mut self, vocabulary: &Vocabulary) -> String {
+    fn embeddings(&mut self, config: &NetworkConfig) -> String {
         let hidden = self.hidden;
         let table = |name: &str| format!("embeddings.{name}_embeddings.weight");
-        let words = self.weight(&table("word"), &[vocabulary.words, hidden], Layout::Leading);
+        let words = self.weight(WORD_EMBEDDINGS, &[config.vocab_size, hidden], Layout::Leading);
         let types =
-            self.weight(&table("token_type"), &[vocabulary.token_types, hidden], Layout::Leading);
+            self.weight(&table("token_type"), &[config.type_vocab_size, hidden], Layout::Leading);
         let positions =
             self.weight(&table("position"), &[self.workload.sequence, hidden], Layout::Leading);
-        let words = self.node("embeddings/word/Gather", "Gather", &[&words, "input_ids"], vec![]);
-        let types = self.node(
-            "embeddings/token_type/Gather",
-            "Gather",
-            &[&types, "token_type_ids"],
-            vec![],
-        );
+        let words = self.node("embeddings/word/Gather", "Gather", &[&words, INPUT_IDS], vec![]);
+        let types =
+            self.node("embeddings/token_type/Gather", "Gather", &[&types, TOKEN_TYPE_IDS], vec![]);
         let sum = self.node("embeddings/Add", "Add", &[&words, &types], vec![]);
         let sum = self.node("embeddings/position/Add", "Add", &[&sum, &positions], vec![]);
         self.layer_norm("embeddings.LayerNorm", &sum, "embeddings/LayerNorm")
@@ -162,7 +157,7 @@ impl Builder {
     }
 
     /// One of q, k, v: projected, split into heads and laid out as `perm` says.
-    fn heads(&mut self, module: &str, x: &str, layer: Layer, perm: &[i64]) -> String {
+    fn attention_heads(&mut self, module: &str, x: &str, layer: Layer, perm: &[i64]) -> String {
         let Workload { batch, sequence } = self.workload;
         let projected = self.linear(module, x, self.hidden, layer.qkv);
         let path = path(module);
@@ -176,7 +171,7 @@ impl Builder {
         let module = format!("encoder.layer.{index}");
         let attended = self.attention(&format!("{module}.attention"), layer, x, mask);
         let output = if is_last {
-            LAST_HIDDEN_STATE.to_owned()
+            Head::STATES.outputs[0].name.to_owned()
         } else {
             format!("{}/output/LayerNorm", path(&module))
         };
@@ -186,9 +181,9 @@ impl Builder {
     fn attention(&mut self, module: &str, layer: Layer, x: &str, mask: &str) -> String {
         let Workload { batch, sequence } = self.workload;
         let at = path(module);
-        let q = self.heads(&format!("{module}.self.query"), x, layer, &[0, 2, 1, 3]);
-        let k = self.heads(&format!("{module}.self.key"), x, layer, &[0, 2, 3, 1]);
-        let v = self.heads(&format!("{module}.self.value"), x, layer, &[0, 2, 1, 3]);
+        let q = self.attention_heads(&format!("{module}.self.query"), x, layer, &[0, 2, 1, 3]);
+        let k = self.attention_heads(&format!("{module}.self.key"), x, layer, &[0, 2, 3, 1]);
+        let v = self.attention_heads(&format!("{module}.self.value"), x, layer, &[0, 2, 1, 3]);
         let root = (layer.head_size() as f32).sqrt();
         let scale = self.scalar(&format!("{module}.self.scale"), root);
         let scores = self.node(&format!("{at}/self/MatMul"), "MatMul", &[&q, &k], vec![]);
@@ -232,19 +227,99 @@ impl Builder {
         self.node(&format!("{at}/gelu/Mul_1"), "Mul", &[&product, &half], vec![])
     }
 
-    /// `tanh(W x_0 + b)` over the first token.
-    fn pooler(&mut self, x: &str) {
-        // A scalar index: Gather then drops the sequence axis.
+    /// Every head of `heads` over the last layer's states `x`, and the pooler below those
+    /// that read it.
+    fn heads(&mut self, x: &str, heads: &[NetworkHead]) {
+        let reads = |wanted: Reads| heads.iter().any(|head| head.head.reads == wanted);
+        let listed = heads.iter().any(|head| *head.head == Head::POOLER);
+        let pooled = (listed || reads(Reads::Pooled)).then(|| {
+            let pooler =
+                NetworkHead { head: &Head::POOLER, dense: Head::POOLER.dense, width: self.hidden };
+            let token = self.first_state(x);
+            self.head(&token, pooler);
+            Head::POOLER.outputs[0].name
+        });
+        let mean = reads(Reads::MeanState).then(|| self.mean_state(x));
+        for head in heads.iter().filter(|head| *head.head != Head::POOLER) {
+            let input = match head.head.reads {
+                Reads::States => Some(x),
+                Reads::MeanState => mean.as_deref(),
+                // The pooler is the only one that reads the first token's state itself.
+                Reads::FirstState | Reads::Pooled => pooled,
+            };
+            self.head(input.unwrap_or(x), *head);
+        }
+    }
+
+    /// Applies a head to what it reads; its results bear the names of its outputs.
+    fn head(&mut self, x: &str, NetworkHead { head, dense, width }: NetworkHead) {
+        let Some(dense) = dense else { return };
+        match head.outputs {
+            [output] => self.dense(&dense, x, width, output.name),
+            columns => {
+                let result = format!("{}/columns", path(dense.module));
+                self.dense(&dense, x, width, &result);
+                for (column, output) in columns.iter().enumerate() {
+                    let name = format!("{}.column_{column}", dense.module);
+                    let index = self.index(&name, column);
+                    let axis = vec![int("axis", -1)];
+                    self.node(output.name, "Gather", &[&result, &index], axis);
+                }
+            }
+        }
+    }
+
+    /// The linear layer of a head, with its result named `output`.
+    fn dense(&mut self, dense: &Dense, x: &str, outputs: usize, output: &str) {
+        let at = path(dense.module);
+        let weight = self.weight(&dense.weight(), &[self.hidden, outputs], Layout::Transposed);
+        let mut steps = vec![("MatMul", Some(weight))];
+        if let Some(bias) = dense.bias() {
+            steps.push(("Add", Some(self.weight(&bias, &[outputs], Layout::Leading))));
+        }
+        if dense.tanh {
+            steps.push(("Tanh", None));
+        }
+        let mut value = x.to_owned();
+        let last = steps.len() - 1;
+        for (number, (operator, operand)) in steps.into_iter().enumerate() {
+            let name = if number == last { output.to_owned() } else { format!("{at}/{operator}") };
+            let inputs = [Some(&value), operand.as_ref()];
+            let inputs: Vec<&str> = inputs.into_iter().flatten().map(String::as_str).collect();
+            value = self.node(&name, operator, &inputs, vec![]);
+        }
+    }
+
+    /// A scalar index: Gather then drops the axis.
+    fn index(&mut self, name: &str, index: usize) -> String {
         self.constants.push(TensorProto {
             data_type: DataType::Int64 as i32,
-            name: "pooler.first".to_owned(),
-            raw_data: 0i64.to_le_bytes().to_vec(),
+            name: name.to_owned(),
+            raw_data: (index as i64).to_le_bytes().to_vec(),
             ..TensorProto::default()
         });
-        let token =
-            self.node("pooler/Gather", "Gather", &[x, "pooler.first"], vec![int("axis", 1)]);
-        let pooled = self.linear("pooler.dense", &token, self.hidden, self.hidden);
-        self.node(POOLER_OUTPUT, "Tanh", &[&pooled], vec![]);
+        name.to_owned()
+    }
+
+    /// The state of the first token, `[batch, hidden]`.
+    fn first_state(&mut self, x: &str) -> String {
+        let first = self.index("pooler.first", 0);
+        self.node("pooler/Gather", "Gather", &[x, &first], vec![int("axis", 1)])
+    }
+
+    /// The mean of the states of the tokens that are not padding, `[batch, hidden]`.
+    fn mean_state(&mut self, x: &str) -> String {
+        let Workload { batch, sequence } = self.workload;
+        let to = vec![int("to", DataType::Float as i64)];
+        let real = self.node("mean/Cast", "Cast", &[ATTENTION_MASK], to);
+        let shape = self.shape("mean.mask_shape", &[batch, 1, sequence]);
+        let real = self.node("mean/Reshape", "Reshape", &[&real, &shape], vec![]);
+        let sum = self.node("mean/MatMul", "MatMul", &[&real, x], vec![]);
+        let axes = self.shape("mean.axes", &[2]);
+        let count = self.node("mean/ReduceSum", "ReduceSum", &[&real, &axes], vec![]);
+        let mean = self.node("mean/Div", "Div", &[&sum, &count], vec![]);
+        let shape = self.shape("mean.shape", &[batch, self.hidden]);
+        self.node("mean/Reshape_1", "Reshape", &[&mean, &shape], vec![])
     }
 }
 

@@ -1,18 +1,15 @@
 //! What a model file says of itself, read without its weights.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use atb_interface::{INPUT_IDS, WORD_EMBEDDINGS};
 use atb_space::{Architecture, Workload};
 use prost::Message;
 
-use crate::INPUTS;
 use crate::onnx::{StringStringEntryProto, ValueInfoProto};
 
 /// The key of the architecture among a model file's metadata.
 pub(crate) const ARCHITECTURE: &str = "architecture";
-/// The tensor whose rows are the words.
-pub(crate) const WORD_EMBEDDINGS: &str = "embeddings.word_embeddings.weight";
 
 /// What a file that [`Network::write`](crate::Network::write) made says of its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,31 +24,15 @@ pub struct Description {
 
 /// Why a file does not describe its network.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum DescriptionError {
-    /// the file could not be read
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// something else than an ONNX file
-    #[error("{} is no ONNX file: {source}; hint: name one that `atb export` wrote", path.display())]
-    NoOnnx {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: prost::DecodeError,
-    },
-    /// an ONNX file of another origin
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("{} is not an ONNX file", path.display())]
+    #[diagnostic(help("name a file that `atb export` wrote"))]
+    NotOnnx { path: PathBuf, source: prost::DecodeError },
     #[error("{} does not say {lacking}, as files that atb exports do", path.display())]
-    Lacking {
-        /// The file.
-        path: PathBuf,
-        /// What it does not say.
-        lacking: &'static str,
-    },
+    Lacking { path: PathBuf, lacking: &'static str },
 }
 
 // The parts of the messages that are read. Everything else is skipped over, the weights above
@@ -75,7 +56,7 @@ struct Graph {
 
 #[derive(Clone, PartialEq, Message)]
 struct Tensor {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     dims: Vec<i64>,
     #[prost(string, tag = "8")]
     name: String,
@@ -87,10 +68,9 @@ impl Description {
     /// # Errors
     /// [`DescriptionError`] naming the file and what it lacks.
     pub fn read(path: &Path) -> Result<Self, DescriptionError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| DescriptionError::Io { path: path.to_owned(), source })?;
+        let bytes = fs_err::read(path)?;
         let model = Model::decode(&*bytes)
-            .map_err(|source| DescriptionError::NoOnnx { path: path.to_owned(), source })?;
+            .map_err(|source| DescriptionError::NotOnnx { path: path.to_owned(), source })?;
         let lacking = |lacking| DescriptionError::Lacking { path: path.to_owned(), lacking };
         let architecture = model
             .metadata_props
@@ -102,7 +82,7 @@ impl Description {
         let workload = graph
             .input
             .iter()
-            .find(|input| input.name == INPUTS[0])
+            .find(|input| input.name == INPUT_IDS)
             .and_then(workload)
             .ok_or_else(|| lacking("which shape of input it takes"))?;
         let words = graph
@@ -126,7 +106,7 @@ fn workload(input: &ValueInfoProto) -> Option<Workload> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Network, RandomWeights, Vocabulary};
+    use crate::{Network, NetworkConfig, RandomWeights};
 
     #[test]
     fn a_written_file_describes_its_network() {
@@ -134,7 +114,7 @@ mod tests {
         let path = folder.path().join("model.onnx");
         let architecture: Architecture = "3-64-[96,96,128]-[2,4,2]-[32,48,64]".parse().expect("ok");
         let workload = Workload { batch: 2, sequence: 16 };
-        Network::new(&architecture, workload, Vocabulary::small(100))
+        Network::new(&architecture, workload, &NetworkConfig::encoder(100))
             .write(&RandomWeights::new(1), &path)
             .expect("writes");
         let description = Description { architecture, workload, words: 100 };
@@ -146,12 +126,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.onnx");
         let error = || Description::read(&path).expect_err("no description").to_string();
-        assert!(error().contains("model.onnx: "), "{}", error());
-        std::fs::write(&path, "no protobuf").expect("writes");
-        assert!(error().contains("model.onnx is no ONNX file"), "{}", error());
+        assert!(error().contains("model.onnx"), "{}", error());
+        fs_err::write(&path, "no protobuf").expect("writes");
+        assert!(error().contains("model.onnx is not an ONNX file"), "{}", error());
         let mut model = Model::default();
         let lacks = |model: &Model, what: &str| {
-            std::fs::write(&path, model.encode_to_vec()).expect("writes");
+            fs_err::write(&path, model.encode_to_vec()).expect("writes");
             assert!(error().contains(&format!("does not say {what}")), "{}", error());
         };
         lacks(&model, "its architecture");

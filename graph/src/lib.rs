@@ -7,41 +7,35 @@
 //! file for an app ([`Network::write`]) and handed to the profiler in memory
 //! ([`Network::skeleton`] and [`Network::fill_range`]), so what was profiled is what ships.
 //!
-//! Only operators of the default domain at opset 17 are used. Inputs are `input_ids`,
-//! `attention_mask` and `token_type_ids` (int64, `[batch, sequence]`), outputs are
-//! `last_hidden_state` (`[batch, sequence, hidden]`) and `pooler_output`
-//! (`[batch, hidden]`), as in Hugging Face's exports. A file's metadata name its architecture;
+//! Only operators of the default domain at opset 17 are used. The inputs are those of
+//! [`atb_interface::INPUTS`], the outputs those of the heads that a [`NetworkConfig`] lists,
+//! under the names that Hugging Face's exports have. A file's metadata name its architecture;
 //! [`Description::read`] gives that back.
 //!
 //! ```
-//! use atb_graph::{Network, RandomWeights, Vocabulary};
+//! use atb_graph::{Network, NetworkConfig, RandomWeights};
 //! use atb_space::Workload;
 //!
 //! let arch = "2-128-512-2-128".parse()?;
-//! let network = Network::new(&arch, Workload::default(), Vocabulary::small(1000));
+//! let network = Network::new(&arch, Workload::default(), &NetworkConfig::encoder(1000));
 //! let folder = tempfile::tempdir()?;
 //! network.write(&RandomWeights::new(7), &folder.path().join("model.onnx"))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod builder;
+mod config;
 mod description;
 mod network;
 mod onnx;
+mod tensor;
 mod weights;
 
+pub use config::{ConfigError, NetworkConfig, NetworkHead};
 pub use description::{Description, DescriptionError};
-pub use network::{GraphError, Network, TensorSpec, Vocabulary};
-pub use weights::{HfWeights, Layout, RandomWeights, WeightError, Weights};
-
-/// Names of the graph's inputs, in order.
-pub const INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
-
-/// Name of the output `[batch, sequence, hidden]`.
-pub const LAST_HIDDEN_STATE: &str = "last_hidden_state";
-
-/// Name of the output `[batch, hidden]`.
-pub const POOLER_OUTPUT: &str = "pooler_output";
+pub use network::{GraphError, Network};
+pub use tensor::{Layout, TensorSpec};
+pub use weights::{HfWeights, RandomWeights, WeightError, Weights};
 
 /// What is added to the attention scores of padding: large enough that its softmax is
 /// exactly zero in f32, small enough for f16.

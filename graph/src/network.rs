@@ -7,93 +7,30 @@ use atb_space::{Architecture, Workload};
 use prost::Message;
 
 use crate::builder::{Built, build};
+use crate::config::NetworkConfig;
 use crate::description::ARCHITECTURE;
 use crate::onnx::{
-    DataLocation, DataType, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto,
+    DataLocation, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
-use crate::weights::{Layout, WeightError, Weights};
+use crate::tensor::TensorSpec;
+use crate::weights::{WeightError, Weights};
 
 /// Version of the default operator set; LayerNormalization came with it.
 const OPSET: i64 = 17;
 /// Version of the file format that goes with that operator set.
 const IR_VERSION: i64 = 8;
-const F32_BYTES: usize = size_of::<f32>();
-
-/// The sizes of a model that are no part of its architecture.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Vocabulary {
-    /// Word embeddings.
-    pub words: usize,
-    /// Token types (BERT has two).
-    pub token_types: usize,
-    /// Epsilon of every LayerNorm.
-    pub layer_norm_eps: f32,
-    /// Whether there is a pooler, and with it the second output.
-    pub pooler: bool,
-}
-
-impl Vocabulary {
-    /// BERT's sizes but for `words` entries; what profiling uses.
-    #[must_use]
-    pub fn small(words: usize) -> Self {
-        Self { words, token_types: 2, layer_norm_eps: 1e-12, pooler: true }
-    }
-}
-
-/// One weight tensor of the graph.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// Its name: that of the Hugging Face tensor it comes from.
-    pub name: String,
-    /// Its shape in the graph.
-    pub shape: Vec<usize>,
-    /// How it lies in the graph relative to the source.
-    pub layout: Layout,
-}
-
-impl TensorSpec {
-    fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    fn bytes(&self) -> usize {
-        self.elements() * F32_BYTES
-    }
-
-    fn proto(&self) -> TensorProto {
-        TensorProto {
-            dims: self.shape.iter().map(|size| *size as i64).collect(),
-            data_type: DataType::Float as i32,
-            name: self.name.clone(),
-            ..TensorProto::default()
-        }
-    }
-}
 
 /// Why a network could not be written or filled.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum GraphError {
-    /// the weights are not what the architecture needs
     #[error(transparent)]
     #[diagnostic(transparent)]
     Weights(#[from] WeightError),
-    /// the file could not be written
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// a range that is no tensor
+    #[error("{}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     #[error("the bytes {offset}..{} are not one weight tensor of the network", offset + length)]
-    NoTensor {
-        /// Offset asked for.
-        offset: usize,
-        /// Length asked for.
-        length: usize,
-    },
+    NoTensor { offset: usize, length: usize },
 }
 
 /// An architecture at a fixed batch and sequence length, as an ONNX graph.
@@ -106,8 +43,8 @@ pub struct Network {
 impl Network {
     /// The graph of `arch` for inputs of the shape `workload`.
     #[must_use]
-    pub fn new(arch: &Architecture, workload: Workload, vocabulary: Vocabulary) -> Self {
-        let Built { graph, tensors } = build(arch, workload, &vocabulary);
+    pub fn new(arch: &Architecture, workload: Workload, config: &NetworkConfig) -> Self {
+        let Built { graph, tensors } = build(arch, workload, config);
         Self { graph, tensors }
     }
 
@@ -134,7 +71,7 @@ impl Network {
         }
         let bytes = model(graph).encode_to_vec();
         atb_files::write(path, &bytes)
-            .map_err(|source| GraphError::Io { path: path.to_owned(), source })
+            .map_err(|source| GraphError::Write { path: path.to_owned(), source })
     }
 
     /// The network as ONNX bytes without its weights: each is marked as external data at
@@ -206,7 +143,7 @@ mod tests {
 
     fn network(id: &str) -> Network {
         let arch = id.parse().expect(id);
-        Network::new(&arch, Workload { batch: 2, sequence: 16 }, Vocabulary::small(100))
+        Network::new(&arch, Workload { batch: 2, sequence: 16 }, &NetworkConfig::encoder(100))
     }
 
     #[test]
@@ -249,7 +186,7 @@ mod tests {
         let path = folder.path().join("model.onnx");
         let weights = RandomWeights::new(5);
         network.write(&weights, &path).expect("writes");
-        let file = ModelProto::decode(&*std::fs::read(&path).expect("reads")).expect("decodes");
+        let file = ModelProto::decode(&*fs_err::read(&path).expect("reads")).expect("decodes");
         let skeleton = ModelProto::decode(&*network.skeleton()).expect("decodes");
         let (file, skeleton) = (file.graph.expect("a graph"), skeleton.graph.expect("a graph"));
         assert_eq!(file.initializer.len(), skeleton.initializer.len());
@@ -273,11 +210,11 @@ mod tests {
     fn a_failed_write_leaves_the_old_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.onnx");
-        std::fs::write(&path, "precious").expect("writes");
+        fs_err::write(&path, "precious").expect("writes");
         let none = crate::HfWeights::new(|name: &str| Err(format!("no tensor `{name}`")));
         let error = network("1-32-64-2-32").write(&none, &path).expect_err("no weights");
         assert_eq!(error.to_string(), "no tensor `embeddings.word_embeddings.weight`");
-        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "precious");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
+        assert_eq!(fs_err::read_to_string(&path).expect("reads"), "precious");
+        assert_eq!(fs_err::read_dir(folder.path()).expect("lists").count(), 1);
     }
 }

@@ -1,4 +1,7 @@
-//! The part of the ONNX protobuf schema that the graph uses (field numbers of `onnx.proto3`).
+//! The part of the ONNX protobuf schema that the graph uses (field numbers of `onnx.proto`).
+//!
+//! That schema is proto2: repeated numbers are written one by one, not packed, and readers
+//! need not take them packed.
 
 use prost::Message;
 
@@ -70,7 +73,7 @@ pub(crate) struct AttributeProto {
     pub(crate) f: f32,
     #[prost(int64, tag = "3")]
     pub(crate) i: i64,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(crate) ints: Vec<i64>,
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub(crate) r#type: i32,
@@ -87,7 +90,7 @@ pub(crate) enum AttributeType {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub(crate) dims: Vec<i64>,
     #[prost(enumeration = "DataType", tag = "2")]
     pub(crate) data_type: i32,

@@ -1,31 +1,13 @@
 //! Where the values of the weights come from.
 
-use crate::network::TensorSpec;
-
-/// How a tensor of the graph relates to the Hugging Face tensor of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// The leading rows of the source, all of them or fewer.
-    Leading,
-    /// The transpose of the source: Hugging Face keeps linear weights as
-    /// `[outputs, inputs]`, ONNX multiplies by `[inputs, outputs]`.
-    Transposed,
-}
+use crate::tensor::{Layout, TensorSpec};
 
 /// Why a weight tensor could not be filled.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum WeightError {
-    /// a tensor of another shape
     #[error("tensor `{name}` has shape {found:?}, the architecture needs {expected:?}")]
-    Shape {
-        /// Its name.
-        name: String,
-        /// The shape the source has.
-        found: Vec<usize>,
-        /// The shape the architecture needs, in the source's layout.
-        expected: Vec<usize>,
-    },
-    /// the source could not give it
+    Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error(transparent)]
     Source(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -49,5 +49,5 @@ pub use simulation::{
 pub use statistics::{SampleError, Statistics, median, percentile};
 pub use telemetry::{CoreFrequency, Reading, RunsOnCore, Telemetry};
 pub use verdict::{Repeats, Verdict};
-pub use wire::{ModelOutput, Request, Response};
+pub use wire::{Request, Response};
 pub use writer::{Contents, MeasurementWriter};

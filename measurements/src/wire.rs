@@ -1,5 +1,6 @@
 //! The lines that host and agent exchange: one JSON object a line, nothing else.
 
+use atb_interface::Outputs;
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +55,8 @@ pub enum Response {
     },
     /// An architecture was run.
     Ran {
-        /// Its outputs.
-        outputs: Box<ModelOutput>,
+        /// Its outputs, each with its name and shape.
+        outputs: Outputs,
     },
     /// A model was measured.
     Measured {
@@ -72,13 +73,4 @@ pub enum Response {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-}
-
-/// What a model says about one batch.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelOutput {
-    /// `[batch, sequence, hidden]`, row by row.
-    pub last_hidden_state: Vec<f32>,
-    /// `[batch, hidden]`, row by row; empty for a model without a pooler.
-    pub pooler_output: Vec<f32>,
 }

@@ -12,17 +12,19 @@
 //!
 //! let mut model = TextModel::open(Path::new("bundle"))?;
 //! let embeddings = model.embed(&["The battery lasts two days.", "It charges quickly."])?;
-//! println!("{} values a text", embeddings[0].len());
+//! println!("{} values for each text", embeddings[0].len());
 //! # Ok::<(), atb_runtime::ModelError>(())
 //! ```
 //!
 //! Without the default feature `tokenizer` only the session is built.
 
+mod optimise;
 mod session;
 #[cfg(feature = "tokenizer")]
 mod text_model;
 
-pub use session::{ENGINE, Inputs, Kernel, Outputs, Processor, Session, SessionError, processor};
+pub use atb_interface::{Inputs, Meaning, Output, OutputShape, Outputs};
+pub use session::{ENGINE, Kernel, Processor, Session, SessionError, processor};
 #[cfg(feature = "tokenizer")]
 pub use text_model::{ModelError, TextModel};
 

@@ -1,8 +1,10 @@
 //! One loaded model, ready to run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
+use atb_interface::{INPUT_IDS, INPUTS, Inputs, Output, OutputShape, Outputs, WORD_EMBEDDINGS};
 use tract_linalg::multithread::Executor;
 use tract_onnx::data_resolver::ModelDataResolver;
 use tract_onnx::prelude::*;
@@ -10,80 +12,37 @@ use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
 use tract_onnx::tract_core::runtime::RunOptions;
 
-/// Name and version of the inference engine behind a [`Session`].
-pub const ENGINE: &str = "tract 0.23";
+use crate::optimise::optimised;
+
+/// Name and exact version of the inference engine behind a [`Session`]: kernels change from
+/// one patch release to the next.
+pub const ENGINE: &str = "tract 0.23.9";
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SessionError {
-    /// the model could not be loaded
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     #[error("{model} could not be loaded: {problem}")]
-    Load {
-        /// The file, or what stands for it.
-        model: String,
-        /// What the engine says.
-        problem: String,
-    },
-    /// not a model of this project
-    #[error("{model} is not a model of this kind: {problem}; hint: export it with `atb export`")]
-    Interface {
-        /// The file, or what stands for it.
-        model: String,
-        /// What is missing.
-        problem: String,
-    },
-    /// inputs of another size
+    Load { model: String, problem: String },
+    #[error("{model} is not a model of this kind: {problem}")]
+    #[diagnostic(help("export it with `atb export`"))]
+    Interface { model: String, problem: String },
     #[error("{name} has {found} values, the model takes {batch} sequences of {sequence} tokens")]
-    InputLength {
-        /// The input.
-        name: &'static str,
-        /// Its length.
-        found: usize,
-        /// The model's batch.
-        batch: usize,
-        /// The model's sequence length.
-        sequence: usize,
-    },
-    /// a token that the model does not know
-    #[error("input_ids has the token {found}, the model knows 0..{words}")]
-    UnknownToken {
-        /// The token.
-        found: i64,
-        /// Entries of the word embeddings.
-        words: usize,
-    },
-    /// the engine failed
-    #[error("the model failed to run: {0}")]
-    Run(String),
-}
-
-/// Token ids, mask and types of one batch, each row by row of `batch * sequence` values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inputs {
-    /// Token ids.
-    pub input_ids: Vec<i64>,
-    /// One for tokens, zero for padding.
-    pub attention_mask: Vec<i64>,
-    /// Zero for the first text, one for the second.
-    pub token_type_ids: Vec<i64>,
-}
-
-impl Inputs {
-    /// A batch of tokens without padding, all of the first type.
-    #[must_use]
-    pub fn of_ids(input_ids: Vec<i64>) -> Self {
-        let length = input_ids.len();
-        Self { input_ids, attention_mask: vec![1; length], token_type_ids: vec![0; length] }
-    }
-}
-
-/// What the model says about one batch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outputs {
-    /// `[batch, sequence, hidden]`, row by row.
-    pub last_hidden_state: Vec<f32>,
-    /// `[batch, hidden]`, row by row; absent for a model without a pooler.
-    pub pooler_output: Option<Vec<f32>>,
+    InputLength { name: &'static str, found: usize, batch: usize, sequence: usize },
+    #[error("{INPUT_IDS} has the token {found}, the model knows 0..{words}")]
+    UnknownToken { found: i64, words: usize },
+    #[error("{model} failed to run: {problem}")]
+    Run { model: String, problem: String },
+    #[error("{model}: the engine, {ENGINE}, panicked: {problem}")]
+    #[diagnostic(help(
+        "if `atb export` wrote the file, report this as a bug and attach it; otherwise export it again"
+    ))]
+    Panicked { model: String, problem: String },
+    #[error("{model} has no output of the kind {wanted}; its outputs are {}", outputs.join(", "))]
+    #[diagnostic(help("export the model with the head that gives it"))]
+    NoOutput { model: String, wanted: &'static str, outputs: Vec<String> },
 }
 
 /// The matrix kernel that an optimised model runs on.
@@ -116,11 +75,16 @@ pub fn processor() -> Processor {
 }
 
 /// A loaded, optimised model for one fixed batch and sequence length.
+///
+/// A panic of the engine ends a call in [`SessionError::Panicked`]; not in a program built with
+/// `panic = "abort"`, as the agent is, which it ends.
 pub struct Session {
+    name: String,
     state: TypedSimpleState,
     batch: usize,
     sequence: usize,
     words: Option<usize>,
+    outputs: Vec<OutputShape>,
 }
 
 impl Session {
@@ -137,10 +101,8 @@ impl Session {
     /// # Errors
     /// [`SessionError`] naming the file.
     pub fn open_threaded(path: &Path, threads: usize) -> Result<Self, SessionError> {
+        fs_err::File::open(path)?;
         let name = path.display().to_string();
-        if let Err(error) = std::fs::File::open(path) {
-            return Err(SessionError::Load { model: name, problem: error.to_string() });
-        }
         Self::load(&name, threads, || tract_onnx::onnx().model_for_path(path))
     }
 
@@ -168,38 +130,29 @@ impl Session {
         threads: usize,
         read: impl FnOnce() -> TractResult<InferenceModel>,
     ) -> Result<Self, SessionError> {
-        let load_error = |error: TractError| SessionError::Load {
-            model: name.to_owned(),
-            problem: format!("{error:#}"),
-        };
-        let interface_error =
-            |problem: String| SessionError::Interface { model: name.to_owned(), problem };
-        let model = read().map_err(load_error)?;
-        let inputs: Vec<&str> =
-            model.inputs.iter().map(|outlet| &*model.node(outlet.node).name).collect();
-        if inputs != ["input_ids", "attention_mask", "token_type_ids"] {
-            return Err(interface_error(format!(
-                "its inputs are {}, not input_ids, attention_mask, token_type_ids",
-                inputs.join(", ")
-            )));
-        }
-        let fact = model.input_fact(0).map_err(load_error)?;
-        let shape = fact.shape.as_concrete_finite().map_err(load_error)?;
-        let Some([batch, sequence]) = shape.as_deref() else {
-            return Err(interface_error(
-                "its input_ids have no fixed batch and sequence length".to_owned(),
-            ));
-        };
-        let (batch, sequence) = (*batch, *sequence);
-        let words = word_embeddings(&model);
-        let model = model.into_optimized().map_err(load_error)?;
-        let options = RunOptions {
-            executor: (threads > 1).then(|| Executor::multithread(threads)),
-            ..RunOptions::default()
-        };
-        let plan = TypedSimplePlan::new_with_options(model, &options).map_err(load_error)?;
-        let state = plan.spawn().map_err(load_error)?;
-        Ok(Self { state, batch, sequence, words })
+        guarded(name, || {
+            let load_error = |error: TractError| SessionError::Load {
+                model: name.to_owned(),
+                problem: format!("{error:#}"),
+            };
+            let model = read().map_err(load_error)?;
+            let Interface { batch, sequence, outputs } = interface(name, &model)?;
+            let words = word_embeddings(&model);
+            let model = optimised(model).map_err(load_error)?;
+            let options = RunOptions {
+                executor: (threads > 1).then(|| Executor::multithread(threads)),
+                ..RunOptions::default()
+            };
+            let plan = TypedSimplePlan::new_with_options(model, &options).map_err(load_error)?;
+            let state = plan.spawn().map_err(load_error)?;
+            Ok(Self { name: name.to_owned(), state, batch, sequence, words, outputs })
+        })
+    }
+
+    /// Name and shape of every output, in order.
+    #[must_use]
+    pub fn outputs(&self) -> &[OutputShape] {
+        &self.outputs
     }
 
     /// Sequences at a time.
@@ -208,7 +161,7 @@ impl Session {
         self.batch
     }
 
-    /// Tokens a sequence, padding included.
+    /// Tokens per sequence, padding included.
     #[must_use]
     pub fn sequence(&self) -> usize {
         self.sequence
@@ -251,31 +204,45 @@ impl Session {
     pub fn run(&mut self, inputs: &Inputs) -> Result<Outputs, SessionError> {
         self.check(inputs)?;
         let shape = [self.batch, self.sequence];
-        let tensor = |values: &[i64]| Tensor::from_shape(&shape, values).map(Tensor::into_tvalue);
-        let run_error = |error: TractError| SessionError::Run(format!("{error:#}"));
-        let inputs = [&inputs.input_ids, &inputs.attention_mask, &inputs.token_type_ids]
-            .into_iter()
-            .map(|values| tensor(values))
-            .collect::<TractResult<TVec<TValue>>>()
-            .map_err(run_error)?;
-        let outputs = self.state.run(inputs).map_err(run_error)?;
-        let values = |index: usize| -> Result<Option<Vec<f32>>, SessionError> {
-            let Some(output) = outputs.get(index) else { return Ok(None) };
-            let view = output.to_plain_array_view::<f32>().map_err(run_error)?;
-            Ok(Some(view.iter().copied().collect()))
+        let Self { name, state, outputs, .. } = self;
+        let mut run = || -> TractResult<Outputs> {
+            let tensor =
+                |values: &[i64]| Tensor::from_shape(&shape, values).map(Tensor::into_tvalue);
+            let inputs = inputs.named().into_iter().map(|(_, values)| tensor(values));
+            let results = state.run(inputs.collect::<TractResult<TVec<TValue>>>()?)?;
+            let outputs = outputs.iter().zip(results).map(|(output, result)| {
+                let OutputShape { name, shape } = output.clone();
+                let values = result.to_plain_array_view::<f32>()?.iter().copied().collect();
+                Ok(Output { name, shape, values })
+            });
+            outputs.collect::<TractResult<_>>().map(Outputs)
         };
-        let last_hidden_state =
-            values(0)?.ok_or_else(|| SessionError::Run("it has no output".to_owned()))?;
-        Ok(Outputs { last_hidden_state, pooler_output: values(1)? })
+        let done = guarded(name, || {
+            run().map_err(|error| SessionError::Run {
+                model: name.clone(),
+                problem: format!("{error:#}"),
+            })
+        });
+        if let Err(SessionError::Panicked { .. }) = done {
+            // What the run was doing is lost; the next one begins with a state of its own.
+            let plan = self.state.plan().clone();
+            if let Ok(state) = plan.spawn() {
+                self.state = state;
+            }
+        }
+        done
+    }
+
+    /// That an output is not there.
+    #[cfg(feature = "tokenizer")]
+    pub(crate) fn no_output(&self, wanted: &'static str) -> SessionError {
+        let outputs = self.outputs.iter().map(|output| output.name.clone()).collect();
+        SessionError::NoOutput { model: self.name.clone(), wanted, outputs }
     }
 
     fn check(&self, inputs: &Inputs) -> Result<(), SessionError> {
         let (batch, sequence) = (self.batch, self.sequence);
-        for (name, values) in [
-            ("input_ids", &inputs.input_ids),
-            ("attention_mask", &inputs.attention_mask),
-            ("token_type_ids", &inputs.token_type_ids),
-        ] {
+        for (name, values) in inputs.named() {
             if values.len() != batch * sequence {
                 let found = values.len();
                 return Err(SessionError::InputLength { name, found, batch, sequence });
@@ -290,8 +257,64 @@ impl Session {
     }
 }
 
+/// What a model takes and gives.
+struct Interface {
+    batch: usize,
+    sequence: usize,
+    outputs: Vec<OutputShape>,
+}
+
+/// Reads what `model` takes and gives, and refuses one that is no encoder of fixed size.
+fn interface(name: &str, model: &InferenceModel) -> Result<Interface, SessionError> {
+    let refused = |problem: String| SessionError::Interface { model: name.to_owned(), problem };
+    let names: Vec<&str> =
+        model.inputs.iter().map(|outlet| &*model.node(outlet.node).name).collect();
+    if names != INPUTS {
+        return Err(refused(format!(
+            "its inputs are {}, not {}",
+            names.join(", "),
+            INPUTS.join(", ")
+        )));
+    }
+    let concrete = |fact: TractResult<&InferenceFact>| -> Option<Vec<usize>> {
+        let shape = fact.ok()?.shape.as_concrete_finite().ok()??;
+        Some(shape.to_vec())
+    };
+    let shape = concrete(model.input_fact(0));
+    let Some(&[batch, sequence]) = shape.as_deref() else {
+        return Err(refused(format!("its {INPUT_IDS} have no fixed batch and sequence length")));
+    };
+    if model.outputs.is_empty() {
+        return Err(refused("it has no output".to_owned()));
+    }
+    let outputs = model.outputs.iter().enumerate().map(|(number, outlet)| {
+        let name = model.outlet_label(*outlet).unwrap_or(&model.node(outlet.node).name).to_owned();
+        let shape = concrete(model.output_fact(number))
+            .ok_or_else(|| refused(format!("its output {name} has no fixed shape")))?;
+        Ok(OutputShape { name, shape })
+    });
+    let outputs = outputs.collect::<Result<_, SessionError>>()?;
+    Ok(Interface { batch, sequence, outputs })
+}
+
+/// Runs `work`; a panic in it is an error that names the model.
+fn guarded<T>(
+    model: &str,
+    work: impl FnOnce() -> Result<T, SessionError>,
+) -> Result<T, SessionError> {
+    // What a panic leaves half done is dropped or made again by the callers.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let problem = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "without a message".to_owned());
+        Err(SessionError::Panicked { model: model.to_owned(), problem })
+    })
+}
+
 fn word_embeddings(model: &InferenceModel) -> Option<usize> {
-    let node = model.node_by_name("embeddings.word_embeddings.weight").ok()?;
+    let node = model.node_by_name(WORD_EMBEDDINGS).ok()?;
     let fact = model.outlet_fact(OutletId::new(node.id, 0)).ok()?;
     fact.shape.as_concrete_finite().ok()??.first().copied()
 }
@@ -322,5 +345,34 @@ impl std::fmt::Debug for Session {
             .field("batch", &self.batch)
             .field("sequence", &self.sequence)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_s_version_is_the_one_that_is_built_in() {
+        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+        let lock: toml::Table =
+            fs_err::read_to_string(lock).expect("reads").parse().expect("a TOML file");
+        let packages = lock["package"].as_array().expect("packages");
+        for name in ["tract-core", "tract-linalg", "tract-onnx"] {
+            let versions: Vec<&str> = packages
+                .iter()
+                .filter(|package| package["name"].as_str() == Some(name))
+                .filter_map(|package| package["version"].as_str())
+                .collect();
+            assert_eq!(versions, [ENGINE.trim_start_matches("tract ")], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_that_names_the_model() {
+        let error = guarded::<()>("model.onnx", || panic!("no kernel for {}", 3))
+            .expect_err("panicked")
+            .to_string();
+        assert_eq!(error, format!("model.onnx: the engine, {ENGINE}, panicked: no kernel for 3"));
     }
 }

@@ -4,29 +4,23 @@ use std::path::Path;
 
 use atb_text::{Encoded, TextError, Tokenizer};
 
-use crate::{Inputs, MODEL_FILE, Outputs, Session, SessionError};
+use crate::{Inputs, MODEL_FILE, Meaning, Outputs, Session, SessionError};
 
 /// Why a bundle could not be opened or run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ModelError {
-    /// the tokenizer's files or a text are at fault
     #[error(transparent)]
     #[diagnostic(transparent)]
     Text(#[from] TextError),
-    /// the model is at fault
     #[error(transparent)]
     #[diagnostic(transparent)]
     Session(#[from] SessionError),
 }
 
-impl From<Encoded> for Inputs {
-    fn from(encoded: Encoded) -> Self {
-        Self {
-            input_ids: encoded.input_ids,
-            attention_mask: encoded.attention_mask,
-            token_type_ids: encoded.token_type_ids,
-        }
-    }
+fn inputs(encoded: Encoded) -> Inputs {
+    let Encoded { input_ids, attention_mask, token_type_ids, .. } = encoded;
+    Inputs { input_ids, attention_mask, token_type_ids }
 }
 
 /// A loaded bundle.
@@ -71,37 +65,49 @@ impl TextModel {
             .map(|part| {
                 let mut filled = part.to_vec();
                 filled.resize(batch, "");
-                let inputs = Inputs::from(self.tokenizer.encode_batch(filled, sequence)?);
+                let inputs = inputs(self.tokenizer.encode_batch(filled, sequence)?);
                 let outputs = self.session.run(&inputs)?;
                 Ok((inputs, outputs))
             })
             .collect()
     }
 
-    /// One vector for each text: the mean of the last hidden state over its tokens.
+    /// One vector for each text: the model's embedding, where it has that output, else the
+    /// mean of the last hidden state over the text's tokens.
     ///
     /// # Errors
-    /// As [`TextModel::run`].
+    /// As [`TextModel::run`], and if the model has neither output.
     pub fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
         let (batch, sequence) = (self.session.batch(), self.session.sequence());
         let mut vectors = Vec::with_capacity(texts.len());
         for (inputs, outputs) in self.run(texts)? {
-            let hidden = outputs.last_hidden_state.len() / (batch * sequence);
-            for row in 0..batch.min(texts.len() - vectors.len()) {
-                let mut vector = vec![0.0; hidden];
-                let mut tokens = 0.0;
-                for token in row * sequence..(row + 1) * sequence {
-                    if inputs.attention_mask[token] == 0 {
-                        continue;
-                    }
-                    tokens += 1.0;
-                    let state = &outputs.last_hidden_state[token * hidden..(token + 1) * hidden];
-                    vector.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
-                }
-                vector.iter_mut().for_each(|sum| *sum /= tokens);
-                vectors.push(vector);
+            let texts = batch.min(texts.len() - vectors.len());
+            if let Some(embedding) = outputs.meaning(Meaning::Embedding) {
+                let width = embedding.values.len() / batch;
+                let rows = embedding.values.chunks_exact(width).take(texts);
+                vectors.extend(rows.map(<[f32]>::to_vec));
+            } else if let Some(states) = outputs.meaning(Meaning::TokenStates) {
+                let row = states.values.len() / batch;
+                let rows = states.values.chunks_exact(row).take(texts);
+                let masks = inputs.attention_mask.chunks_exact(sequence);
+                vectors.extend(rows.zip(masks).map(|(states, mask)| mean(states, mask)));
+            } else {
+                return Err(self.session.no_output("embedding or token states").into());
             }
         }
         Ok(vectors)
     }
+}
+
+/// The mean of a text's states over the tokens that are not padding.
+fn mean(states: &[f32], mask: &[i64]) -> Vec<f32> {
+    let hidden = states.len() / mask.len();
+    let mut vector = vec![0.0; hidden];
+    let mut tokens = 0.0;
+    for (state, _) in states.chunks_exact(hidden).zip(mask).filter(|(_, real)| **real != 0) {
+        tokens += 1.0;
+        vector.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+    }
+    vector.iter_mut().for_each(|sum| *sum /= tokens);
+    vector
 }

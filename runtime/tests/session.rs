@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
-use atb_graph::{Network, RandomWeights, Vocabulary};
-use atb_runtime::{Inputs, Session, TextModel};
+use atb_graph::{Network, NetworkConfig, RandomWeights};
+use atb_runtime::{Inputs, Outputs, Session, TextModel};
 use atb_space::Workload;
 
 const WORKLOAD: Workload = Workload { batch: 2, sequence: 8 };
 
 fn network(id: &str) -> Network {
     let arch = id.parse().expect(id);
-    Network::new(&arch, WORKLOAD, Vocabulary { words: 30_522, ..Vocabulary::small(0) })
+    Network::new(&arch, WORKLOAD, &NetworkConfig::encoder(30_522))
+}
+
+fn states(outputs: &Outputs) -> &[f32] {
+    &outputs.get("last_hidden_state").expect("hidden states").values
 }
 
 fn inputs() -> Inputs {
@@ -37,8 +41,11 @@ fn a_file_and_a_model_in_memory_give_the_same_outputs() {
     assert_eq!(session.words(), Some(30_522));
     assert!(session.kernel().is_some_and(|kernel| kernel.tile.0 > 1));
     assert_eq!(session.run(&inputs()).expect("runs"), from_file);
-    assert_eq!(from_file.last_hidden_state.len(), 2 * 8 * 64);
-    assert_eq!(from_file.pooler_output.expect("a pooler").len(), 2 * 64);
+    assert_eq!(states(&from_file).len(), 2 * 8 * 64);
+    assert_eq!(from_file.get("pooler_output").expect("a pooler").values.len(), 2 * 64);
+    let shapes: Vec<_> =
+        session.outputs().iter().map(|output| (&*output.name, &output.shape[..])).collect();
+    assert_eq!(shapes, [("last_hidden_state", &[2, 8, 64][..]), ("pooler_output", &[2, 64])]);
 }
 
 #[test]
@@ -51,8 +58,9 @@ fn padding_does_not_change_the_real_tokens() {
     let mut other = one.clone();
     other.input_ids[5..8].copy_from_slice(&[7, 8, 9]);
     let (one, other) = (session.run(&one).expect("runs"), session.run(&other).expect("runs"));
-    assert_eq!(one.last_hidden_state[..5 * 64], other.last_hidden_state[..5 * 64]);
-    assert_ne!(one.last_hidden_state[5 * 64..8 * 64], other.last_hidden_state[5 * 64..8 * 64]);
+    let (one, other) = (states(&one), states(&other));
+    assert_eq!(one[..5 * 64], other[..5 * 64]);
+    assert_ne!(one[5 * 64..8 * 64], other[5 * 64..8 * 64]);
 }
 
 #[test]
@@ -62,19 +70,14 @@ fn several_threads_give_what_one_gives() {
     network("2-64-96-4-48").write(&RandomWeights::new(3), &path).expect("writes");
     let one = Session::open(&path).expect("opens").run(&inputs()).expect("runs");
     let two = Session::open_threaded(&path, 2).expect("opens").run(&inputs()).expect("runs");
-    let difference = one
-        .last_hidden_state
-        .iter()
-        .zip(&two.last_hidden_state)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
+    let difference = one.largest_difference(&two);
     assert!(difference < 1e-6, "difference {difference}");
 }
 
 #[test]
 fn wrong_files_and_inputs_are_named() {
     let error = Session::open(Path::new("no/model.onnx")).expect_err("not there").to_string();
-    assert!(error.starts_with("no/model.onnx could not be loaded: "), "{error}");
+    assert!(error.contains("no/model.onnx"), "{error}");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, b"this is no model").expect("writes");

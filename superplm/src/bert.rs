@@ -50,17 +50,6 @@ pub struct Output {
     pub pooled: Option<Tensor>,
 }
 
-impl Output {
-    /// The values of the last hidden state and of the pooler's output, row by row.
-    ///
-    /// # Errors
-    /// [`PlmError::Candle`](crate::PlmError) if a tensor cannot be read out.
-    pub fn values(&self) -> std::result::Result<(Vec<f32>, Option<Vec<f32>>), crate::PlmError> {
-        let read = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        Ok((read(&self.hidden)?, self.pooled.as_ref().map(read).transpose()?))
-    }
-}
-
 /// Runs `parameters`, which are those of `arch`, on a batch.
 pub(crate) fn forward(
     parameters: &Parameters<Share>,

@@ -33,6 +33,7 @@ mod data;
 mod error;
 mod extract;
 mod fitness;
+mod heads;
 mod kd;
 mod masked_lm;
 mod model;

@@ -8,6 +8,7 @@ use atb_checkpoint::{
     Axis, BertConfig, Checkpoint, KD_PROJECTION, KD_PROJECTION_BIAS, MLM_TRANSFORM,
     WORD_EMBEDDINGS, shape,
 };
+use atb_interface::{Dense, HEADS, Head};
 use atb_space::Architecture;
 use atb_text::{Encoded, Tokenizer};
 use candle_core::{DType, Device, Tensor};
@@ -89,9 +90,7 @@ impl SuperPlm {
         let source = format!("sha256:{}", checkpoint.digest());
         let mut plm = Self::empty(config, tokenizer, has_pooler, source);
         plm.fill(|name, shape| stored(checkpoint, name, shape))?;
-        if checkpoint.has(KD_PROJECTION) {
-            plm.add_kd_projection(checkpoint)?;
-        }
+        plm.add_heads(checkpoint)?;
         if checkpoint.has(MLM_TRANSFORM) {
             plm.add_mlm_head(|name, shape| stored(checkpoint, name, shape))?;
         }
@@ -224,12 +223,20 @@ impl SuperPlm {
         Ok(())
     }
 
-    /// The parameters that are not the encoder's: the KD projection and the MLM head, where
-    /// the model has them.
+    /// The parameters that are not the encoder's: those of the MLM head and of the heads of
+    /// [`HEADS`](atb_interface::HEADS), the KD projection among them, where the model has them.
     fn heads(&self) -> impl Iterator<Item = (&String, &Stored)> {
-        self.tensors
-            .iter()
-            .filter(|(name, _)| name.starts_with("kd_projection.") || name.starts_with("cls."))
+        let of_a_head = |name: &str| {
+            name.starts_with("cls.")
+                || name == KD_PROJECTION_BIAS
+                || denses().any(|dense| dense.parameters().any(|p| p == name))
+        };
+        self.tensors.iter().filter(move |(name, _)| of_a_head(name))
+    }
+
+    /// A whole parameter by its Hugging Face name.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name).map(|stored| &stored.tensor)
     }
 
     /// Every whole parameter under its Hugging Face name.
@@ -251,15 +258,21 @@ impl SuperPlm {
         Ok(())
     }
 
-    fn add_kd_projection(&mut self, checkpoint: &Checkpoint) -> Result<(), PlmError> {
-        let found = checkpoint.shape(KD_PROJECTION).and_then(<[usize]>::first);
-        let width = Axis::Teacher(found.copied().unwrap_or(0));
-        for (name, axes) in
-            [(KD_PROJECTION, vec![width, Axis::Hidden]), (KD_PROJECTION_BIAS, vec![width])]
-        {
-            if checkpoint.has(name) {
-                let tensor = stored(checkpoint, name, &shape(&axes, &self.config))?;
-                self.tensors.insert(name.to_owned(), Stored { tensor, axes });
+    /// Takes up the heads that the checkpoint has, each as wide as its weight there.
+    fn add_heads(&mut self, checkpoint: &Checkpoint) -> Result<(), PlmError> {
+        for dense in denses() {
+            let Some(found) = checkpoint.shape(&dense.weight()) else { continue };
+            let width = Axis::Teacher(found.first().copied().unwrap_or(0));
+            for (name, axes) in [
+                (dense.weight(), vec![width, Axis::Hidden]),
+                (format!("{}.bias", dense.module), vec![width]),
+            ] {
+                // The projection of some checkpoints has a bias, that of others has none.
+                if !checkpoint.has(&name) && dense.bias().as_ref() != Some(&name) {
+                    continue;
+                }
+                let tensor = stored(checkpoint, &name, &shape(&axes, &self.config))?;
+                self.tensors.insert(name, Stored { tensor, axes });
             }
         }
         Ok(())
@@ -406,6 +419,11 @@ impl SuperPlm {
 /// A tensor of a checkpoint, which must have that shape.
 fn stored(checkpoint: &Checkpoint, name: &str, shape: &[usize]) -> Result<Tensor, PlmError> {
     Ok(Tensor::from_vec(checkpoint.values(name, shape)?, shape, &Device::Cpu)?)
+}
+
+/// The linear layers of all heads but the pooler, which belongs to the encoder.
+fn denses() -> impl Iterator<Item = Dense> {
+    HEADS.iter().filter(|head| **head != Head::POOLER).filter_map(|head| head.dense)
 }
 
 /// BERT's initial values of a parameter.

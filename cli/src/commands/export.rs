@@ -13,13 +13,18 @@ pub(crate) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     workload: WorkloadArguments,
+    /// Head whose outputs the file gives; may be given several times. By default those that the
+    /// model was trained for
+    #[arg(long = "head", value_name = "HEAD")]
+    heads: Vec<String>,
     /// Bundle folder to write; an older bundle there is replaced
     #[arg(long, short, default_value = "bundle")]
     out: PathBuf,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
-    let bundle = atb_export::export(&arguments.model, arguments.workload.into(), &arguments.out)?;
+    let Arguments { model, workload, heads, out } = arguments;
+    let bundle = atb_export::export_heads(model, (*workload).into(), heads, out)?;
     display::data(&bundle.model_file().display().to_string())?;
     Ok(())
 }

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use atb_export::{Bundle, OnnxRuntime, Parity, TOLERANCE, verify};
+use atb_export::{Bundle, ExportError, Parity, TOLERANCE, verify};
+use atb_onnx_runtime::OnnxRuntime;
+use atb_superplm::SuperPlm;
+use atb_text::Encoded;
+use miette::Diagnostic;
 
 use crate::{PipelineError, Reporter};
 
@@ -18,13 +22,17 @@ pub fn verify_bundle(
     reporter: &mut dyn Reporter,
 ) -> Result<Parity, PipelineError> {
     let library = match atb_fetch::onnx_runtime() {
-        Ok(library) => Some(OnnxRuntime::load(&library)?),
+        Ok(library) => Some(OnnxRuntime::load(&library).map_err(ExportError::from)?),
         Err(error) => {
-            reporter.warn(&format!("{error}. The comparison with ONNX Runtime was not done"));
+            let remedy = error.help().map_or_else(String::new, |help| format!(" ({help})"));
+            reporter
+                .warn(&format!("the comparison with ONNX Runtime was not done: {error}{remedy}"));
             None
         }
     };
-    let parity = verify(bundle, model, library.as_ref())?;
+    let plm = SuperPlm::load(model)?;
+    let reference = |batch: &Encoded| plm.outputs(batch).map_err(PipelineError::from);
+    let parity = verify(bundle, model, reference, library.as_ref())?;
     bundle.update(|report| report.parity = Some(parity))?;
     if parity.holds() {
         return Ok(parity);

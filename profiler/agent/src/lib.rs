@@ -25,8 +25,6 @@ mod cores;
 mod fields;
 mod machine;
 mod measure;
-#[cfg(feature = "ort")]
-mod onnx_runtime;
 mod options;
 mod parts;
 mod real;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use atb_graph::{Network, RandomWeights, Vocabulary};
+use atb_graph::{Network, NetworkConfig, RandomWeights};
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
 use atb_runtime::{Inputs, Outputs, Session};
 use atb_space::Workload;
@@ -21,7 +21,7 @@ pub struct RealMachine {
     affinity: Affinity,
     clusters: Vec<Vec<usize>>,
     #[cfg(feature = "ort")]
-    onnx_runtime: Option<crate::onnx_runtime::OnnxRuntime>,
+    onnx_runtime: Option<atb_onnx_runtime::OnnxRuntime>,
 }
 
 impl RealMachine {
@@ -45,8 +45,8 @@ impl RealMachine {
     #[cfg(feature = "ort")]
     fn load_onnx_runtime(&mut self, library: &str) -> Result<(), Refusal> {
         if self.onnx_runtime.is_none() {
-            let loaded = crate::onnx_runtime::OnnxRuntime::load(Path::new(library))?;
-            self.onnx_runtime = Some(loaded);
+            let loaded = atb_onnx_runtime::OnnxRuntime::load(Path::new(library));
+            self.onnx_runtime = Some(loaded.map_err(|error| error.to_string())?);
         }
         Ok(())
     }
@@ -65,7 +65,14 @@ impl RealMachine {
         let runtime = self.onnx_runtime.as_ref().ok_or_else(|| no_library(file))?;
         // Token ids that every vocabulary has.
         let inputs = inputs(protocol, protocol.vocabulary);
-        Ok(Box::new(runtime.open(Path::new(file), protocol, &inputs)?))
+        let Workload { batch, sequence } = protocol.workload;
+        let open = || {
+            let session = runtime.open(Path::new(file), protocol.threads)?;
+            let batch = session.batch([batch, sequence], &inputs)?;
+            Ok(OnnxRuntimeModel { session, batch })
+        };
+        let opened = open().map_err(|error: atb_onnx_runtime::OnnxRuntimeError| error.to_string());
+        Ok(Box::new(opened?))
     }
 
     #[cfg(not(feature = "ort"))]
@@ -206,8 +213,8 @@ impl SessionModel {
         let session = match subject {
             Subject::Architecture(arch) => {
                 let weights_us = Arc::clone(&weights_us);
-                let vocabulary = Vocabulary::small(protocol.vocabulary);
-                let network = Network::new(arch, protocol.workload, vocabulary);
+                let config = NetworkConfig::encoder(protocol.vocabulary);
+                let network = Network::new(arch, protocol.workload, &config);
                 let weights = RandomWeights::new(protocol.seed);
                 let skeleton = network.skeleton();
                 Session::with_external_data(
@@ -240,6 +247,20 @@ impl SessionModel {
     /// What the runtime says.
     pub(crate) fn outputs(&mut self) -> Result<Outputs, String> {
         self.session.run(&self.inputs).map_err(|error| error.to_string())
+    }
+}
+
+/// A session of ONNX Runtime with the inputs that it is timed on.
+#[cfg(feature = "ort")]
+struct OnnxRuntimeModel {
+    session: atb_onnx_runtime::OnnxSession,
+    batch: atb_onnx_runtime::Batch,
+}
+
+#[cfg(feature = "ort")]
+impl Model for OnnxRuntimeModel {
+    fn run(&mut self) -> Result<(), String> {
+        self.session.run(&self.batch).map_err(|error| error.to_string())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use atb_measurements::{ModelOutput, Protocol, Request, Response, Role, Subject};
+use atb_measurements::{Protocol, Request, Response, Role, Subject};
 use atb_space::Architecture;
 
 use crate::machine::{LoadError, Loaded, Machine, Refusal};
@@ -211,9 +211,5 @@ fn run(
         return Err(LoadError::from(message.to_owned()));
     }
     let outputs = SessionModel::load(&Subject::Architecture(arch), protocol)?.outputs()?;
-    let outputs = ModelOutput {
-        last_hidden_state: outputs.last_hidden_state,
-        pooler_output: outputs.pooler_output.unwrap_or_default(),
-    };
-    Ok(Response::Ran { outputs: Box::new(outputs) })
+    Ok(Response::Ran { outputs })
 }

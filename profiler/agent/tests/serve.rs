@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use atb_graph::{Network, RandomWeights, Vocabulary};
+use atb_graph::{Network, NetworkConfig, RandomWeights};
 use atb_measurements::{
     DriftRule, Flag, Protocol, Request, Response, Role, Statistics, Subject, WarmUp,
 };
@@ -76,7 +76,7 @@ fn measures_architectures_and_model_files() {
     let arch: Architecture = "2-64-[96,128]-[2,4]-[32,48]".parse().expect("parses");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("model.onnx");
-    Network::new(&arch, protocol().workload, Vocabulary::small(100))
+    Network::new(&arch, protocol().workload, &NetworkConfig::encoder(100))
         .write(&RandomWeights::new(1), &file)
         .expect("writes");
     let path = file.display().to_string();
@@ -149,9 +149,10 @@ fn an_architecture_runs_to_its_outputs() {
     let [_, Response::Ran { outputs }, Response::Ran { outputs: again }] = &responses[..] else {
         panic!("unexpected: {responses:?}");
     };
-    assert_eq!(outputs.last_hidden_state.len(), 16 * 32);
-    assert_eq!(outputs.pooler_output.len(), 32);
-    assert!(outputs.last_hidden_state.iter().all(|value| value.is_finite()));
+    let states = outputs.get("last_hidden_state").expect("hidden states");
+    assert_eq!((states.values.len(), &states.shape[..]), (16 * 32, &[1, 16, 32][..]));
+    assert_eq!(outputs.get("pooler_output").expect("a pooler").values.len(), 32);
+    assert!(states.values.iter().all(|value| value.is_finite()));
     assert_eq!(outputs, again);
 }
 
@@ -174,7 +175,7 @@ fn a_simulated_device_takes_a_model_file_for_the_architecture_that_it_names() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, workload| {
         let file = folder.path().join(name);
-        Network::new(&arch, workload, Vocabulary::small(100))
+        Network::new(&arch, workload, &NetworkConfig::encoder(100))
             .write(&RandomWeights::new(1), &file)
             .expect("writes");
         file.display().to_string()

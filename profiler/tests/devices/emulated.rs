@@ -28,7 +28,7 @@ fn outputs(answers: &[String]) -> (AgentContext, Vec<Vec<f32>>) {
         match serde_json::from_str(line).expect("a response") {
             Response::Ready { agent, .. } => context = Some(*agent),
             Response::Ran { outputs } => {
-                all.push([outputs.last_hidden_state, outputs.pooler_output].concat());
+                all.push(outputs.0.into_iter().flat_map(|output| output.values).collect());
             }
             other => panic!("unexpected: {other:?}"),
         }

@@ -225,7 +225,7 @@ fn incomplete_folders_say_what_to_put_there() {
     );
     assert_eq!(
         refusal(|folder| fs::remove_file(folder.join("vocab.txt")).expect("removes")),
-        "FOLDER holds neither tokenizer.json nor vocab.txt"
+        "FOLDER holds neither tokenizer.json nor vocab.txt [put the model's vocab.txt there]"
     );
     assert_eq!(
         refusal(|folder| {

@@ -1,0 +1,141 @@
+//! The values of one batch, in and out.
+
+use crate::{ATTENTION_MASK, INPUT_IDS, Meaning, OutputSpec, TOKEN_TYPE_IDS};
+
+/// Token ids, mask and types of one batch, each row by row of `batch * sequence` values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// Token ids.
+    pub input_ids: Vec<i64>,
+    /// One for tokens, zero for padding.
+    pub attention_mask: Vec<i64>,
+    /// Zero for the first text, one for the second.
+    pub token_type_ids: Vec<i64>,
+}
+
+impl Inputs {
+    /// A batch of tokens without padding, all of the first type.
+    #[must_use]
+    pub fn of_ids(input_ids: Vec<i64>) -> Self {
+        let length = input_ids.len();
+        Self { input_ids, attention_mask: vec![1; length], token_type_ids: vec![0; length] }
+    }
+
+    /// The values under the names of [`INPUTS`](crate::INPUTS), in that order.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &[i64]); 3] {
+        [
+            (INPUT_IDS, &self.input_ids),
+            (ATTENTION_MASK, &self.attention_mask),
+            (TOKEN_TYPE_IDS, &self.token_type_ids),
+        ]
+    }
+}
+
+/// What a model file says of one of its outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OutputShape {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl OutputShape {
+    /// What its values stand for; `None` for an output that is not of [`HEADS`](crate::HEADS).
+    #[must_use]
+    pub fn meaning(&self) -> Option<Meaning> {
+        OutputSpec::of(&self.name, self.shape.len()).map(|output| output.meaning)
+    }
+}
+
+/// One output of one batch.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, row by row.
+    pub values: Vec<f32>,
+}
+
+impl Output {
+    /// What its values stand for; `None` for an output that is not of [`HEADS`](crate::HEADS).
+    #[must_use]
+    pub fn meaning(&self) -> Option<Meaning> {
+        OutputSpec::of(&self.name, self.shape.len()).map(|output| output.meaning)
+    }
+}
+
+/// What a model says about one batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Outputs(pub Vec<Output>);
+
+impl Outputs {
+    /// The output of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Output> {
+        self.0.iter().find(|output| output.name == name)
+    }
+
+    /// The values of the output of this meaning.
+    #[must_use]
+    pub fn meaning(&self, meaning: Meaning) -> Option<&Output> {
+        self.0.iter().find(|output| output.meaning() == Some(meaning))
+    }
+
+    /// The largest absolute difference between any value of these outputs and the one of the
+    /// same name and place in `other`, which may have further outputs.
+    ///
+    /// NaN where `other` lacks an output or has it in another shape, and where either side
+    /// has a NaN: such outputs are never the same.
+    #[must_use]
+    pub fn largest_difference(&self, other: &Outputs) -> f32 {
+        let mut largest = 0.0f32;
+        for output in &self.0 {
+            let same = |other: &&Output| other.name == output.name && other.shape == output.shape;
+            let Some(same) = other.0.iter().find(same) else {
+                return f32::NAN;
+            };
+            for (a, b) in output.values.iter().zip(&same.values) {
+                let difference = (a - b).abs();
+                if difference.is_nan() {
+                    return f32::NAN;
+                }
+                largest = largest.max(difference);
+            }
+        }
+        largest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outputs(values: &[(&str, &[f32])]) -> Outputs {
+        let output = |(name, values): &(&str, &[f32])| Output {
+            name: (*name).to_owned(),
+            shape: vec![1, values.len()],
+            values: values.to_vec(),
+        };
+        Outputs(values.iter().map(output).collect())
+    }
+
+    #[test]
+    fn differences_are_found_and_nan_is_never_equal() {
+        let one = outputs(&[("a", &[1.0, 2.0])]);
+        assert_eq!(one.largest_difference(&one), 0.0);
+        assert_eq!(one.largest_difference(&outputs(&[("a", &[1.0, 2.5])])), 0.5);
+        let more = outputs(&[("b", &[9.0]), ("a", &[1.0, 2.0])]);
+        assert_eq!(one.largest_difference(&more), 0.0);
+        assert!(more.largest_difference(&one).is_nan());
+        assert!(one.largest_difference(&outputs(&[("a", &[1.0, f32::NAN])])).is_nan());
+        assert!(one.largest_difference(&outputs(&[("a", &[1.0])])).is_nan());
+    }
+}
