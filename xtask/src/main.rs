@@ -1,6 +1,9 @@
 //! The project's own chores: `cargo xtask check` validates everything, cheapest first.
 
+mod circles;
+
 use std::env;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -38,17 +41,24 @@ const LINTS: [Check; 3] = [
 const TESTS: [Check; 1] =
     [Check { name: "tests", arguments: &["test", "--release", "--workspace"], environment: &[] }];
 
-const USAGE: &str = "usage: cargo xtask check|lint\n\
-                     check: format, clippy, docs, tests\n\
-                     lint:  the same without the tests";
+const USAGE: &str = "usage: cargo xtask check|lint|circles\n\
+                     check:   circles, format, clippy, docs, tests\n\
+                     lint:    the same without the tests\n\
+                     circles: modules of a crate that use each other in a circle";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["check"] => run(LINTS.iter().chain(&TESTS)),
-        ["lint"] => run(LINTS.iter()),
+        ["check"] => circles().and_then(|()| run(LINTS.iter().chain(&TESTS))),
+        ["lint"] => circles().and_then(|()| run(LINTS.iter())),
+        ["circles"] => circles(),
         _ => bail!("{USAGE}"),
     }
+}
+
+fn circles() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    circles::check(root)
 }
 
 fn run<'a>(checks: impl Iterator<Item = &'a Check>) -> anyhow::Result<()> {
