@@ -22,11 +22,13 @@ mod card;
 mod error;
 mod parity;
 mod report;
+mod verify;
 
 pub use bundle::{Bundle, export, export_heads};
 pub use error::ExportError;
-pub use parity::{Parity, verify};
+pub use parity::Parity;
 pub use report::{BundleReport, Latency, REPORT_SCHEMA};
+pub use verify::verify;
 
 /// Largest absolute difference between two engines that counts as the same output.
 pub const TOLERANCE: f32 = 1e-4;

@@ -67,6 +67,7 @@ mod mutation;
 mod nsga;
 mod scan;
 mod search;
+mod settings;
 mod store;
 mod surrogate;
 
@@ -77,5 +78,6 @@ pub use evaluate::{Evaluated, Observer, Progress};
 pub use fitness::{EvaluationError, Fitness};
 pub use mutation::{Gene, Mutation};
 pub use scan::LatencyHistogram;
-pub use search::{Outcome, Settings, Strategy, pareto_front, search};
+pub use search::{Outcome, pareto_front, search};
+pub use settings::{Settings, Strategy};
 pub use store::Store;

@@ -24,6 +24,7 @@ mod elf;
 mod error;
 mod host;
 mod lines;
+mod marker;
 mod process;
 mod remote;
 mod shell;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 use crate::lines::{LINE_LIMIT, read_line};
-use crate::shell::skip_to_marker;
+use crate::marker::skip_to_marker;
 use crate::visible::visible;
 
 /// Longest tail of the error output that is kept, in bytes.

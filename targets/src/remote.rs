@@ -9,10 +9,9 @@ use crate::connection::Connection;
 use crate::deployment::Deployment;
 use crate::device::Device;
 use crate::error::TargetError;
+use crate::marker::{after_marker, marked};
 use crate::process::{Heartbeat, ProcessConnection, ProcessOptions, output_of};
-use crate::shell::{
-    Shell, ShellError, after_marker, last_line, marked, path_in_script, quote, words,
-};
+use crate::shell::{Shell, ShellError, last_line, path_in_script, quote, words};
 use crate::visible::{has_control_characters, visible};
 
 /// A device with a shell.

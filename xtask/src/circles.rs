@@ -137,7 +137,7 @@ impl Modules {
                 let both = targets
                     .iter()
                     .filter(|other| reached.get(other).is_some_and(|back| back.contains(*module)));
-                circles.insert(both.map(|module| name_of(module)).collect::<Vec<_>>());
+                circles.insert(both.map(name_of).collect::<Vec<_>>());
             }
         }
         circles.into_iter().collect()

@@ -20,26 +20,18 @@ const LINTS: [Check; 3] = [
     Check { name: "format", arguments: &["fmt", "--all", "--check"], environment: &[] },
     Check {
         name: "clippy",
-        arguments: &[
-            "clippy",
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ],
+        arguments: &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"],
         environment: &[],
     },
     Check {
         name: "docs",
-        arguments: &["doc", "--release", "--workspace", "--no-deps"],
+        arguments: &["doc", "--workspace", "--no-deps"],
         environment: &[("RUSTDOCFLAGS", "--deny warnings")],
     },
 ];
 
 const TESTS: [Check; 1] =
-    [Check { name: "tests", arguments: &["test", "--release", "--workspace"], environment: &[] }];
+    [Check { name: "tests", arguments: &["test", "--workspace"], environment: &[] }];
 
 const USAGE: &str = "usage: cargo xtask check|lint|circles\n\
                      check:   circles, format, clippy, docs, tests\n\

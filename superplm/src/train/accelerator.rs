@@ -38,7 +38,7 @@ impl Accelerator {
                 let failed = |error: candle_core::Error| {
                     let text = error.to_string();
                     let problem = text.lines().next().unwrap_or_default().to_owned();
-                    TrainError::Accelerator { accelerator: self, problem }
+                    TrainError::Accelerator { accelerator: self.to_string(), problem }
                 };
                 Ok(Engine::composite(Device::new_cuda(0).map_err(failed)?))
             }

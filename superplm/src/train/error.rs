@@ -6,7 +6,6 @@ use atb_files::FileError;
 use atb_settings::OutOfRange;
 use atb_space::SpaceError;
 
-use super::Accelerator;
 use crate::{DataError, PlmError};
 
 /// Why a training was refused or had to stop.
@@ -30,7 +29,7 @@ pub enum TrainError {
     NoCuda,
     #[error("the accelerator `{accelerator}` cannot be used: {problem}")]
     #[diagnostic(help("`nvidia-smi` shows whether the driver finds a GPU; `cpu` needs none"))]
-    Accelerator { accelerator: Accelerator, problem: String },
+    Accelerator { accelerator: String, problem: String },
     #[error("the objective `{name}` {problem}")]
     Objective { name: &'static str, problem: String },
     #[error("the model cannot be distilled from this teacher: {0}")]

@@ -14,6 +14,7 @@ mod objective;
 mod settings;
 mod sub_models;
 mod trainer;
+mod training;
 mod variables;
 
 pub use accelerator::Accelerator;
@@ -23,7 +24,8 @@ pub use metrics::MetricsLine;
 pub use objective::{Objective, ObjectiveKind};
 pub use settings::{Schedule, TrainSettings};
 pub use sub_models::{SubModels, default_panel};
-pub use trainer::{Outcome, Progress, Stopped, Training, check_start, train};
+pub use trainer::{Outcome, Progress, Stopped, check_start, train};
+pub use training::Training;
 
 #[cfg(test)]
 mod tests;

@@ -15,29 +15,14 @@ use super::checkpoint::{self, State};
 use super::metrics::Metrics;
 use super::objective;
 use super::variables::Variables;
-use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings};
+use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings, Training};
 use crate::data::{Batches, Specials};
 use crate::ops::Engine;
 use crate::parameters::check_fit;
-use crate::{Dataset, SuperPlm, extract};
+use crate::{SuperPlm, extract};
 
 /// A loss this many times the first step's has exploded.
 const EXPLODED: f64 = 100.0;
-
-/// Everything that a training takes.
-#[derive(Debug)]
-pub struct Training {
-    /// The model that it starts from.
-    pub start: SuperPlm,
-    /// What it minimises.
-    pub objective: Objective,
-    /// The text that it is trained on.
-    pub data: Dataset,
-    /// The text that it is validated on.
-    pub held_out: Encoded,
-    /// Everything else.
-    pub settings: TrainSettings,
-}
 
 /// How far a training is, after each step.
 #[derive(Clone, Debug)]

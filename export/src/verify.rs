@@ -1,0 +1,94 @@
+//! The same sentences through a reference implementation, tract and ONNX Runtime.
+
+use std::path::Path;
+
+use atb_checkpoint::BertConfig;
+use atb_interface::{Inputs, Outputs};
+use atb_onnx_runtime::OnnxRuntime;
+use atb_runtime::TextModel;
+use atb_text::{Encoded, PARITY_SENTENCES};
+
+use crate::parity::{Parity, larger};
+use crate::{Bundle, ExportError};
+
+/// Runs `bundle` on the parity sentences, and compares every output of it with those that
+/// `reference` gives for the model folder that it was exported from.
+///
+/// `reference` gets one batch at a time and gives all outputs of the bundle, by name; others
+/// it may give are passed over. Without `onnx_runtime` only the reference and tract are
+/// compared.
+///
+/// # Errors
+/// [`ExportError`] if the bundle cannot be loaded or run, or was exported from another
+/// architecture than the `model` folder's; what `reference` reports.
+pub fn verify<E: From<ExportError>>(
+    bundle: &Bundle,
+    model: &Path,
+    mut reference: impl FnMut(&Encoded) -> Result<Outputs, E>,
+    onnx_runtime: Option<&OnnxRuntime>,
+) -> Result<Parity, E> {
+    check_same_architecture(bundle, model)?;
+    let sentences: Vec<&str> =
+        PARITY_SENTENCES.lines().filter(|line| !line.trim().is_empty()).collect();
+    let (sizes, in_tract) = in_tract(bundle, &sentences)?;
+    let [batch, sequence] = sizes;
+    let mut candle_tract = 0.0;
+    let mut references = Vec::with_capacity(in_tract.len());
+    for (inputs, outputs) in &in_tract {
+        let Inputs { input_ids, attention_mask, token_type_ids } = inputs.clone();
+        let encoded = Encoded { batch, sequence, input_ids, attention_mask, token_type_ids };
+        let reference = reference(&encoded)?;
+        candle_tract = larger(candle_tract, outputs.largest_difference(&reference));
+        references.push(reference);
+    }
+    let in_ort = onnx_runtime
+        .map(|ort| in_onnx_runtime(ort, bundle, sizes, &in_tract, &references))
+        .transpose()?;
+    Ok(Parity {
+        candle_tract,
+        candle_ort: in_ort.map(|(reference, _)| reference),
+        tract_ort: in_ort.map(|(_, tract)| tract),
+        sentences: sentences.len(),
+    })
+}
+
+fn check_same_architecture(bundle: &Bundle, model: &Path) -> Result<(), ExportError> {
+    let architecture = BertConfig::read(model)?.architecture;
+    if architecture == bundle.report().architecture {
+        return Ok(());
+    }
+    Err(ExportError::OtherModel {
+        bundle: bundle.folder().to_owned(),
+        bundle_arch: bundle.report().architecture.id(),
+        model: model.to_owned(),
+        model_arch: architecture.id(),
+    })
+}
+
+type Batches = Vec<(Inputs, Outputs)>;
+
+/// Batch and sequence length of the bundle, and its outputs.
+fn in_tract(bundle: &Bundle, sentences: &[&str]) -> Result<([usize; 2], Batches), ExportError> {
+    let mut model = TextModel::open(bundle.folder())?;
+    let batches = model.run(sentences)?;
+    Ok(([model.session().batch(), model.session().sequence()], batches))
+}
+
+/// How far ONNX Runtime is from the reference and from tract.
+fn in_onnx_runtime(
+    runtime: &OnnxRuntime,
+    bundle: &Bundle,
+    sizes: [usize; 2],
+    in_tract: &Batches,
+    references: &[Outputs],
+) -> Result<(f32, f32), ExportError> {
+    let mut session = runtime.open(&bundle.model_file(), 1)?;
+    let (mut from_reference, mut from_tract) = (0.0, 0.0);
+    for ((inputs, in_tract), reference) in in_tract.iter().zip(references) {
+        let batch = session.batch(sizes, inputs)?;
+        let outputs = session.outputs(&batch)?;
+        from_reference = larger(from_reference, outputs.largest_difference(reference));
+        from_tract = larger(from_tract, outputs.largest_difference(in_tract));
+    }
+    Ok((from_reference, from_tract))
+}
