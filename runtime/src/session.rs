@@ -139,6 +139,7 @@ impl Session {
             let Interface { batch, sequence, outputs } = interface(name, &model)?;
             let words = word_embeddings(&model);
             let model = optimised(model).map_err(load_error)?;
+            let outputs = output_shapes(name, outputs, &model)?;
             let options = RunOptions {
                 executor: (threads > 1).then(|| Executor::multithread(threads)),
                 ..RunOptions::default()
@@ -261,7 +262,7 @@ impl Session {
 struct Interface {
     batch: usize,
     sequence: usize,
-    outputs: Vec<OutputShape>,
+    outputs: Vec<String>,
 }
 
 /// Reads what `model` takes and gives, and refuses one that is no encoder of fixed size.
@@ -287,14 +288,30 @@ fn interface(name: &str, model: &InferenceModel) -> Result<Interface, SessionErr
     if model.outputs.is_empty() {
         return Err(refused("it has no output".to_owned()));
     }
-    let outputs = model.outputs.iter().enumerate().map(|(number, outlet)| {
-        let name = model.outlet_label(*outlet).unwrap_or(&model.node(outlet.node).name).to_owned();
-        let shape = concrete(model.output_fact(number))
-            .ok_or_else(|| refused(format!("its output {name} has no fixed shape")))?;
-        Ok(OutputShape { name, shape })
+    let outputs = model.outputs.iter().map(|outlet| {
+        model.outlet_label(*outlet).unwrap_or(&model.node(outlet.node).name).to_owned()
     });
-    let outputs = outputs.collect::<Result<_, SessionError>>()?;
+    let outputs = outputs.collect();
     Ok(Interface { batch, sequence, outputs })
+}
+
+/// The shapes of the outputs of these names; they are known once the model is typed.
+fn output_shapes(
+    model: &str,
+    names: Vec<String>,
+    typed: &TypedModel,
+) -> Result<Vec<OutputShape>, SessionError> {
+    let shaped = |(number, name): (usize, String)| {
+        let fact = typed.output_fact(number).ok();
+        match fact.and_then(|fact| fact.shape.as_concrete()) {
+            Some(shape) => Ok(OutputShape { name, shape: shape.to_vec() }),
+            None => Err(SessionError::Interface {
+                model: model.to_owned(),
+                problem: format!("its output {name} has no fixed shape"),
+            }),
+        }
+    };
+    names.into_iter().enumerate().map(shaped).collect()
 }
 
 /// Runs `work`; a panic in it is an error that names the model.

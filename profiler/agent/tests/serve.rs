@@ -115,7 +115,7 @@ fn what_cannot_be_measured_is_answered_and_the_agent_goes_on() {
         panic!("unexpected: {responses:?}");
     };
     assert_eq!(subject, "no/such/model.onnx");
-    assert!(message.contains("no/such/model.onnx could not be loaded"), "{message}");
+    assert!(message.contains("failed to open file `no/such/model.onnx`"), "{message}");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_simulated_device_takes_a_model_file_for_the_architecture_that_it_names() {
         "{nameless}"
     );
     assert!(remedy.is_some_and(|hint| hint.contains("export it with `atb export`")), "{remedy:?}");
-    assert!(absent.starts_with("no/such/model.onnx: "), "{absent}");
+    assert!(absent.starts_with("failed to open file `no/such/model.onnx`"), "{absent}");
     assert!(engine.contains("cannot run in ONNX Runtime on a simulated device"), "{engine}");
 }
 
