@@ -61,8 +61,8 @@ impl ObjectiveKind {
     /// The objective with its options, a table of its own keys.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] for an option that it does not have, and for a teacher that it
-    /// needs and did not get.
+    /// [`TrainError::Objective`] for an option that it does not have, and for a teacher that
+    /// it needs and did not get.
     pub fn objective(
         &self,
         teacher: Option<SuperPlm>,
