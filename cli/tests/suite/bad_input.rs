@@ -15,7 +15,7 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
             || message.contains("unknown key `sample`"),
         "{message}"
     );
-    job.change("speedup = 500.0", "speedup = \"fast\"");
+    job.change("speedup = 120.0", "speedup = \"fast\"");
     let message = job.fails(&["run", "job.toml"]);
     assert!(message.contains("line 14") && message.contains("expected a number"), "{message}");
     assert!(job.fails(&["run", "absent.toml"]).contains("absent.toml"));
@@ -64,13 +64,13 @@ fn a_teacher_that_cannot_be_had_is_named_with_its_place() {
 #[test]
 fn a_budget_that_nothing_meets_gives_the_nearest_latency() {
     let job = Job::new();
-    job.change("speedup = 500.0", "latency_ms = 1e9");
+    job.change("speedup = 120.0", "latency_ms = 1e9");
     let message = job.fails(&["run", "job.toml"]);
     assert!(message.contains(" ms") && message.contains("nearest"), "{message}");
     // What was measured on the way is kept.
     let measured = fs::read_to_string(job.path("out/measurements.jsonl")).expect("measured");
     assert_eq!(measured.lines().count(), 1 + 12 + 2 + 1);
-    job.change("speedup = 500.0", "speedup = 600.0");
+    job.change("speedup = 120.0", "speedup = 150.0");
     job.succeeds(&["run", "job.toml"]);
     assert_eq!(fs::read_to_string(job.path("out/measurements.jsonl")).expect("kept"), measured);
 }

@@ -24,7 +24,7 @@ heads = 4
 qkv = { min = 32, max = 96, step = 8 }
 
 [budget]
-speedup = 500.0
+speedup = 120.0
 low = 0.3
 high = 3.0
 

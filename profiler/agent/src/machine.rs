@@ -60,7 +60,8 @@ pub struct Loaded {
 }
 
 /// Why something cannot be done, and what to do about it where that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Refusal {
     /// Why.
     pub message: String,
