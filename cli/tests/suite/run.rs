@@ -56,7 +56,7 @@ fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
     assert_eq!(modified("out/bundle/model.onnx"), exported);
 
     // Another budget: the measurements and the predictor are kept, the rest follows.
-    job.change("speedup = 120.0", "speedup = 200.0");
+    job.change("speedup = 120.0", "speedup = 240.0");
     job.succeeds(&["run", "job.toml"]);
     assert_eq!(lines(&job, "out/measurements.jsonl"), measured);
     let budget_ms = job.report()["budget_ms"].as_f64().expect("a number");
