@@ -129,7 +129,7 @@ impl<'a> Evaluator<'a> {
                 Some(value) => *value,
                 None => fitness
                     .evaluate(arch)
-                    .map_err(|source| SearchError::Evaluation { arch: arch.id(), source })?,
+                    .map_err(|cause| SearchError::Evaluation { arch: arch.id(), cause })?,
             };
             if !value.is_finite() {
                 return Err(SearchError::NotANumber { arch: arch.id(), value });

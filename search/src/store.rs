@@ -5,10 +5,9 @@
 //! off.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use atb_files::{Appender, FileError, JsonLines};
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +34,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub struct Store {
     values: HashMap<Architecture, f64>,
-    file: Option<(PathBuf, File)>,
+    file: Option<Appender>,
 }
 
 impl Store {
@@ -53,31 +52,10 @@ impl Store {
     pub fn open(path: &Path, fitness: &dyn Fitness) -> Result<Self, StoreError> {
         let header =
             Header { schema: SCHEMA, fitness: fitness.name().to_owned(), digest: fitness.digest() };
-        let io_error = |source| StoreError::Io { path: path.to_owned(), source };
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(io_error(error)),
-        };
-        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let values = if complete == 0 {
-            HashMap::new()
-        } else {
-            read_lines(path, &bytes[..complete], &header)?
-        };
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(io_error)?;
-        file.set_len(complete as u64).map_err(io_error)?;
-        file.seek(SeekFrom::End(0)).map_err(io_error)?;
-        let mut store = Self { values, file: Some((path.to_owned(), file)) };
-        if complete == 0 {
-            store.write_line(&header)?;
-        }
-        Ok(store)
+        let lines = JsonLines::read_or_empty(path)?;
+        let values =
+            if lines.is_empty() { HashMap::new() } else { values_of(path, &lines, &header)? };
+        Ok(Self { values, file: Some(lines.appender(&header)?) })
     }
 
     /// The value of an architecture, if it was evaluated.
@@ -101,69 +79,56 @@ impl Store {
     /// Keeps a value, on disk before this returns.
     ///
     /// # Errors
-    /// [`StoreError::Io`]; the file is then as it was.
+    /// [`StoreError::File`]; the file is then as it was.
     pub fn insert(&mut self, arch: &Architecture, fitness: f64) -> Result<(), StoreError> {
-        self.write_line(&Line { arch: arch.clone(), fitness })?;
+        if let Some(file) = &mut self.file {
+            file.append(&Line { arch: arch.clone(), fitness })?;
+        }
         self.values.insert(arch.clone(), fitness);
         Ok(())
     }
-
-    fn write_line(&mut self, line: &impl Serialize) -> Result<(), StoreError> {
-        let Some((path, file)) = &mut self.file else { return Ok(()) };
-        let mut write = || -> io::Result<()> {
-            let text = serde_json::to_string(line)?;
-            let start = file.stream_position()?;
-            let written =
-                file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_data());
-            if written.is_err() {
-                let _ = file.set_len(start);
-                let _ = file.seek(SeekFrom::Start(start));
-            }
-            written
-        };
-        write().map_err(|source| StoreError::Io { path: path.clone(), source })
-    }
 }
 
-fn read_lines(
+fn values_of(
     path: &Path,
-    bytes: &[u8],
+    lines: &JsonLines,
     expected: &Header,
 ) -> Result<HashMap<Architecture, f64>, StoreError> {
-    #[derive(Deserialize)]
-    struct Version {
-        schema: u32,
-    }
-    let line_error = |line: usize, expected, error: serde_json::Error| StoreError::Line {
-        path: path.to_owned(),
-        line,
-        expected,
-        problem: error.to_string(),
-    };
-    let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    let first = lines.next().map_or(&[][..], |(_, line)| line);
-    let no_header = |error| line_error(1, "the header of a fitness store", error);
-    let version: Version = serde_json::from_slice(first).map_err(no_header)?;
-    if version.schema > SCHEMA {
-        return Err(StoreError::NewerSchema { path: path.to_owned(), found: version.schema });
-    }
-    let header: Header = serde_json::from_slice(first).map_err(no_header)?;
+    let header: Header = lines
+        .header(SCHEMA, "the header of a fitness store")
+        .map_err(|error| of_store(path, error))?;
     if (&header.fitness, &header.digest) != (&expected.fitness, &expected.digest) {
         let text = |header: &Header| format!("{} {}", header.fitness, header.digest);
         let (there, here) = (text(&header), text(expected));
         return Err(StoreError::OtherFitness { path: path.to_owned(), there, here });
     }
     let mut values = HashMap::new();
-    for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
-        let line: Line = serde_json::from_slice(line)
-            .map_err(|error| line_error(index + 1, "a fitness value", error))?;
+    for line in lines.lines() {
+        let line: Line = line.parse("a fitness value").map_err(|error| of_store(path, error))?;
         values.insert(line.arch, line.fitness);
     }
     Ok(values)
 }
 
+/// What is wrong with a file, with what to do about a store.
+fn of_store(path: &Path, error: FileError) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        FileError::NewerSchema { found, .. } => StoreError::NewerSchema { path, found },
+        FileError::Line { line, expected, problem, .. } => {
+            StoreError::Line { path, line, expected, problem }
+        }
+        FileError::Header { expected, problem, .. } => {
+            StoreError::Line { path, line: 1, expected, problem }
+        }
+        error => error.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::EvaluationError;
 

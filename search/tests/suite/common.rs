@@ -93,3 +93,11 @@ impl Fitness for MadeUpLoss {
         Ok(Self::of(arch))
     }
 }
+
+/// What the command line says of an error: the message, and after `hint:` what to do.
+pub(crate) fn told(error: &dyn miette::Diagnostic) -> String {
+    match error.help() {
+        Some(help) => format!("{error}; hint: {help}"),
+        None => error.to_string(),
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::common::{MadeUpLoss, predictor, space};
+use crate::common::{MadeUpLoss, predictor, space, told};
 use atb_search::{
     Budget, Candidates, Evaluated, Limits, Outcome, SearchError, Settings, Store, Strategy, search,
 };
@@ -104,9 +104,10 @@ fn budgets_that_nothing_meets_name_the_nearest_architecture() {
     let space = space();
     let predictor = predictor(&space);
     let refused = |target_ms| {
-        Candidates::scan(&space, &predictor, &Budget::paper(target_ms))
-            .expect_err("nothing there")
-            .to_string()
+        told(
+            &Candidates::scan(&space, &predictor, &Budget::paper(target_ms))
+                .expect_err("nothing there"),
+        )
     };
     let error = refused(0.01);
     assert!(
@@ -131,7 +132,7 @@ fn speed_ups_are_against_what_was_measured() {
     assert_eq!(target_ms, measured_ms / 10.0);
     let other = "6-768-3072-12-768".parse().expect("parses");
     assert_eq!(
-        Budget::speedup_ms(&predictor, &other, 10.0).expect_err("not measured").to_string(),
+        told(&Budget::speedup_ms(&predictor, &other, 10.0).expect_err("not measured")),
         "6-768-3072-12-768 was not measured as a baseline on this device (measured: \
          12-768-3072-12-768); hint: profile with it as the baseline, or give the budget in \
          milliseconds"
