@@ -12,21 +12,24 @@ use miette::{IntoDiagnostic, WrapErr};
 
 /// Prints an error, what caused it and, on a line of its own, what to do.
 pub(crate) fn error(error: &miette::Report) {
-    let (mut message, help) = (error.to_string(), error.help().map(|help| help.to_string()));
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        message = format!("{message}: {inner}");
-        cause = inner.source();
-    }
-    // Errors that still carry their hint in the text.
-    let (message, help) = match message.split_once("; hint: ") {
-        Some((message, hint)) if help.is_none() => (message.to_owned(), Some(hint.to_owned())),
-        _ => (message, help),
-    };
-    eprintln!("error: {message}");
-    if let Some(help) = help {
+    eprintln!("error: {}", text_of(error));
+    if let Some(help) = error.help() {
         eprintln!("hint: {help}");
     }
+}
+
+/// The error with its causes, without those that the text before them says already.
+fn text_of(error: &miette::Report) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        let cause = cause.trim_end();
+        if !text.contains(cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(cause);
+        }
+    }
+    text
 }
 
 /// Warns of a predictor that was fitted on no device.
@@ -172,5 +175,19 @@ impl Display {
             bar.set_message(message.to_owned());
             forward(bar);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_says_already_is_not_said_again() {
+        let cause = || miette::miette!("no such file\n");
+        let repeating = || cause().wrap_err("a.toml: no such file");
+        assert_eq!(text_of(&repeating()), "a.toml: no such file");
+        assert_eq!(text_of(&cause().wrap_err("a.toml")), "a.toml: no such file");
+        assert_eq!(text_of(&repeating().wrap_err("the job")), "the job: a.toml: no such file");
     }
 }

@@ -103,6 +103,7 @@ impl SpaceChoice {
                 key: "the space",
                 value: format!("`{choice}`"),
                 expected: "`kd`, `mlm` or a TOML file with name, layers, hidden, intermediate, heads and qkv",
+                hint: None,
             });
         }
         let space: Space = read_toml(path)?;

@@ -35,6 +35,9 @@ pub enum PipelineError {
         value: String,
         /// What would make sense.
         expected: &'static str,
+        /// What to do, where that does not go without saying.
+        #[help]
+        hint: Option<&'static str>,
     },
     /// a file or folder that cannot be read or written
     #[error(transparent)]

@@ -113,8 +113,8 @@ pub fn onnx_runtime_for(target: &Target, given: Option<&str>) -> Result<String, 
         _ if !target.transport.has_engine() => Err(PipelineError::Setting {
             key: "the engine",
             value: format!("ONNX Runtime on `{}`", target.name),
-            expected: "none on a simulated device, which has only a cost model; hint: compare \
-                       engines on a device",
+            expected: "none on a simulated device, which has only a cost model",
+            hint: Some("compare engines on a device"),
         }),
         Some(library) => Ok(library.to_owned()),
         None if target.transport.is_this_machine() => {
@@ -124,6 +124,7 @@ pub fn onnx_runtime_for(target: &Target, given: Option<&str>) -> Result<String, 
             key: "--ort-library",
             value: "absent".to_owned(),
             expected: "the path of ONNX Runtime's shared library on the device",
+            hint: None,
         }),
     }
 }

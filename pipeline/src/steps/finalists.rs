@@ -50,6 +50,7 @@ pub fn measure_finalists(
         key: "the predictor's sources",
         value: "empty".to_owned(),
         expected: "the measurements it was fitted on",
+        hint: None,
     })?;
     let best: Vec<&Evaluated> = outcome.ranking.iter().take(count.max(1)).collect();
     let round = |role| {

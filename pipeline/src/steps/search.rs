@@ -23,7 +23,8 @@ pub fn budget(config: &BudgetConfig, predictor: &Predictor) -> Result<Budget, Pi
         return Err(PipelineError::Setting {
             key: "the predictor's quantity",
             value: predictor.quantity.to_string(),
-            expected: "latency, which a budget is of; hint: `atb fit` without --quantity",
+            expected: "latency, which a budget is of",
+            hint: Some("`atb fit` without --quantity"),
         });
     }
     config.checked()?;

@@ -75,7 +75,8 @@ impl Prepared {
             return Err(PipelineError::Setting {
                 key: "text",
                 value: "empty".to_owned(),
-                expected: "the text files to train on; hint: atb train --text corpus.txt",
+                expected: "the text files to train on",
+                hint: Some("atb train --text corpus.txt"),
             });
         }
         let teacher = match config.objective.kind.needs_teacher {
@@ -117,6 +118,7 @@ fn start(config: &TrainConfig, with: Option<&SuperPlm>) -> Result<SuperPlm, Pipe
                 key: "size",
                 value: "absent".to_owned(),
                 expected: "the architecture of the random model to start from",
+                hint: None,
             })?;
             let tokenizer = match with {
                 Some(teacher) => teacher.tokenizer().clone(),
