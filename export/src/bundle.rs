@@ -175,12 +175,8 @@ impl Bundle {
     }
 
     fn write_report(&self, source: Option<&str>) -> Result<(), ExportError> {
-        let mut text = serde_json::to_string_pretty(&self.report).map_err(std::io::Error::from)?;
-        text.push('\n');
-        for (name, content) in [(REPORT_FILE, text), (CARD_FILE, card(&self.report, source))] {
-            let path = self.folder.join(name);
-            atb_files::write(&path, content.as_bytes())?;
-        }
-        Ok(())
+        atb_files::write_json(&self.folder.join(REPORT_FILE), &self.report)?;
+        let card = card(&self.report, source);
+        Ok(atb_files::write(&self.folder.join(CARD_FILE), card.as_bytes())?)
     }
 }

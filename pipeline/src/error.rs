@@ -1,7 +1,7 @@
 //! What can end the main job.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use atb_export::ExportError;
 use atb_fetch::FetchError;
@@ -143,18 +143,4 @@ pub enum PipelineError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Fetch(#[from] FetchError),
-}
-
-impl PipelineError {
-    /// An error of the file system that names its file.
-    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| {
-            let text = error.to_string();
-            let name = path.display().to_string();
-            match text.contains(&name) {
-                true => Self::Io(error),
-                false => Self::Io(io::Error::new(error.kind(), format!("{name}: {text}"))),
-            }
-        }
-    }
 }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
-use atb_files::digest_of_file;
+use atb_files::{digest_of_file, write_json};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
+use atb_runtime::ENGINE;
 use atb_search::{Evaluated, Outcome};
 use atb_settings::Checked;
 use atb_space::{Architecture, Space};
@@ -13,7 +14,7 @@ use atb_superplm::extract;
 use atb_targets::Target;
 use serde::Serialize;
 
-use crate::state::{State, inputs_digest, write_json};
+use crate::state::{State, inputs_digest};
 use crate::steps::{self, Finalist};
 use crate::{
     Config, Event, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport,
@@ -63,9 +64,6 @@ impl Files {
         }
     }
 }
-
-/// The engine that measures, verifies and ships, with its exact version.
-const ENGINE: &str = env!("ATB_ENGINE");
 
 /// Steps whose unfinished output is continued.
 const CONTINUED: [&str; 3] = ["profile", "measure", "bench"];
@@ -292,8 +290,13 @@ impl Run<'_> {
         self.reporter
             .step("search", &format!("for the lowest loss at about {:.2} ms", budget.target_ms));
         let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
-        let inputs =
-            (file_digest(&self.files.predictor)?, space, &budget, &config.search, fitness.digest());
+        let inputs = (
+            digest_of_file(&self.files.predictor)?,
+            space,
+            &budget,
+            &config.search,
+            fitness.digest(),
+        );
         let (file, store) = (self.files.search.clone(), self.files.evaluations.clone());
         let outcome: Outcome = self.step(
             "search",
@@ -335,7 +338,7 @@ impl Run<'_> {
         self.reporter.step("measure", &format!("the {best} best of the search"));
         let protocol = self.protocol.clone();
         let target_file = target_inputs(config)?;
-        let inputs = (file_digest(&self.files.search)?, best, target_file, &protocol, ENGINE);
+        let inputs = (digest_of_file(&self.files.search)?, best, target_file, &protocol, ENGINE);
         let file = self.files.finalists.clone();
         let budget = steps::budget(&config.budget, predictor)?;
         let finalists = self.step(
@@ -402,7 +405,7 @@ impl Run<'_> {
     fn export(&mut self) -> Result<Bundle, PipelineError> {
         let workload = self.protocol.workload;
         self.reporter.step("export", "the winner to ONNX");
-        let weights = file_digest(&self.files.winner.join("model.safetensors"))?;
+        let weights = digest_of_file(&self.files.winner.join("model.safetensors"))?;
         let (folder, winner) = (self.files.bundle.clone(), self.files.winner.clone());
         let bundle = self.step(
             "export",
@@ -422,8 +425,8 @@ impl Run<'_> {
     fn verify(&mut self, bundle: &mut Bundle) -> Result<atb_export::Parity, PipelineError> {
         self.reporter.step("verify", "candle, tract and ONNX Runtime on the same sentences");
         let inputs = (
-            file_digest(&bundle.model_file())?,
-            file_digest(&self.files.winner.join("model.safetensors"))?,
+            digest_of_file(&bundle.model_file())?,
+            digest_of_file(&self.files.winner.join("model.safetensors"))?,
             ENGINE,
         );
         let winner = self.files.winner.clone();
@@ -449,8 +452,13 @@ impl Run<'_> {
         let baseline = &config.budget.against;
         self.reporter.step("bench", &format!("the exported file and {baseline}, alternating"));
         let model = bundle.model_file();
-        let inputs =
-            (file_digest(&model)?, target_inputs(config)?, self.protocol.clone(), baseline, ENGINE);
+        let inputs = (
+            digest_of_file(&model)?,
+            target_inputs(config)?,
+            self.protocol.clone(),
+            baseline,
+            ENGINE,
+        );
         let (file, protocol) = (self.files.check.clone(), self.protocol.clone());
         self.step(
             "bench",
@@ -549,7 +557,7 @@ struct Found<'a> {
 fn target_inputs(config: &Config) -> Result<String, PipelineError> {
     let path = Path::new(&config.target);
     match path.is_file() {
-        true => file_digest(path),
+        true => Ok(digest_of_file(path)?),
         false => Ok(config.target.clone()),
     }
 }
@@ -569,10 +577,6 @@ fn remove_file(path: &Path) -> Result<(), PipelineError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-fn file_digest(path: &Path) -> Result<String, PipelineError> {
-    digest_of_file(path).map_err(PipelineError::io(path))
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {

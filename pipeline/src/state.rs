@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use atb_files::digest_of_parts;
+use atb_files::{digest_of_parts, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
@@ -126,16 +126,8 @@ impl State {
     }
 
     fn write(&self) -> Result<(), PipelineError> {
-        write_json(&self.path, self)
+        Ok(write_json(&self.path, self)?)
     }
-}
-
-/// Writes `value` to the file `path`, through a temporary file in the same folder.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), PipelineError> {
-    let mut text = serde_json::to_string_pretty(value)
-        .map_err(|error| PipelineError::io(path)(error.into()))?;
-    text.push('\n');
-    atb_files::write(path, text.as_bytes()).map_err(PipelineError::io(path))
 }
 
 #[cfg(test)]

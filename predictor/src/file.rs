@@ -82,8 +82,7 @@ impl Predictor {
     /// [`PredictorFileError::Io`]; an existing file is then as it was.
     pub fn save(&self, path: &Path) -> Result<(), PredictorFileError> {
         let written = Written { predictor: self, unit: self.unit() };
-        let text = serde_json::to_string_pretty(&written).map_err(io::Error::from)?;
-        Ok(atb_files::write(path, format!("{text}\n").as_bytes())?)
+        Ok(atb_files::write_json(path, &written)?)
     }
 }
 

@@ -50,8 +50,8 @@ pub fn bench(
     reporter: &mut dyn Reporter,
 ) -> Result<Timed, PipelineError> {
     // The agent may run in another folder.
-    let path = model.canonicalize().map_err(PipelineError::io(model))?;
-    let digest = atb_files::digest_of_file(&path).map_err(PipelineError::io(model))?;
+    let path = fs_err::canonicalize(model)?;
+    let digest = atb_files::digest_of_file(&path)?;
     let name = format!("bench-{}.onnx", &digest[..12]);
     let device = target.open().map_err(ProfileError::from)?;
     let path = device.push(&path, &name).map_err(ProfileError::from)?;
