@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
+use syn::{Attribute, Item, ItemUse, UseTree, Visibility};
 
 /// A module's path below the crate's root; empty for the root itself.
 type Module = Vec<String>;
@@ -240,10 +240,6 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if !for_tests(attributes) {
             visit::visit_item(self, item);
         }
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
-        visit::visit_item_mod(self, item);
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {

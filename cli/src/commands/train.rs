@@ -8,6 +8,7 @@ use atb_space::Architecture;
 use atb_superplm::{Accelerator, Outcome, Stopped, keep_freed_memory};
 use clap::Args;
 
+use super::renamed;
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -50,11 +51,6 @@ pub(crate) struct Arguments {
     /// Former name of `--accelerator`
     #[arg(long = "device", hide = true, value_parser = renamed("--accelerator"))]
     former_device: Option<String>,
-}
-
-/// Refuses the former name of an option by the present one.
-fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
-    move |_| Err(format!("the option is now called `{new}`"))
 }
 
 impl Arguments {

@@ -4,7 +4,8 @@ use atb_space::Architecture;
 use atb_text::Encoded;
 
 use super::{
-    Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection, no_options,
+    Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection, needed,
+    no_options,
 };
 use crate::bert::{Batch, Output};
 use crate::data::Specials;
@@ -22,9 +23,7 @@ pub(super) const KIND: ObjectiveKind = ObjectiveKind {
     needs_teacher: true,
     make: |teacher, options| {
         no_options(NAME, &options)?;
-        let problem = "needs a teacher".to_owned();
-        let teacher = teacher.ok_or(TrainError::Objective { name: NAME, problem })?;
-        Ok(Box::new(Distillation { teacher }))
+        Ok(Box::new(Distillation { teacher: needed(NAME, teacher)? }))
     },
 };
 

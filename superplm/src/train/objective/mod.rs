@@ -244,6 +244,12 @@ fn check_projection(plm: &SuperPlm, teacher: &SuperPlm) -> Result<(), TrainError
     }
 }
 
+/// The teacher of an objective that takes one.
+fn needed(name: &'static str, teacher: Option<SuperPlm>) -> Result<SuperPlm, TrainError> {
+    let problem = "needs a teacher".to_owned();
+    teacher.ok_or(TrainError::Objective { name, problem })
+}
+
 /// Refuses options of an objective that has none.
 fn no_options(name: &'static str, options: &Value) -> Result<(), TrainError> {
     match options {

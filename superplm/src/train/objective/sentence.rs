@@ -19,7 +19,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection};
+use super::{
+    Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection, needed,
+};
 use crate::bert::Batch;
 use crate::data::Specials;
 use crate::kd::project;
@@ -39,8 +41,7 @@ pub(super) const KIND: ObjectiveKind = ObjectiveKind {
     make: |teacher, options| {
         let refuse = |problem: String| TrainError::Objective { name: NAME, problem };
         let weights = Weights::read(options).map_err(refuse)?;
-        let teacher = teacher.ok_or_else(|| refuse("needs a teacher".to_owned()))?;
-        Ok(Box::new(SentenceEmbeddings { teacher, weights }))
+        Ok(Box::new(SentenceEmbeddings { teacher: needed(NAME, teacher)?, weights }))
     },
 };
 
