@@ -18,12 +18,14 @@
 //!
 //! Without the default feature `tokenizer` only the session is built.
 
+mod engine;
 mod optimise;
 mod session;
 #[cfg(feature = "tokenizer")]
 mod text_model;
 
 pub use atb_interface::{Inputs, Meaning, Output, OutputShape, Outputs};
+pub use engine::{Engine, EnginePath};
 pub use session::{ENGINE, Kernel, Processor, Session, SessionError, processor};
 #[cfg(feature = "tokenizer")]
 pub use text_model::{ModelError, TextModel};

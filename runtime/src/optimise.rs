@@ -2,7 +2,17 @@
 
 use tract_onnx::prelude::*;
 
-/// The model as it runs: everything that the engine can work out before a run is done here.
-pub(crate) fn optimised(model: InferenceModel) -> TractResult<TypedModel> {
-    model.into_optimized()
+use crate::engine::{self, Engine, EnginePath};
+
+/// The model as it runs, and on what: everything that can be worked out before a run is done here.
+pub(crate) fn optimised(
+    model: InferenceModel,
+    engine: Engine,
+) -> TractResult<(TypedModel, EnginePath)> {
+    if engine == Engine::Plain {
+        return Ok((model.into_optimized()?, EnginePath::Plain));
+    }
+    let mut model = model.into_typed()?;
+    let path = engine::fuse(&mut model, engine)?;
+    Ok((model.into_optimized()?, path))
 }

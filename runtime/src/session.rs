@@ -12,6 +12,7 @@ use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
 use tract_onnx::tract_core::runtime::RunOptions;
 
+use crate::engine::{self, Engine, EnginePath};
 use crate::optimise::optimised;
 
 /// Name and exact version of the inference engine behind a [`Session`]: kernels change from
@@ -85,6 +86,7 @@ pub struct Session {
     sequence: usize,
     words: Option<usize>,
     outputs: Vec<OutputShape>,
+    path: EnginePath,
 }
 
 impl Session {
@@ -101,9 +103,18 @@ impl Session {
     /// # Errors
     /// [`SessionError`] naming the file.
     pub fn open_threaded(path: &Path, threads: usize) -> Result<Self, SessionError> {
+        Self::open_with(path, threads, Engine::default())
+    }
+
+    /// Loads the ONNX file `path`, to run on `threads` threads in the way `engine`; on more
+    /// threads than one it is always [`Engine::Plain`].
+    ///
+    /// # Errors
+    /// [`SessionError`] naming the file.
+    pub fn open_with(path: &Path, threads: usize, engine: Engine) -> Result<Self, SessionError> {
         fs_err::File::open(path)?;
         let name = path.display().to_string();
-        Self::load(&name, threads, || tract_onnx::onnx().model_for_path(path))
+        Self::load(&name, threads, engine, || tract_onnx::onnx().model_for_path(path))
     }
 
     /// Loads ONNX bytes whose weights lie elsewhere: `data(offset, length)` is asked for
@@ -117,7 +128,7 @@ impl Session {
         threads: usize,
         data: impl Fn(usize, usize) -> Result<Vec<u8>, String> + Send + Sync + 'static,
     ) -> Result<Self, SessionError> {
-        Self::load(name, threads, || {
+        Self::load(name, threads, Engine::default(), || {
             let mut onnx = tract_onnx::onnx();
             onnx.provider = Arc::new(External(data));
             let proto = onnx.proto_model_for_read(&mut &*model)?;
@@ -128,6 +139,7 @@ impl Session {
     fn load(
         name: &str,
         threads: usize,
+        engine: Engine,
         read: impl FnOnce() -> TractResult<InferenceModel>,
     ) -> Result<Self, SessionError> {
         guarded(name, || {
@@ -138,7 +150,8 @@ impl Session {
             let model = read().map_err(load_error)?;
             let Interface { batch, sequence, outputs } = interface(name, &model)?;
             let words = word_embeddings(&model);
-            let model = optimised(model).map_err(load_error)?;
+            let engine = if threads > 1 { Engine::Plain } else { engine };
+            let (model, path) = optimised(model, engine).map_err(load_error)?;
             let outputs = output_shapes(name, outputs, &model)?;
             let options = RunOptions {
                 executor: (threads > 1).then(|| Executor::multithread(threads)),
@@ -146,7 +159,7 @@ impl Session {
             };
             let plan = TypedSimplePlan::new_with_options(model, &options).map_err(load_error)?;
             let state = plan.spawn().map_err(load_error)?;
-            Ok(Self { name: name.to_owned(), state, batch, sequence, words, outputs })
+            Ok(Self { name: name.to_owned(), state, batch, sequence, words, outputs, path })
         })
     }
 
@@ -174,12 +187,26 @@ impl Session {
         self.words
     }
 
+    /// What the model runs on.
+    #[must_use]
+    pub fn engine_path(&self) -> EnginePath {
+        self.path
+    }
+
     /// The matrix kernel that the most work of this model runs on; `None` if it has no
     /// matrix product.
     #[must_use]
     pub fn kernel(&self) -> Option<Kernel> {
         let mut work: Vec<(Kernel, f64)> = Vec::new();
+        let mut add = |kernel: Kernel, more: f64| match work.iter_mut().find(|(k, _)| *k == kernel)
+        {
+            Some((_, sum)) => *sum += more,
+            None => work.push((kernel, more)),
+        };
         for node in self.state.model().nodes() {
+            for (name, tile, more) in engine::kernels(node) {
+                add(Kernel { name, tile }, more);
+            }
             let Some(product) = node.op_as::<OptMatMul>() else { continue };
             let Some(mmm) = product.mmm.first() else { continue };
             let kernel = Kernel { name: mmm.name().to_owned(), tile: (mmm.mr(), mmm.nr()) };
@@ -189,10 +216,7 @@ impl Session {
                 .as_concrete()
                 .map_or(0.0, |shape| shape.iter().map(|size| *size as f64).product());
             let depth = product.guess_k().and_then(|k| k.to_i64().ok()).unwrap_or(1) as f64;
-            match work.iter_mut().find(|(known, _)| *known == kernel) {
-                Some((_, sum)) => *sum += outputs * depth,
-                None => work.push((kernel, outputs * depth)),
-            }
+            add(kernel, outputs * depth);
         }
         work.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(kernel, _)| kernel)
     }
