@@ -24,6 +24,9 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Total width of each of q, k and v.
 const QKV_SIZE: &str = "qkv_size";
 
+/// Names of the labels, by their numbers as text.
+const LABELS: &str = "id2label";
+
 /// Version of the `autotinybert` object that this crate writes, and the newest it reads.
 const SCHEMA_VERSION: u64 = 1;
 
@@ -52,6 +55,12 @@ pub struct BertConfig {
     pub type_vocab_size: usize,
     /// Added to the variance in LayerNorm.
     pub layer_norm_eps: f64,
+    /// Hugging Face's class of the model (`BertForSequenceClassification`), where the file
+    /// names one.
+    pub class: Option<String>,
+    /// Names of the labels that a classification head tells apart, in the order of its
+    /// outputs; empty where the file has none.
+    pub labels: Vec<String>,
     /// What the weights were cut from, in an extracted folder.
     pub source: Option<String>,
 }
@@ -67,6 +76,8 @@ impl BertConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
+            class: None,
+            labels: Vec::new(),
             source: None,
         }
     }
@@ -108,7 +119,7 @@ impl BertConfig {
     pub fn to_json(&self) -> String {
         let arch = &self.architecture;
         let mut config = json!({
-            "architectures": ["BertModel"],
+            "architectures": [self.class.as_deref().unwrap_or("BertModel")],
             "model_type": "bert",
             "hidden_act": "gelu",
             "vocab_size": self.vocab_size,
@@ -129,6 +140,11 @@ impl BertConfig {
             if key != QKV_SIZE || size != arch.hidden() {
                 config[key] = json!(size);
             }
+        }
+        if !self.labels.is_empty() {
+            let labels = || self.labels.iter().enumerate();
+            config[LABELS] = labels().map(|(id, label)| (id.to_string(), json!(label))).collect();
+            config["label2id"] = labels().map(|(id, label)| (label.clone(), json!(id))).collect();
         }
         if let Some(source) = &self.source {
             config["autotinybert"]["source"] = json!(source);
@@ -203,6 +219,8 @@ impl Keys<'_> {
             max_position_embeddings: self.required("max_position_embeddings", MAX_SIZE)?,
             type_vocab_size: self.size("type_vocab_size", MAX_SIZE)?.unwrap_or(2),
             layer_norm_eps: self.epsilon("layer_norm_eps")?.unwrap_or(1e-12),
+            class: self.class()?,
+            labels: self.labels()?,
             source,
         })
     }
@@ -265,6 +283,34 @@ impl Keys<'_> {
                 }
             },
         }
+    }
+
+    /// The first of `architectures`; files have one.
+    fn class(&self) -> Result<Option<String>, CheckpointError> {
+        const KEY: &str = "architectures";
+        match self.map.get(KEY).filter(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(Value::Array(classes)) if classes.is_empty() => Ok(None),
+            Some(classes) => match classes[0].as_str() {
+                Some(class) => Ok(Some(class.to_owned())),
+                None => Err(self.problem(KEY, format!("is {classes}, expected a list of names"))),
+            },
+        }
+    }
+
+    fn labels(&self) -> Result<Vec<String>, CheckpointError> {
+        let Some(value) = self.map.get(LABELS).filter(|value| !value.is_null()) else {
+            return Ok(Vec::new());
+        };
+        let count = value.as_object().map_or(0, Map::len);
+        (0..count)
+            .map(|id| value[&id.to_string()].as_str().map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .filter(|_| value.is_object())
+            .ok_or_else(|| {
+                let expected = "expected a name for each of the numbers from \"0\"";
+                self.problem(LABELS, format!("is {value}, {expected}"))
+            })
     }
 
     /// Architecture and source of the `autotinybert` object, where it stands.

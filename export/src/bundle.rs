@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_checkpoint::{BertConfig, Checkpoint, CheckpointError};
+use atb_checkpoint::{BertConfig, CONFIG_FILE, Checkpoint, CheckpointError};
 use atb_files::Staging;
-use atb_graph::{HfWeights, Network, NetworkConfig};
-use atb_interface::{HEADS, Head};
+use atb_graph::{HfWeights, Network, NetworkConfig, NetworkHead};
+use atb_interface::{HEADS, Head, Meaning};
 use atb_runtime::MODEL_FILE;
 use atb_space::{Cost, Workload};
 use atb_text::Tokenizer;
@@ -61,6 +61,7 @@ pub fn export_heads(
     checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
     let network_config = network_config(&checkpoint, heads)?;
     let network = Network::new(&config.architecture, workload, &network_config);
+    let labels = labels(&checkpoint, &network_config)?;
     let weights =
         HfWeights::new(|name: &str| -> Result<_, CheckpointError> { checkpoint.tensor(name) });
 
@@ -85,6 +86,7 @@ pub fn export_heads(
         ),
         model_bytes: fs::metadata(&model_file)?.len(),
         outputs: network_config.outputs(config.architecture.hidden(), workload),
+        labels,
         parity: None,
         latency: Vec::new(),
     };
@@ -107,7 +109,7 @@ fn network_config(checkpoint: &Checkpoint, heads: &[String]) -> Result<NetworkCo
         })
     };
     let heads: Vec<&'static Head> = match heads {
-        [] => Head::of_checkpoint(|name| checkpoint.has(name), None),
+        [] => Head::of_checkpoint(|name| checkpoint.has(name), config.class.as_deref()),
         names => names.iter().map(named).collect::<Result<_, _>>()?,
     };
     let shape = |name: &str| checkpoint.tensor(name).ok().map(|(shape, _)| shape);
@@ -118,6 +120,25 @@ fn network_config(checkpoint: &Checkpoint, heads: &[String]) -> Result<NetworkCo
         layer_norm_eps: config.layer_norm_eps as f32,
         heads,
     })
+}
+
+/// Names of the labels that the network's logits stand for, in their order.
+fn labels(checkpoint: &Checkpoint, network: &NetworkConfig) -> Result<Vec<String>, ExportError> {
+    let gives_logits = |head: &&NetworkHead| {
+        let logits = [Meaning::ClassLogits, Meaning::TokenLogits];
+        head.head.outputs.iter().any(|output| logits.contains(&output.meaning))
+    };
+    let labels = &checkpoint.config().labels;
+    match network.heads.iter().find(gives_logits) {
+        Some(head) if labels.is_empty() || labels.len() == head.width => Ok(labels.clone()),
+        Some(head) => Err(ExportError::Labels {
+            path: checkpoint.folder().join(CONFIG_FILE),
+            labels: labels.len(),
+            head: head.head.name,
+            width: head.width,
+        }),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn is_empty_folder(folder: &Path) -> bool {

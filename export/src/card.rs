@@ -35,6 +35,9 @@ pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
     for OutputShape { name, shape } in &report.outputs {
         line(format!("| output `{name}` | {shape:?} |"));
     }
+    if !report.labels.is_empty() {
+        line(format!("| labels | {} |", report.labels.join(", ")));
+    }
     if let Some(source) = source {
         line(format!("| cut out of | {source} |"));
     }

@@ -44,6 +44,9 @@ pub enum ExportError {
     #[error("{}: the model has {positions} positions, sequence length {sequence} does not fit", folder.display())]
     #[diagnostic(help("export with a sequence length of at most {positions}"))]
     Positions { folder: PathBuf, positions: usize, sequence: usize },
+    #[error("{}: `id2label` names {labels} labels, but the head `{head}` tells {width} apart", path.display())]
+    #[diagnostic(help("correct `id2label`, or remove it to export without names"))]
+    Labels { path: PathBuf, labels: usize, head: &'static str, width: usize },
     #[error("{} was not exported from {}: the one is {bundle_arch}, the other {model_arch}", bundle.display(), model.display())]
     OtherModel { bundle: PathBuf, bundle_arch: String, model: PathBuf, model_arch: String },
 }

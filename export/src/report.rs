@@ -25,6 +25,10 @@ pub struct BundleReport {
     /// Name and shape of every output of `model.onnx`.
     #[serde(default)]
     pub outputs: Vec<OutputShape>,
+    /// Names of the labels that a classifier's logits stand for, in their order; empty where
+    /// the model names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// How far the engines' outputs are apart; absent until the bundle was verified.
     #[serde(default)]
     pub parity: Option<Parity>,

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use atb_export::{Bundle, ExportError, Parity, TOLERANCE, export};
-use atb_onnx_runtime::OnnxRuntime;
+use atb_export::{Bundle, TOLERANCE, export};
 use atb_space::Workload;
 use atb_superplm::{SuperPlm, extract};
-use atb_text::{Encoded, Tokenizer};
+use atb_text::Tokenizer;
 use safetensors::SafeTensors;
+
+use crate::common::{onnx_runtime, verify};
+use crate::{checker, rten_engine};
 
 const WORKLOAD: Workload = Workload { batch: 1, sequence: 128 };
 
@@ -21,29 +23,33 @@ fn cut(id: &str, folder: &Path) -> PathBuf {
     model
 }
 
-/// The bundle against candle on the model folder.
-fn verify(bundle: &Bundle, model: &Path, onnx_runtime: Option<&OnnxRuntime>) -> Parity {
-    let plm = SuperPlm::load(model).expect("loads");
-    let reference = |batch: &Encoded| Ok::<_, ExportError>(plm.outputs(batch).expect("runs"));
-    atb_export::verify(bundle, model, reference, onnx_runtime).expect("runs")
-}
-
 #[test]
 fn three_engines_agree_on_real_sentences() {
-    let library = atb_fetch::onnx_runtime().expect("ONNX Runtime is needed for this test");
-    let onnx_runtime = OnnxRuntime::load(&library).expect("loads");
     // The whole teacher, narrow heads of a narrow model, and layers that differ.
     for id in ["6-384-1536-12-384", "4-212-604-12-228", "2-160-[200,408]-[12,6]-[240,150]"] {
         let folder = tempfile::tempdir().expect("a folder");
         let model = cut(id, folder.path());
         let workload = Workload { batch: 2, ..WORKLOAD };
         let bundle = export(&model, workload, &folder.path().join("bundle")).expect("exports");
-        let parity = verify(&bundle, &model, Some(&onnx_runtime));
+        let parity = verify(&bundle, &model, Some(onnx_runtime()));
         assert!(parity.sentences >= 10);
         assert!(parity.holds(), "{id}: {parity:?}");
         // A comparison of something with itself would be exactly zero.
         assert!(parity.candle_tract > 0.0 && parity.largest() <= TOLERANCE, "{id}: {parity:?}");
     }
+}
+
+#[test]
+fn other_readers_of_onnx_take_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = cut("2-160-[200,408]-[12,6]-[240,150]", folder.path());
+    let workload = Workload { batch: 2, sequence: 48 };
+    let bundle = export(&model, workload, &folder.path().join("bundle")).expect("exports");
+    let rten = rten_engine::difference(&bundle);
+    assert!(rten > 0.0 && rten <= rten_engine::TOLERANCE, "{rten:e}");
+    let file = bundle.model_file();
+    let checked = checker::check(&[&file]).expect("a valid file");
+    assert_eq!(checked.trim(), file.display().to_string());
 }
 
 #[test]

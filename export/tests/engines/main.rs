@@ -1,0 +1,7 @@
+//! Bundles in candle, tract, ONNX Runtime and rten, and before the `onnx` package's checker.
+
+mod bundles;
+mod checker;
+mod common;
+mod heads;
+mod rten_engine;
