@@ -1,12 +1,12 @@
 //! The configuration of a run, a TOML file. `examples/host.toml` documents every key.
 
 use std::fmt;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use atb_measurements::ProtocolSettings;
-use atb_search::{Budget, Limits, Settings, check_band};
-use atb_settings::{Check, Checked, Layers, SettingsError};
+use atb_search::{Budget, Settings, Strategy};
+use atb_settings::{Check, Checked, Layers, Renamed, SettingsError};
 use atb_space::{Architecture, Space};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -27,7 +27,7 @@ pub struct Config {
     /// Folder of everything that the run makes.
     pub output: PathBuf,
     /// The latency budget.
-    pub budget: BudgetConfig,
+    pub budget: Budget,
     /// What is measured.
     pub profile: ProfileConfig,
     /// How the measuring is done.
@@ -47,7 +47,7 @@ impl Default for Config {
             space: SpaceChoice(Space::paper_kd()),
             superplm: "auto".to_owned(),
             output: PathBuf::from("atb-run"),
-            budget: BudgetConfig::default(),
+            budget: Budget::default(),
             profile: ProfileConfig::default(),
             protocol: ProtocolSettings::default(),
             search: Settings::default(),
@@ -115,77 +115,6 @@ impl SpaceChoice {
 /// Reads a TOML file, naming the line of what is wrong in it.
 pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
     Ok(Layers::new().file(path)?.parse()?)
-}
-
-/// The latency budget: milliseconds or a speed-up, one of the two.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BudgetConfig {
-    /// The latency aimed at, in milliseconds on the target.
-    pub latency_ms: Option<f64>,
-    /// How many times faster than `against` on the target.
-    pub speedup: Option<f64>,
-    /// The architecture that speed-ups are quoted against.
-    pub against: Architecture,
-    /// Lower end of the band around the budget, as a multiple of it.
-    pub low: f64,
-    /// Upper end of the band around the budget, as a multiple of it.
-    pub high: f64,
-    /// If given, the upper end of the prediction's interval of this level (0 to 1) must
-    /// not lie above the band.
-    pub level: Option<f64>,
-    /// Limits on the size.
-    pub limits: Limits,
-}
-
-impl Checked for BudgetConfig {
-    fn check(&self, at: &mut Check) {
-        let positive = (Bound::Excluded(0.0), Bound::Included(1e9));
-        at.optional("latency_ms", self.latency_ms, positive);
-        at.optional("speedup", self.speedup, positive);
-        if let (Some(_), Some(speedup)) = (self.latency_ms, self.speedup) {
-            let expected = "no speed-up beside a latency in milliseconds: one of the two";
-            at.that("speedup", speedup, false, expected);
-        }
-        check_band(self.low, self.high, self.level, at);
-        at.nested("limits", &self.limits);
-    }
-}
-
-/// The speed-up that is aimed at when no budget is given.
-const DEFAULT_SPEEDUP: f64 = 16.0;
-
-impl Default for BudgetConfig {
-    fn default() -> Self {
-        let Budget { low, high, level, limits, .. } = Budget::paper(1.0);
-        let against = Architecture::bert_base();
-        Self { latency_ms: None, speedup: None, against, low, high, level, limits }
-    }
-}
-
-/// What a budget aims at.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Aim {
-    /// A latency in milliseconds.
-    Milliseconds(f64),
-    /// A speed-up against [`BudgetConfig::against`].
-    Speedup(f64),
-}
-
-impl BudgetConfig {
-    /// What is aimed at.
-    pub(crate) fn aim(&self) -> Aim {
-        match (self.latency_ms, self.speedup) {
-            (Some(latency_ms), _) => Aim::Milliseconds(latency_ms),
-            (None, speedup) => Aim::Speedup(speedup.unwrap_or(DEFAULT_SPEEDUP)),
-        }
-    }
-
-    /// The budget of `target_ms` milliseconds.
-    pub(crate) fn at(&self, target_ms: f64) -> Budget {
-        let Self { low, high, level, limits, .. } = *self;
-        Budget { target_ms, low, high, level, limits }
-    }
 }
 
 /// What is measured.
@@ -266,6 +195,29 @@ pub enum Loss {
     Mlm,
 }
 
+impl Loss {
+    /// All losses, the default one first.
+    pub const ALL: [Self; 2] = [Self::Kd, Self::Mlm];
+
+    /// What it is called in files and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kd => "kd",
+            Self::Mlm => "mlm",
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Kd => "Distance from the teacher's hidden states and attention scores",
+            Self::Mlm => "Cross-entropy of masked tokens, for a SuperPLM that was trained by it",
+        }
+    }
+}
+
 impl Checked for Config {
     fn check(&self, at: &mut Check) {
         at.range("finalists", self.finalists, 1..=1_000);
@@ -277,14 +229,31 @@ impl Checked for Config {
     }
 }
 
+/// Former names of keys and values.
+static RENAMED: LazyLock<Vec<Renamed>> = LazyLock::new(|| {
+    let strategy = |(old, new)| Renamed::Value { key: "search.strategy", old, new };
+    let keys = [
+        Renamed::Key { old: "budget.against", new: "budget.baseline" },
+        Renamed::Key { old: "budget.level", new: "budget.confidence_level" },
+    ];
+    keys.into_iter().chain(Strategy::former_names().map(strategy)).collect()
+});
+
 impl Config {
+    /// The layers of a configuration, none yet but the defaults: they know former names of
+    /// keys and values.
+    #[must_use]
+    pub fn layers() -> Layers {
+        Layers::new().renamed(&RENAMED)
+    }
+
     /// Reads a configuration file.
     ///
     /// # Errors
     /// [`SettingsError`] naming the line of what is unknown, of a wrong type or outside of
     /// its range.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        Layers::new().file(path)?.read()
+        Self::layers().file(path)?.read()
     }
 
     /// Reads a configuration from its text; messages name it as `path`.
@@ -292,13 +261,14 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self, SettingsError> {
-        Layers::new().text(path, text)?.read()
+        Self::layers().text(path, text)?.read()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use atb_measurements::Protocol;
+    use atb_search::{Gene, Mutation};
     use atb_targets::Target;
 
     use super::*;
@@ -308,8 +278,8 @@ mod tests {
         let example = include_str!("../../examples/host.toml");
         let written = Config::parse("job.toml", example).expect("the example parses");
         let speedup = written.budget.speedup;
-        assert_eq!(speedup, Some(DEFAULT_SPEEDUP));
-        let budget = BudgetConfig { speedup: None, ..written.budget };
+        assert_eq!(speedup, Some(Budget::DEFAULT_SPEEDUP));
+        let budget = Budget { speedup: None, ..written.budget };
         assert_eq!(Config { budget, ..written }, Config::default());
     }
 
@@ -362,15 +332,66 @@ mod tests {
 
     #[test]
     fn a_budget_is_one_of_two() {
-        let aim = |text: &str| Config::parse("job.toml", text).map(|config| config.budget.aim());
-        assert_eq!(aim("").expect("a default"), Aim::Speedup(DEFAULT_SPEEDUP));
-        assert_eq!(aim("budget.latency_ms = 4").expect("valid"), Aim::Milliseconds(4.0));
+        let budget = |text: &str| Config::parse("job.toml", text).map(|config| config.budget);
+        assert_eq!(budget("").expect("a default"), Budget::default());
+        assert_eq!(budget("budget.latency_ms = 4").expect("valid"), Budget::paper(4.0));
         assert_eq!(
-            aim("budget = { latency_ms = 4.0, speedup = 2.0 }").expect_err("both").to_string(),
+            budget("budget = { latency_ms = 4.0, speedup = 2.0 }").expect_err("both").to_string(),
             "job.toml: line 1: `budget.speedup` is 2, expected no speed-up beside a latency in \
              milliseconds: one of the two"
         );
-        assert!(aim("budget.speedup = -1").is_err());
+        assert!(budget("budget.speedup = -1").is_err());
+    }
+
+    #[test]
+    fn the_example_describes_every_strategy_and_every_loss() {
+        let example = include_str!("../../examples/host.toml");
+        let names = Strategy::ALL.iter().map(|strategy| strategy.name);
+        for name in names.chain(Loss::ALL.map(Loss::name)) {
+            assert!(example.contains(&format!("`{name}`")), "examples/host.toml has no `{name}`");
+        }
+        for strategy in Strategy::ALL {
+            let text = format!("search.strategy = \"{strategy}\"");
+            let search = Config::parse("job.toml", &text).expect("known").search;
+            assert_eq!(search, Settings::of(*strategy));
+        }
+        for loss in Loss::ALL {
+            let text = format!("fitness.loss = \"{}\"", loss.name());
+            assert_eq!(Config::parse("job.toml", &text).expect("known").fitness.loss, loss);
+        }
+    }
+
+    #[test]
+    fn former_names_are_refused_by_the_present_ones() {
+        let texts = [
+            "[budget]\nagainst = \"12-768-3072-12-768\"",
+            "[budget]\nlevel = 0.9",
+            "[search]\nstrategy = \"evolved\"",
+            "[search]\nstrategy = \"steady\"",
+            "[search]\nstrategy = \"guided\"",
+            "[search]\nstrategy = \"front\"",
+            "[search]\nstrategy = \"evolutionery\"",
+        ];
+        let told = |text| {
+            let error = miette::Report::new(Config::parse("job.toml", text).expect_err(text));
+            format!("{error}\n  help: {}", error.help().expect("a remedy"))
+        };
+        insta::assert_snapshot!(texts.map(told).join("\n"), @r"
+        job.toml: line 2: `budget.against` is now called `budget.baseline`
+          help: write `budget.baseline` instead
+        job.toml: line 2: `budget.level` is now called `budget.confidence_level`
+          help: write `budget.confidence_level` instead
+        job.toml: line 2: `evolved` is now called `evolutionary`
+          help: write `evolutionary` instead
+        job.toml: line 2: `steady` is now called `genetic`
+          help: write `genetic` instead
+        job.toml: line 2: `guided` is now called `surrogate-assisted`
+          help: write `surrogate-assisted` instead
+        job.toml: line 2: `front` is now called `nsga2`
+          help: write `nsga2` instead
+        job.toml: line 2: `search.strategy` is `evolutionery`, expected one of evolutionary, genetic, surrogate-assisted, nsga2, random, fast
+          help: did you mean `evolutionary`? change the value, or leave the key out to take its default
+        ");
     }
 
     #[test]
@@ -383,7 +404,7 @@ mod tests {
             "[budget]\nlow = nan",
             "[budget]\nhigh = 1e308",
             "[budget]\nlow = 2.0\nhigh = 1.0",
-            "[budget]\nlevel = 2",
+            "[budget]\nconfidence_level = 2",
             "[budget]\nlatency_ms = -1.0",
             "[budget]\nspeedup = inf",
             "[budget.limits]\nvocabulary = 0\npositions = 0\nbytes_per_parameter = 0",
@@ -411,8 +432,14 @@ mod tests {
 
     #[test]
     fn tables_that_are_written_in_part_take_the_defaults_for_the_rest() {
-        let config = Config::parse("job.toml", "[protocol.workload]\nsequence = 64\n");
-        let workload = config.expect("valid").protocol.workload;
+        let read = |text| Config::parse("job.toml", text).expect("valid");
+        let workload = read("[protocol.workload]\nsequence = 64\n").protocol.workload;
         assert_eq!((workload.batch, workload.sequence), (1, 64));
+        let mutation = read("[search.mutation.hidden]\nstep = 8\n").search.mutation;
+        let default = Mutation::default();
+        let hidden = Gene { step: 8, ..default.hidden };
+        assert_eq!(mutation, Mutation { hidden, ..default });
+        let search = read("[search]\nstrategy = \"genetic\"\ngenerations = 3\n").search;
+        assert_eq!(search, Settings { generations: 3, ..Settings::of(Strategy::GENETIC) });
     }
 }

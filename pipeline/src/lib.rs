@@ -23,7 +23,7 @@ pub mod steps;
 mod superplm;
 mod train;
 
-pub use config::{BudgetConfig, Config, FitnessConfig, Loss, ProfileConfig, Sampling, SpaceChoice};
+pub use config::{Config, FitnessConfig, Loss, ProfileConfig, Sampling, SpaceChoice};
 pub use error::PipelineError;
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Event, Quiet, Reporter};

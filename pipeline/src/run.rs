@@ -225,8 +225,8 @@ impl Run<'_> {
         );
         let file = self.files.measurements.clone();
         let mut settings = config.profile.clone();
-        if !settings.baselines.contains(&config.budget.against) {
-            settings.baselines.push(config.budget.against.clone());
+        if !settings.baselines.contains(&config.budget.baseline) {
+            settings.baselines.push(config.budget.baseline.clone());
         }
         let protocol = self.protocol.clone();
         // The profiler itself finds out what is missing in the file.
@@ -286,14 +286,14 @@ impl Run<'_> {
         weights: &Weights,
     ) -> Result<Outcome, PipelineError> {
         let config = self.config;
-        let budget = steps::budget(&config.budget, predictor)?;
+        let band = config.budget.on(predictor)?;
         self.reporter
-            .step("search", &format!("for the lowest loss at about {:.2} ms", budget.target_ms));
+            .step("search", &format!("for the lowest loss at about {:.2} ms", band.target_ms));
         let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
         let inputs = (
             digest_of_file(&self.files.predictor)?,
             space,
-            &budget,
+            &band,
             &config.search,
             fitness.digest(),
         );
@@ -305,7 +305,13 @@ impl Run<'_> {
             |_, reporter| {
                 let (settings, fitness) = (&config.search, fitness.as_ref());
                 let outcome = steps::search_space(
-                    space, predictor, &budget, settings, fitness, &store, reporter,
+                    space,
+                    predictor,
+                    &config.budget,
+                    settings,
+                    fitness,
+                    &store,
+                    reporter,
                 )?;
                 write_json(&file, &outcome)?;
                 Ok(outcome)
@@ -340,7 +346,7 @@ impl Run<'_> {
         let target_file = target_inputs(config)?;
         let inputs = (digest_of_file(&self.files.search)?, best, target_file, &protocol, ENGINE);
         let file = self.files.finalists.clone();
-        let budget = steps::budget(&config.budget, predictor)?;
+        let band = config.budget.on(predictor)?;
         let finalists = self.step(
             "measure",
             &inputs,
@@ -353,7 +359,7 @@ impl Run<'_> {
                 {
                     remove_file(&file)?;
                 }
-                steps::measure_finalists(target, outcome, best, predictor, &budget, &file, reporter)
+                steps::measure_finalists(target, outcome, best, predictor, &band, &file, reporter)
             },
         )?;
         for finalist in &finalists {
@@ -449,7 +455,7 @@ impl Run<'_> {
 
     fn bench(&mut self, target: &Target, bundle: &Bundle) -> Result<steps::Timed, PipelineError> {
         let config = self.config;
-        let baseline = &config.budget.against;
+        let baseline = &config.budget.baseline;
         self.reporter.step("bench", &format!("the exported file and {baseline}, alternating"));
         let model = bundle.model_file();
         let inputs = (
@@ -495,7 +501,7 @@ impl Run<'_> {
     ) -> Result<RunReport, PipelineError> {
         let Found { predictor, outcome, finalists, parity, timed } = found;
         let winner = &finalists[0];
-        let budget = steps::budget(&self.config.budget, predictor)?;
+        let band = self.config.budget.on(predictor)?;
         let reference_ms = predictor.sources.first().map(|source| source.reference_ms);
         let measured_ms = reference_ms.map(|reference_ms| timed.ratio * reference_ms);
         let measured_ms = measured_ms.filter(|ms| ms.is_finite()).ok_or_else(|| {
@@ -509,14 +515,14 @@ impl Run<'_> {
             workload: self.protocol.workload,
             winner: winner.arch.clone(),
             loss: winner.loss,
-            budget_ms: budget.target_ms,
-            band_ms: (budget.low_ms(), budget.high_ms()),
+            budget_ms: band.target_ms,
+            band_ms: (band.low_ms(), band.high_ms()),
             predicted_ms: winner.predicted_ms,
             interval_ms: winner.interval_ms,
             measured_ms,
             prediction_error: measured_ms / winner.predicted_ms - 1.0,
-            in_band: budget.contains(measured_ms),
-            baseline: self.config.budget.against.clone(),
+            in_band: band.contains(measured_ms),
+            baseline: self.config.budget.baseline.clone(),
             baseline_ms: measured_ms * timed.speedup,
             speedup: timed.speedup,
             predictor: PredictorSummary::of(predictor),

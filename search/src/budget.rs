@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use atb_measurements::Quantity;
 use atb_predictor::Predictor;
 use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Cost, Workload};
@@ -9,24 +10,52 @@ use serde::{Deserialize, Serialize};
 
 use crate::SearchError;
 
-/// What candidates must meet: a band of predicted latencies and limits on their size.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What candidates must meet: a band of predicted latencies around a latency in milliseconds
+/// or around a speed-up, and limits on their size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Budget {
     /// The latency aimed at, in milliseconds.
-    pub target_ms: f64,
-    /// Lower end of the band, as a multiple of the target. Faster architectures are left
-    /// out because larger ones are better.
+    pub latency_ms: Option<f64>,
+    /// How many times faster than `baseline` instead; [`Budget::DEFAULT_SPEEDUP`] if neither
+    /// is given.
+    pub speedup: Option<f64>,
+    /// The architecture that speed-ups are quoted against.
+    pub baseline: Architecture,
+    /// Lower end of the band, as a multiple of the latency aimed at. Faster architectures are
+    /// left out because larger ones are better.
     pub low: f64,
-    /// Upper end of the band, as a multiple of the target.
+    /// Upper end of the band, as a multiple of the latency aimed at.
     pub high: f64,
-    /// If given, the upper end of the prediction's interval of this level (0 to 1) must
-    /// not lie above the band, instead of the prediction alone.
-    #[serde(default)]
-    pub level: Option<f64>,
+    /// If given, the upper end of the prediction's interval of this confidence level (0 to 1)
+    /// must not lie above the band, instead of the prediction alone.
+    pub confidence_level: Option<f64>,
     /// Limits on the size.
-    #[serde(default)]
     pub limits: Limits,
+}
+
+impl Default for Budget {
+    /// The paper's band around the default speed-up against BERT-base.
+    fn default() -> Self {
+        Self {
+            latency_ms: None,
+            speedup: None,
+            baseline: Architecture::bert_base(),
+            low: 0.85,
+            high: 1.1,
+            confidence_level: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A budget on the device of a predictor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Band {
+    /// The latency aimed at, in milliseconds.
+    pub target_ms: f64,
+    /// What was asked for.
+    pub budget: Budget,
 }
 
 /// Upper limits on the size of a model; those that are absent do not limit.
@@ -75,19 +104,21 @@ impl Checked for Limits {
 
 impl Checked for Budget {
     fn check(&self, at: &mut Check) {
-        at.range("target_ms", self.target_ms, (Bound::Excluded(0.0), Bound::Unbounded));
-        check_band(self.low, self.high, self.level, at);
+        let positive = (Bound::Excluded(0.0), Bound::Included(1e9));
+        at.optional("latency_ms", self.latency_ms, positive);
+        at.optional("speedup", self.speedup, positive);
+        if let (Some(_), Some(speedup)) = (self.latency_ms, self.speedup) {
+            let expected = "no speed-up beside a latency in milliseconds: one of the two";
+            at.that("speedup", speedup, false, expected);
+        }
+        let Self { low, high, .. } = *self;
+        at.range("low", low, 0.0..=1_000.0);
+        at.range("high", high, (Bound::Excluded(0.0), Bound::Included(1_000.0)));
+        let ordered = low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_le);
+        at.that("low", low, ordered, format!("at most `high`, {high}"));
+        at.optional("confidence_level", self.confidence_level, 0.0..1.0);
         at.nested("limits", &self.limits);
     }
-}
-
-/// The ranges of a band around a budget, for whatever declares one.
-pub fn check_band(low: f64, high: f64, level: Option<f64>, at: &mut Check) {
-    at.range("low", low, 0.0..=1_000.0);
-    at.range("high", high, (Bound::Excluded(0.0), Bound::Included(1_000.0)));
-    let ordered = low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_le);
-    at.that("low", low, ordered, format!("at most `high`, {high}"));
-    at.optional("level", level, 0.0..1.0);
 }
 
 impl Limits {
@@ -116,49 +147,66 @@ impl Limits {
 }
 
 impl Budget {
-    /// The paper's band, 0.85 to 1.1 times `target_ms`.
+    /// The speed-up that is aimed at when nothing else is.
+    pub const DEFAULT_SPEEDUP: f64 = 16.0;
+
+    /// The paper's band, 0.85 to 1.1 times `latency_ms`.
     #[must_use]
-    pub fn paper(target_ms: f64) -> Self {
-        Self { target_ms, low: 0.85, high: 1.1, level: None, limits: Limits::default() }
+    pub fn paper(latency_ms: f64) -> Self {
+        Self { latency_ms: Some(latency_ms), ..Self::default() }
     }
 
-    /// The band from 0.85 times `target_ms` up to it and not beyond.
+    /// The band from 0.85 times `latency_ms` up to it and not beyond.
     #[must_use]
-    pub fn ceiling(target_ms: f64) -> Self {
-        Self { high: 1.0, ..Self::paper(target_ms) }
+    pub fn ceiling(latency_ms: f64) -> Self {
+        Self { high: 1.0, ..Self::paper(latency_ms) }
     }
 
-    /// The latency that is `speedup` times lower than the one measured of `baseline` on
-    /// the predictor's device, in milliseconds.
+    /// What the budget is on the device of `predictor`.
     ///
     /// # Errors
-    /// [`SearchError::NoBaseline`] if the baseline was not measured there, or
-    /// [`SearchError::Budget`] if `speedup` is not a positive number.
-    pub fn speedup_ms(
-        predictor: &Predictor,
-        baseline: &Architecture,
-        speedup: f64,
-    ) -> Result<f64, SearchError> {
-        if !(speedup.is_finite() && speedup > 0.0) {
-            return Err(SearchError::Budget { what: "the speed-up", value: speedup });
+    /// [`SearchError::Settings`] if it makes no sense, [`SearchError::Quantity`] if the
+    /// predictor is not one of latencies, and [`SearchError::NoBaseline`] if it asks for a
+    /// speed-up against an architecture that was not measured as a baseline there.
+    pub fn on(&self, predictor: &Predictor) -> Result<Band, SearchError> {
+        if predictor.quantity != Quantity::Latency {
+            return Err(SearchError::Quantity { quantity: predictor.quantity });
         }
-        let baseline_ms = predictor.baseline(baseline).ok_or_else(|| SearchError::NoBaseline {
-            arch: baseline.id(),
+        self.checked()?;
+        let target_ms = match (self.latency_ms, self.speedup) {
+            (Some(latency_ms), _) => latency_ms,
+            (None, speedup) => {
+                self.baseline_ms(predictor)? / speedup.unwrap_or(Self::DEFAULT_SPEEDUP)
+            }
+        };
+        Ok(Band { target_ms, budget: self.clone() })
+    }
+
+    fn baseline_ms(&self, predictor: &Predictor) -> Result<f64, SearchError> {
+        predictor.baseline(&self.baseline).ok_or_else(|| SearchError::NoBaseline {
+            arch: self.baseline.id(),
             known: predictor.baselines.iter().map(|known| known.arch.id()).collect(),
-        })?;
-        Ok(baseline_ms / speedup)
+        })
+    }
+}
+
+impl Band {
+    /// The paper's band around `target_ms`.
+    #[must_use]
+    pub fn paper(target_ms: f64) -> Self {
+        Self { target_ms, budget: Budget::paper(target_ms) }
     }
 
     /// Lower end of the band, in milliseconds.
     #[must_use]
     pub fn low_ms(&self) -> f64 {
-        self.target_ms * self.low
+        self.target_ms * self.budget.low
     }
 
     /// Upper end of the band, in milliseconds.
     #[must_use]
     pub fn high_ms(&self) -> f64 {
-        self.target_ms * self.high
+        self.target_ms * self.budget.high
     }
 
     /// Whether an architecture meets the budget by what `predictor` says of it.
@@ -169,15 +217,15 @@ impl Budget {
 
     /// The same for an architecture whose latency is known to lie in the band.
     pub(crate) fn admits_in_band(&self, predictor: &Predictor, arch: &Architecture) -> bool {
-        self.limits.admit(arch, predictor.workload())
-            && self
-                .level
+        let Budget { limits, confidence_level, .. } = &self.budget;
+        limits.admit(arch, predictor.workload())
+            && confidence_level
                 .is_none_or(|level| predictor.predict_at(arch, level).high <= self.high_ms())
     }
 
     /// Whether being in the band is not all there is to meet.
     pub(crate) fn goes_beyond_band(&self) -> bool {
-        self.level.is_some() || !self.limits.is_none()
+        self.budget.confidence_level.is_some() || !self.budget.limits.is_none()
     }
 
     /// Whether a latency in milliseconds lies in the band, its ends included.

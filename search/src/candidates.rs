@@ -3,12 +3,11 @@
 use std::ops::RangeInclusive;
 
 use atb_predictor::Predictor;
-use atb_settings::Checked;
 use atb_space::{Architecture, Space};
 use rand::{Rng, RngExt};
 
 use crate::scan::{Run, scan};
-use crate::{Budget, LatencyHistogram, SearchError};
+use crate::{Band, Budget, LatencyHistogram, SearchError};
 
 /// All candidates of a search, found by predicting every architecture of the space whose
 /// layers are alike. They are kept as runs of neighbours, so that tens of millions take a
@@ -17,7 +16,7 @@ use crate::{Budget, LatencyHistogram, SearchError};
 pub struct Candidates<'a> {
     space: Space,
     predictor: &'a Predictor,
-    budget: Budget,
+    band: Band,
     runs: Vec<Run>,
     /// Number of candidates up to and including each run.
     ends: Vec<u64>,
@@ -30,19 +29,19 @@ impl<'a> Candidates<'a> {
     ///
     /// # Errors
     /// [`SearchError::NothingInBand`] with the nearest architecture if there is none;
-    /// [`SearchError::Space`] or [`SearchError::Budget`] if they make no sense.
+    /// [`SearchError::Space`] if the space makes no sense, and what [`Budget::on`] says.
     pub fn scan(
         space: &Space,
         predictor: &'a Predictor,
         budget: &Budget,
     ) -> Result<Self, SearchError> {
         space.validate()?;
-        budget.checked()?;
-        let found = scan(space, predictor, budget);
+        let band = budget.on(predictor)?;
+        let found = scan(space, predictor, &band);
         let candidates = Self {
             space: space.clone(),
             predictor,
-            budget: *budget,
+            band,
             ends: ends(&found.runs),
             runs: found.runs,
             histogram: found.histogram,
@@ -50,7 +49,7 @@ impl<'a> Candidates<'a> {
         if !candidates.is_empty() {
             return Ok(candidates);
         }
-        let (low_ms, high_ms) = (budget.low_ms(), budget.high_ms());
+        let (low_ms, high_ms) = (candidates.band.low_ms(), candidates.band.high_ms());
         let (nearest_ms, run) = match found.nearest {
             Some((_, nearest_ms, run)) if found.in_band == 0 => (nearest_ms, run),
             _ => {
@@ -121,10 +120,10 @@ impl<'a> Candidates<'a> {
         &self.space
     }
 
-    /// The budget they meet.
+    /// The budget they meet, on the predictor's device.
     #[must_use]
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    pub fn band(&self) -> &Band {
+        &self.band
     }
 
     /// The `index`-th candidate, counted from 0, in the order of the space's enumeration
@@ -163,7 +162,7 @@ impl<'a> Candidates<'a> {
     /// included where it allows them, and within the budget.
     #[must_use]
     pub fn admits(&self, arch: &Architecture) -> bool {
-        self.space.check(arch).is_ok() && self.budget.admits(self.predictor, arch)
+        self.space.check(arch).is_ok() && self.band.admits(self.predictor, arch)
     }
 
     /// Predicted latency, in milliseconds.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use atb_files::FileError;
+use atb_measurements::Quantity;
 use atb_settings::OutOfRange;
 use atb_space::SpaceError;
 
@@ -16,9 +17,9 @@ pub enum SearchError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Space(#[from] SpaceError),
-    #[error("{what} is {value}")]
-    #[diagnostic(help("it must be a positive number, the lower end not above the upper"))]
-    Budget { what: &'static str, value: f64 },
+    #[error("the predictor's quantity is {quantity}; expected latency, which a budget is of")]
+    #[diagnostic(help("`atb fit` without --quantity"))]
+    Quantity { quantity: Quantity },
     #[error("search settings: {0}")]
     Settings(OutOfRange),
     #[error("{arch} was not measured as a baseline on this device (measured: {})", list(known))]
@@ -47,7 +48,7 @@ pub enum SearchError {
         "none of the {candidates} candidates follows the rule 1.6 dm <= df <= 1.9 dm and 0.7 dm <= \
          dq <= dm of the strategy `fast`"
     )]
-    #[diagnostic(help("use `random` or `evolved`"))]
+    #[diagnostic(help("use `random` or `evolutionary`"))]
     NothingFast { candidates: u64 },
     #[error("{arch} could not be evaluated: {cause}")]
     Evaluation { arch: String, cause: EvaluationError },

@@ -3,11 +3,10 @@
 use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Layer, QkvSize, Range, Space};
 use rand::{Rng, RngExt};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How one size changes: with `probability`, by up to `reach` steps of `step` up or down.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Gene {
     /// Probability that the size changes at all.
     pub probability: f64,
@@ -17,9 +16,9 @@ pub struct Gene {
     pub step: usize,
 }
 
-/// How every size changes. The defaults are those of the paper's implementation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// How every size changes. The defaults are those of the paper's implementation; what a
+/// configuration leaves out of a size keeps that size's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Mutation {
     /// Number of layers.
     pub layers: Gene,
@@ -42,6 +41,42 @@ impl Default for Mutation {
             heads: Gene { probability: 0.25, reach: 2, step: 1 },
             qkv: Gene { probability: 0.25, reach: 2, step: 12 },
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Mutation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Written {
+            layers: WrittenGene,
+            hidden: WrittenGene,
+            intermediate: WrittenGene,
+            heads: WrittenGene,
+            qkv: WrittenGene,
+        }
+
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct WrittenGene {
+            probability: Option<f64>,
+            reach: Option<usize>,
+            step: Option<usize>,
+        }
+
+        let over = |written: WrittenGene, default: Gene| Gene {
+            probability: written.probability.unwrap_or(default.probability),
+            reach: written.reach.unwrap_or(default.reach),
+            step: written.step.unwrap_or(default.step),
+        };
+        let (written, default) = (Written::deserialize(deserializer)?, Self::default());
+        Ok(Self {
+            layers: over(written.layers, default.layers),
+            hidden: over(written.hidden, default.hidden),
+            intermediate: over(written.intermediate, default.intermediate),
+            heads: over(written.heads, default.heads),
+            qkv: over(written.qkv, default.qkv),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use atb_predictor::{Model, Predictor, Rows};
 use atb_space::{Architecture, Layer, Space};
 use rayon::prelude::*;
 
-use crate::Budget;
+use crate::Band;
 
 /// Architectures that differ in their intermediate size alone, neighbours on its grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Found {
 }
 
 /// Predicts every architecture of `space` whose layers are alike.
-pub(crate) fn scan(space: &Space, predictor: &Predictor, budget: &Budget) -> Found {
+pub(crate) fn scan(space: &Space, predictor: &Predictor, band: &Band) -> Found {
     let layers: Vec<usize> = space.layers.values().collect();
     let attention: Vec<(usize, usize)> = space
         .heads
@@ -168,7 +168,7 @@ pub(crate) fn scan(space: &Space, predictor: &Predictor, budget: &Budget) -> Fou
         .collect();
     let intermediates: Vec<usize> = space.intermediate.values().collect();
     let hidden: Vec<usize> = space.hidden.values().collect();
-    let band = (budget.low_ms(), budget.high_ms());
+    let ends_ms = (band.low_ms(), band.high_ms());
     hidden
         .par_iter()
         .map(|&hidden| {
@@ -190,10 +190,10 @@ pub(crate) fn scan(space: &Space, predictor: &Predictor, budget: &Budget) -> Fou
                     first: 0,
                     count: 0,
                 };
-                found.row(row, latencies, band);
+                found.row(row, latencies, ends_ms);
             });
-            if budget.goes_beyond_band() {
-                found.retain(space, |arch| budget.admits_in_band(predictor, arch));
+            if band.goes_beyond_band() {
+                found.retain(space, |arch| band.admits_in_band(predictor, arch));
             }
             found
         })

@@ -6,11 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{Evaluated, Evaluator, Observer};
-use crate::evolve::evolve;
-use crate::guide::guide;
-use crate::nsga::nsga;
-use crate::settings::{Settings, Strategy};
-use crate::{Candidates, Fitness, SearchError, Store};
+use crate::{Candidates, Fitness, SearchError, Settings, Store, Strategy};
 
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,37 +50,23 @@ pub fn search(
     observer: &mut Observer<'_>,
 ) -> Result<Outcome, SearchError> {
     settings.checked()?;
-    let fast;
-    let pool = match settings.strategy {
-        Strategy::Fast => {
-            fast = candidates.fast()?;
-            &fast
-        }
-        _ => candidates,
-    };
+    let strategy = settings.strategy;
+    let narrowed = strategy.narrow(candidates)?;
+    let pool = narrowed.as_ref().unwrap_or(candidates);
     let mut evaluator = Evaluator::new(pool, fitness, store, observer, settings.threads)?;
     let available = usize::try_from(pool.len()).unwrap_or(usize::MAX);
-    evaluator.planned = match settings.strategy {
-        // Mutants of layers that differ are not among the scanned candidates.
-        Strategy::Random | Strategy::Fast => settings.evaluations().min(available),
-        _ if pool.space().per_layer => settings.evaluations(),
-        _ => settings.evaluations().min(available),
+    // Mutants whose layers differ are not among the scanned candidates.
+    evaluator.planned = match strategy.mutates() && pool.space().per_layer {
+        true => settings.evaluations(),
+        false => settings.evaluations().min(available),
     };
     let mut rng = ChaCha8Rng::seed_from_u64(settings.seed);
-    match settings.strategy {
-        Strategy::Random | Strategy::Fast => {
-            let sample = evaluator.draw(settings.evaluations(), &mut rng);
-            evaluator.evaluate(0, &sample)?;
-        }
-        Strategy::Evolved => evolve(&mut evaluator, settings, &mut rng)?,
-        Strategy::Guided => guide(&mut evaluator, settings, &mut rng)?,
-        Strategy::Front => nsga(&mut evaluator, settings, &mut rng)?,
-    }
+    strategy.search(&mut evaluator, settings, &mut rng)?;
     let computed = evaluator.computed;
     let mut ranking = evaluator.history;
     ranking.sort_by(|a, b| a.fitness.total_cmp(&b.fitness).then_with(|| a.arch.cmp(&b.arch)));
     Ok(Outcome {
-        strategy: settings.strategy,
+        strategy,
         seed: settings.seed,
         scanned: candidates.scanned(),
         candidates: pool.len(),

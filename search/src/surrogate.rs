@@ -1,10 +1,14 @@
 //! A model of the fitness: Gaussian process regression (Rasmussen and Williams, Gaussian
 //! Processes for Machine Learning, 2006, algorithm 2.1).
 
+use atb_predictor::Cholesky;
+
 /// Length scales tried, in standard deviations of the points' coordinates.
-const LENGTHS: [f64; 5] = [0.7, 1.2, 2.0, 3.5, 6.0];
+const LENGTH_SCALES: [f64; 5] = [0.7, 1.2, 2.0, 3.5, 6.0];
+/// Least part of a diagonal entry that must be left of it.
+const FLOOR: f64 = 1e-12;
 /// Noise variances tried, relative to the values' variance.
-const NOISES: [f64; 4] = [1e-6, 1e-4, 1e-2, 1e-1];
+const NOISE_VARIANCES: [f64; 4] = [1e-6, 1e-4, 1e-2, 1e-1];
 
 /// A Gaussian process with a squared exponential kernel, fitted to values at points.
 #[derive(Clone, Debug)]
@@ -19,8 +23,8 @@ pub(crate) struct Surrogate {
     points: Vec<Vec<f64>>,
     /// Standardised values.
     values: Vec<f64>,
-    /// Lower triangle of the kernel matrix's Cholesky factor.
-    factor: Vec<Vec<f64>>,
+    /// Of the kernel matrix.
+    factor: Cholesky,
     /// The kernel matrix's inverse times the values.
     weights: Vec<f64>,
 }
@@ -55,13 +59,13 @@ impl Surrogate {
             noise: 1.0,
             points: Vec::new(),
             values: values.iter().map(|value| (value - mean) / deviation).collect(),
-            factor: Vec::new(),
+            factor: Cholesky::default(),
             weights: Vec::new(),
         };
         base.points = points.iter().map(|point| base.standardised(point)).collect();
-        let settings = LENGTHS
+        let settings = LENGTH_SCALES
             .into_iter()
-            .flat_map(|length| NOISES.into_iter().map(move |noise| (length, noise)));
+            .flat_map(|length| NOISE_VARIANCES.into_iter().map(move |noise| (length, noise)));
         settings
             .filter_map(|(length, noise)| {
                 let fitted = Self { length, noise, ..base.clone() }.solved()?;
@@ -87,47 +91,25 @@ impl Surrogate {
 
     /// Computes factor and weights; `None` if the kernel matrix is not positive definite.
     fn solved(mut self) -> Option<Self> {
-        self.factor.clear();
+        self.factor = Cholesky::default();
         for i in 0..self.points.len() {
             let row = self.factor_row(&self.points[i], i)?;
             self.factor.push(row);
         }
-        self.weights = self.solve(&self.values);
+        self.weights = self.factor.solve(&self.values);
         Some(self)
     }
 
     /// The factor's row for a point beside the first `before` ones.
     fn factor_row(&self, point: &[f64], before: usize) -> Option<Vec<f64>> {
-        let mut row: Vec<f64> =
+        let near: Vec<f64> =
             self.points[..before].iter().map(|other| self.kernel(point, other)).collect();
-        for j in 0..before {
-            let known: f64 = (0..j).map(|k| row[k] * self.factor[j][k]).sum();
-            row[j] = (row[j] - known) / self.factor[j][j];
-        }
-        let rest = 1.0 + self.noise - row.iter().map(|value| value * value).sum::<f64>();
-        (rest > 1e-12).then(|| {
-            row.push(rest.sqrt());
-            row
-        })
-    }
-
-    fn solve(&self, right: &[f64]) -> Vec<f64> {
-        let mut x = right.to_vec();
-        for i in 0..x.len() {
-            let known: f64 = (0..i).map(|k| self.factor[i][k] * x[k]).sum();
-            x[i] = (x[i] - known) / self.factor[i][i];
-        }
-        for i in (0..x.len()).rev() {
-            let known: f64 = (i + 1..x.len()).map(|k| self.factor[k][i] * x[k]).sum();
-            x[i] = (x[i] - known) / self.factor[i][i];
-        }
-        x
+        self.factor.row(&near, 1.0 + self.noise, FLOOR)
     }
 
     fn log_likelihood(&self) -> f64 {
         let fit: f64 = self.values.iter().zip(&self.weights).map(|(v, w)| v * w).sum();
-        let determinant: f64 = self.factor.iter().enumerate().map(|(i, row)| row[i].ln()).sum();
-        -0.5 * fit - determinant
+        -0.5 * fit - self.factor.half_log_determinant()
     }
 
     /// Expected value at a point and its standard deviation.
@@ -150,7 +132,7 @@ impl Surrogate {
             self.factor.push(row);
             self.points.push(point);
             self.values.push((expected - self.mean) / self.deviation);
-            self.weights = self.solve(&self.values);
+            self.weights = self.factor.solve(&self.values);
         }
         self
     }

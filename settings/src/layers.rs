@@ -159,6 +159,14 @@ impl Layers {
         self
     }
 
+    /// Without what the layers so far say about the key `key`: for a flag that takes the place
+    /// of another key.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        self.root.remove(key);
+        self
+    }
+
     fn set(&mut self, key: &str, flag: &str, value: impl FnOnce(&Source) -> Value) {
         let source = Source::Flag(flag.to_owned());
         let mut layer = Node { value: value(&source), source: source.clone() };

@@ -76,6 +76,19 @@ impl Node {
         key.split('.').try_fold(self, |node, name| node.inner(name))
     }
 
+    /// Removes the value of a key such as `search.population`, if there is one.
+    pub(crate) fn remove(&mut self, key: &str) {
+        let Value::Table(table) = &mut self.value else { return };
+        match key.split_once('.') {
+            None => _ = table.remove(key),
+            Some((name, rest)) => {
+                if let Some(inner) = table.get_mut(name) {
+                    inner.remove(rest);
+                }
+            }
+        }
+    }
+
     /// Where the innermost value on the way along `path` was given.
     pub(crate) fn source_at(&self, path: &[String]) -> Source {
         let mut node = self;

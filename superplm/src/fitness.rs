@@ -1,6 +1,5 @@
-//! The KD loss of sub-architectures on held-out text, as the search's fitness.
+//! The KD loss of sub-architectures on held-out text, which a search minimises.
 
-use atb_search::EvaluationError;
 use atb_space::Architecture;
 use atb_text::Encoded;
 use rayon::prelude::*;
@@ -18,16 +17,15 @@ const ROWS: usize = 8;
 /// outputs are computed once. Lower is better.
 ///
 /// ```
-/// use atb_search::Fitness;
 /// use atb_superplm::{KdFitness, SuperPlm};
 /// use atb_text::Tokenizer;
 ///
 /// let plm = SuperPlm::random("2-32-64-2-32".parse()?, Tokenizer::bert_uncased()?, 7)?;
 /// let text = plm.tokenizer().encode_batch(["Held-out text.", "A second row of it."], 16)?;
 /// let fitness = KdFitness::new(&plm, &plm, &text)?;
-/// assert_eq!(fitness.evaluate(plm.architecture())?, 0.0);
-/// assert!(fitness.evaluate(&"1-16-32-2-16".parse()?)? > 0.0);
-/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// assert_eq!(fitness.loss(plm.architecture())?, 0.0);
+/// assert!(fitness.loss(&"1-16-32-2-16".parse()?)? > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct KdFitness<'a> {
     plm: &'a SuperPlm,
@@ -125,6 +123,13 @@ impl<'a> KdFitness<'a> {
         Err(PlmError::Teacher(problem))
     }
 
+    /// A digest of everything besides the architecture that the loss depends on: weights,
+    /// configurations and text.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The KD loss of a sub-architecture over all of the text.
     ///
     /// # Errors
@@ -157,20 +162,6 @@ impl<'a> KdFitness<'a> {
         let total = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
         let loss = total(0) / total(1) + total(2) / total(3);
         if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
-    }
-}
-
-impl atb_search::Fitness for KdFitness<'_> {
-    fn name(&self) -> &str {
-        "kd-loss"
-    }
-
-    fn digest(&self) -> String {
-        self.digest.clone()
-    }
-
-    fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
-        Ok(self.loss(arch)?)
     }
 }
 

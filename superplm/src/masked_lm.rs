@@ -1,6 +1,5 @@
-//! The loss of sub-architectures in masked language modelling, as the search's fitness.
+//! The loss of sub-architectures in masked language modelling, which a search minimises.
 
-use atb_search::EvaluationError;
 use atb_space::Architecture;
 use atb_text::Encoded;
 use candle_core::{Device, Tensor};
@@ -42,6 +41,13 @@ impl<'a> MaskedLmFitness<'a> {
         Ok(Self { plm, batches, digest: digest(&[plm], text) })
     }
 
+    /// A digest of everything besides the architecture that the loss depends on: weights,
+    /// configuration and text.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The loss of a sub-architecture over all of the text.
     ///
     /// # Errors
@@ -49,20 +55,6 @@ impl<'a> MaskedLmFitness<'a> {
     /// [`PlmError::NotFinite`] if the weights overflow.
     pub fn loss(&self, arch: &Architecture) -> Result<f64, PlmError> {
         masked_lm_loss(self.plm, arch, &self.batches)
-    }
-}
-
-impl atb_search::Fitness for MaskedLmFitness<'_> {
-    fn name(&self) -> &str {
-        "mlm-loss"
-    }
-
-    fn digest(&self) -> String {
-        self.digest.clone()
-    }
-
-    fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
-        Ok(self.loss(arch)?)
     }
 }
 
@@ -117,7 +109,6 @@ pub(crate) fn targets(masked: &Masked, device: &Device) -> candle_core::Result<(
 mod tests {
     use std::path::Path;
 
-    use atb_search::Fitness;
     use atb_text::Tokenizer;
 
     use super::*;
@@ -134,10 +125,10 @@ mod tests {
             token_type_ids: vec![0; 12],
         };
         let fitness = MaskedLmFitness::new(&plm, &text).expect("has a head");
-        let loss = fitness.evaluate(plm.architecture()).expect("scores");
+        let loss = fitness.loss(plm.architecture()).expect("scores");
         assert!(loss.is_finite() && loss > 0.0, "{loss}");
         let part = "1-8-12-2-8".parse().expect("parses");
-        assert_ne!(fitness.evaluate(&part).expect("scores"), loss);
+        assert_ne!(fitness.loss(&part).expect("scores"), loss);
         assert_eq!(fitness.loss(plm.architecture()).expect("scores"), loss);
         let again = MaskedLmFitness::new(&plm, &text).expect("has a head");
         assert_eq!(again.digest(), fitness.digest());

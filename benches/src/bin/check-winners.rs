@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use atb_benches::write_text;
 use atb_measurements::MeasurementFile;
 use atb_pipeline::steps::{self, Finalist};
-use atb_pipeline::{BudgetConfig, FitnessConfig, Quiet, Weights};
+use atb_pipeline::{FitnessConfig, Quiet, Weights};
 use atb_predictor::{FitSettings, Observations, Predictor};
-use atb_search::Settings;
+use atb_search::{Budget, Settings};
 use atb_space::{Architecture, Space};
 use atb_superplm::SuperPlm;
 use atb_targets::Target;
@@ -62,9 +62,9 @@ fn main() -> Result<()> {
 
     let mut checked = Vec::new();
     for &speedup in &arguments.speedups {
-        let budget = BudgetConfig { speedup: Some(speedup), ..BudgetConfig::default() };
-        let budget = steps::budget(&budget, &predictor)?;
-        let fits = predictor.value(trained.architecture()) >= budget.target_ms;
+        let budget = Budget { speedup: Some(speedup), ..Budget::default() };
+        let band = budget.on(&predictor)?;
+        let fits = predictor.value(trained.architecture()) >= band.target_ms;
         let plm = if fits { &trained } else { &stand_in };
         // The stand-in is large, and what it says worth little: two paragraphs do.
         let fitness = FitnessConfig {
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
         )?;
         let file = arguments.folder.join("winners.jsonl");
         let finalists =
-            steps::measure_finalists(&target, &outcome, 1, &predictor, &budget, &file, &mut Quiet)?;
+            steps::measure_finalists(&target, &outcome, 1, &predictor, &band, &file, &mut Quiet)?;
         let winner = finalists.into_iter().next().context("the search found nothing")?;
         eprintln!(
             "{speedup} times: {} predicted {:.3} ms, measured {:.3} ms",

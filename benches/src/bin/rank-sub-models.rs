@@ -6,12 +6,11 @@ use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use atb_benches::{plot, write_text};
 use atb_measurements::MeasurementFile;
 use atb_pipeline::{FitnessConfig, Weights, steps};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor};
-use atb_search::Fitness;
 use atb_space::{Architecture, Sampler, Space};
 use atb_superplm::{
     KdFitness, MetricsLine, Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training,
@@ -102,9 +101,8 @@ fn main() -> Result<()> {
 
     let mut ranked = Vec::new();
     for arch in chosen {
-        let extracted = of_superplm
-            .evaluate(&arch)
-            .map_err(|error| anyhow!("{arch} of the SuperPLM: {error}"))?;
+        let extracted =
+            of_superplm.loss(&arch).with_context(|| format!("{arch} of the SuperPLM"))?;
         let (untrained, alone) = train_alone(&arguments, &arch, &held_out)?;
         let latency_ms = predictor.value(&arch);
         eprintln!("{arch} {latency_ms:.2} ms: extracted {extracted:.4}, alone {alone:.4}");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use atb_pipeline::{ProfileConfig, steps};
 use atb_predictor::{RefineSettings, Refined};
+use atb_search::Band;
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
@@ -71,7 +72,10 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         samples_per_round: arguments.samples_per_round,
         max_samples: arguments.max_samples,
         target_mape: arguments.target_mape / 100.0,
-        focus: arguments.around.map(steps::band_ms),
+        focus: arguments.around.map(|latency_ms| {
+            let band = Band::paper(latency_ms);
+            (band.low_ms(), band.high_ms())
+        }),
         seed: arguments.seed,
     };
     let refined = steps::refine_space(

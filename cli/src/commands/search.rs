@@ -2,41 +2,50 @@
 
 use std::path::PathBuf;
 
-use atb_pipeline::{BudgetConfig, FitnessConfig, Loss, Weights, steps};
+use atb_pipeline::{Config, Loss, Weights, steps};
 use atb_predictor::Predictor;
-use atb_search::{Limits, Settings, Strategy};
+use atb_search::Strategy;
+use atb_settings::{Layers, Source};
 use atb_space::Architecture;
 use atb_targets::Target;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
+use super::renamed;
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// Configuration file of `atb run`, of which `target`, `superplm` and the tables `budget`,
+    /// `search` and `fitness` count here; examples/host.toml documents every key. The options
+    /// below take precedence
+    config: Option<PathBuf>,
     /// Predictor file, as `atb fit` writes it
     #[arg(long, default_value = "predictor.json")]
     predictor: PathBuf,
-    /// SuperPLM: a model folder, `auto` for the built-in one, or `teacher`
-    #[arg(long, default_value = "auto")]
-    superplm: String,
+    /// SuperPLM: a model folder, `auto` for the built-in one, or `teacher` [default: auto]
+    #[arg(long)]
+    superplm: Option<String>,
     /// Latency aimed at, in milliseconds
     #[arg(long, conflicts_with = "speedup")]
     latency_ms: Option<f64>,
-    /// How many times faster than the architecture of `--against`
+    /// How many times faster than the baseline [default: 16]
     #[arg(long)]
     speedup: Option<f64>,
-    /// Architecture that speed-ups are quoted against; it must have been measured
-    #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
-    against: Architecture,
-    /// Candidates lie above this multiple of the latency aimed at
-    #[arg(long, default_value_t = BudgetConfig::default().low)]
-    low: f64,
-    /// Candidates lie below this multiple of the latency aimed at
-    #[arg(long, default_value_t = BudgetConfig::default().high)]
-    high: f64,
-    /// Keep the upper end of the prediction interval of this level, 0 to 1, below the band
+    /// Architecture that speed-ups are quoted against, BERT-base by default; it must have been
+    /// measured
+    #[arg(long, value_name = "ARCH")]
+    baseline: Option<Architecture>,
+    /// Candidates lie above this multiple of the latency aimed at [default: 0.85]
     #[arg(long)]
-    level: Option<f64>,
+    low: Option<f64>,
+    /// Candidates lie below this multiple of the latency aimed at [default: 1.1]
+    #[arg(long)]
+    high: Option<f64>,
+    /// Keep the upper end of the prediction interval of this confidence level, 0 to 1, below the
+    /// band's
+    #[arg(long, value_name = "LEVEL")]
+    confidence_level: Option<f64>,
     /// Most parameters of the whole model
     #[arg(long)]
     max_parameters: Option<u64>,
@@ -46,25 +55,25 @@ pub(crate) struct Arguments {
     /// Most bytes of weights and activations in memory
     #[arg(long)]
     max_memory_bytes: Option<u64>,
-    /// How candidates are chosen
-    #[arg(long, value_enum, default_value_t = StrategyName::Evolved)]
-    strategy: StrategyName,
-    /// Architectures a generation [default: the strategy's]
+    /// How candidates are chosen [default: evolutionary]
+    #[arg(long, value_parser = strategies())]
+    strategy: Option<String>,
+    /// Architectures per generation [default: the strategy's]
     #[arg(long)]
     population: Option<usize>,
     /// Generations [default: the strategy's]
     #[arg(long)]
     generations: Option<usize>,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Loss to minimise on held-out text
-    #[arg(long, value_enum, default_value_t = LossName::Kd)]
-    loss: LossName,
+    /// Seed of every random choice [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Loss to minimise on held-out text [default: kd]
+    #[arg(long, value_parser = losses())]
+    loss: Option<String>,
     /// Held-out text, one paragraph a line; a built-in one if absent
     #[arg(long)]
     text: Option<PathBuf>,
-    /// File that keeps every evaluation; one that is there is continued
+    /// File that keeps every evaluation; an existing file is resumed
     #[arg(long, default_value = "evaluations.jsonl")]
     evaluations: PathBuf,
     /// How many of the best to print
@@ -73,98 +82,86 @@ pub(crate) struct Arguments {
     /// Measure this many of the best before one is chosen
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     measure: usize,
-    /// Device to measure them on: a built-in name or a target file
-    #[arg(long, default_value = "local")]
-    target: String,
-    /// File for those measurements; one that is there is continued
+    /// Device to measure them on: a built-in name or a target file [default: local]
+    #[arg(long)]
+    target: Option<String>,
+    /// File for those measurements; an existing file is resumed
     #[arg(long, default_value = "finalists.jsonl")]
     finalists: PathBuf,
+    /// Former name of `--baseline`
+    #[arg(long = "against", hide = true, value_parser = renamed("--baseline"))]
+    former_against: Option<String>,
+    /// Former name of `--confidence-level`
+    #[arg(long = "level", hide = true, value_parser = renamed("--confidence-level"))]
+    former_level: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LossName {
-    /// Distance from the teacher's hidden states and attention scores
-    Kd,
-    /// Cross-entropy of masked tokens, for a SuperPLM that was trained by it
-    Mlm,
+/// The strategies that there are. Former names pass here; the layers refuse them by the present
+/// ones.
+fn strategies() -> PossibleValuesParser {
+    let known = |strategy: &Strategy| PossibleValue::new(strategy.name).help(strategy.about);
+    let former = Strategy::former_names().map(|(old, _)| PossibleValue::new(old).hide(true));
+    Strategy::ALL.iter().map(known).chain(former).collect::<Vec<_>>().into()
 }
 
-impl From<LossName> for Loss {
-    fn from(name: LossName) -> Self {
-        match name {
-            LossName::Kd => Self::Kd,
-            LossName::Mlm => Self::Mlm,
+fn losses() -> PossibleValuesParser {
+    let known = |loss: Loss| PossibleValue::new(loss.name()).help(loss.about());
+    Loss::ALL.map(known).into()
+}
+
+impl Arguments {
+    fn layers(&self) -> miette::Result<Layers> {
+        let mut layers = match &self.config {
+            Some(path) => Config::layers().file(path)?,
+            None => Config::layers(),
+        };
+        // A budget is one of the two: what is asked for here takes the other's place.
+        if self.latency_ms.is_some() {
+            layers = layers.without("budget.speedup");
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum StrategyName {
-    /// A sample
-    Random,
-    /// A sample by the paper's rule of thumb
-    Fast,
-    /// The paper's evolutionary search
-    Evolved,
-    /// The same in more and smaller generations with crossover: finds good ones more often
-    Steady,
-    /// Evolution on a model of the loss learnt on the way
-    Guided,
-    /// NSGA-II over loss and latency; prints the Pareto front
-    Front,
-}
-
-impl StrategyName {
-    fn settings(self) -> Settings {
-        let of = |strategy| Settings { strategy, ..Settings::default() };
-        match self {
-            Self::Random => of(Strategy::Random),
-            Self::Fast => of(Strategy::Fast),
-            Self::Evolved => of(Strategy::Evolved),
-            Self::Steady => Settings::steady(),
-            Self::Guided => of(Strategy::Guided),
-            Self::Front => of(Strategy::Front),
+        if self.speedup.is_some() {
+            layers = layers.without("budget.latency_ms");
         }
+        Ok(layers
+            .flag("target", "--target", self.target.as_ref())
+            .flag("superplm", "--superplm", self.superplm.as_ref())
+            .flag("budget.latency_ms", "--latency-ms", self.latency_ms)
+            .flag("budget.speedup", "--speedup", self.speedup)
+            .flag("budget.baseline", "--baseline", self.baseline.as_ref())
+            .flag("budget.low", "--low", self.low)
+            .flag("budget.high", "--high", self.high)
+            .flag("budget.confidence_level", "--confidence-level", self.confidence_level)
+            .flag("budget.limits.parameters", "--max-parameters", self.max_parameters)
+            .flag("budget.limits.file_bytes", "--max-file-bytes", self.max_file_bytes)
+            .flag("budget.limits.memory_bytes", "--max-memory-bytes", self.max_memory_bytes)
+            .flag("search.strategy", "--strategy", self.strategy.as_ref())
+            .flag("search.population", "--population", self.population)
+            .flag("search.generations", "--generations", self.generations)
+            .flag("search.seed", "--seed", self.seed)
+            .flag("fitness.loss", "--loss", self.loss.as_ref())
+            .flag("fitness.text", "--text", self.text.as_ref().map(|text| text.display())))
     }
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
-    let target = Target::find(&arguments.target)?;
+    let layers = arguments.layers()?;
+    let Config { target, superplm, mut budget, search: settings, fitness, .. } = layers.read()?;
+    let target = Target::find(&target)?;
     let mut display = Display::new();
     let predictor = Predictor::load(&arguments.predictor)?;
     display::warn_of_no_device(&predictor);
-    let weights = Weights::load(&arguments.superplm)?;
+    let band = budget.on(&predictor)?;
+    let weights = Weights::load(&superplm)?;
     let space = predictor.space.within(weights.plm.architecture())?;
-    let budget = BudgetConfig {
-        latency_ms: arguments.latency_ms,
-        speedup: arguments.speedup,
-        against: arguments.against.clone(),
-        low: arguments.low,
-        high: arguments.high,
-        level: arguments.level,
-        limits: Limits {
-            parameters: arguments.max_parameters,
-            file_bytes: arguments.max_file_bytes,
-            memory_bytes: arguments.max_memory_bytes,
-            vocabulary: weights.plm.config().vocab_size,
-            positions: weights.plm.config().max_position_embeddings,
-            ..Limits::default()
-        },
-    };
-    let budget = steps::budget(&budget, &predictor)?;
-    let fitness = FitnessConfig {
-        loss: arguments.loss.into(),
-        text: arguments.text.clone(),
-        ..FitnessConfig::default()
-    };
+    // Sizes that the configuration leaves open are the SuperPLM's.
+    let is_open = |key| layers.source_of(key) == Source::Default;
+    if is_open("budget.limits.vocabulary") {
+        budget.limits.vocabulary = weights.plm.config().vocab_size;
+    }
+    if is_open("budget.limits.positions") {
+        budget.limits.positions = weights.plm.config().max_position_embeddings;
+    }
     let fitness = steps::loss_on_text(&fitness, &weights.plm)?;
-    let settings = arguments.strategy.settings();
-    let settings = Settings {
-        seed: arguments.seed,
-        population: arguments.population.unwrap_or(settings.population),
-        generations: arguments.generations.unwrap_or(settings.generations),
-        ..settings
-    };
     let outcome = steps::search_space(
         &space,
         &predictor,
@@ -175,9 +172,9 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         &mut display,
     )?;
     outcome.winner().ok_or_else(|| miette::miette!("nothing was evaluated"))?;
-    let shown = match settings.strategy {
-        Strategy::Front => &outcome.front,
-        _ => &outcome.ranking,
+    let shown = match settings.strategy.is_multi_objective {
+        true => &outcome.front,
+        false => &outcome.ranking,
     };
     let rows = shown
         .iter()
@@ -197,7 +194,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             &outcome,
             arguments.measure,
             &predictor,
-            &budget,
+            &band,
             &arguments.finalists,
             &mut display,
         )?;

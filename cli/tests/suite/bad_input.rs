@@ -37,6 +37,44 @@ fn mistakes_on_the_command_line_end_with_status_1() {
 }
 
 #[test]
+fn settings_of_a_search_are_checked_before_anything_is_loaded() {
+    let job = Job::new();
+    // There is no predictor, which would be the next thing to be missed.
+    let calls: &[&[&str]] = &[
+        &["--population", "0", "--confidence-level", "1"],
+        &["job.toml", "--strategy", "guided"],
+        &["--level", "0.9"],
+        &["--against", "12-768-3072-12-768"],
+        &["--low", "2"],
+        &["job.toml", "--latency-ms=-1"],
+    ];
+    let told = |call: &&[&str]| job.fails(&[&["search"][..], call].concat());
+    let messages: Vec<String> = calls.iter().map(told).collect();
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    error: --confidence-level: `budget.confidence_level` is 1, expected 0 to below 1
+      --population: `search.population` is 0, expected 1 to 100000
+    hint: change the value, or leave the flag out to take its default
+    error: --strategy: `guided` is now called `surrogate-assisted`
+    hint: write `surrogate-assisted` instead
+    error: invalid value '0.9' for '--level <FORMER_LEVEL>': the option is now called `--confidence-level`
+
+    For more information, try '--help'.
+    error: invalid value '12-768-3072-12-768' for '--against <FORMER_AGAINST>': the option is now called `--baseline`
+
+    For more information, try '--help'.
+    error: --low: `budget.low` is 2, expected at most `high`, 1.1
+    hint: change the value, or leave the flag out to take its default
+    error: --latency-ms: `budget.latency_ms` is -1, expected above 0 to 1000000000
+    hint: change the value, or leave the flag out to take its default
+    ");
+    // An option takes the place of the file's other form of the budget.
+    let message = job.fails(&["search", "job.toml", "--latency-ms", "4"]);
+    assert!(message.contains("predictor.json"), "{message}");
+    let help = job.succeeds(&["search", "--help"]);
+    assert!(help.contains("- surrogate-assisted: ") && !help.contains("guided"), "{help}");
+}
+
+#[test]
 fn an_architecture_outside_the_superplm_is_named() {
     let job = Job::new();
     let message =

@@ -176,7 +176,7 @@ fn every_step_is_a_command_on_the_same_files() {
         "superplm",
         "--speedup",
         "2",
-        "--against",
+        "--baseline",
         "3-96-256-4-96",
         "--low",
         "0.1",

@@ -5,7 +5,7 @@ use std::path::Path;
 use atb_measurements::{Role, Subject};
 use atb_predictor::Predictor;
 use atb_profiler::{Item, Plan, profile};
-use atb_search::{Budget, Evaluated, Outcome};
+use atb_search::{Band, Evaluated, Outcome};
 use atb_space::Architecture;
 use atb_targets::Target;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,9 @@ pub struct Finalist {
 }
 
 /// Measures the `count` best of a search on `target` into `file`, twice each so that the file
-/// shows whether the numbers repeat, and says which one to take: the one of the lowest loss whose measured latency lies in the band, else the one
-/// nearest to the band. It comes first; the others follow in the order of their loss.
+/// shows whether the numbers repeat, and says which one to take: the one of the lowest loss
+/// whose measured latency lies in the band, else the one nearest to the band. It comes first;
+/// the others follow in the order of their loss.
 ///
 /// # Errors
 /// [`PipelineError`]; what was measured until then is in the file.
@@ -42,7 +43,7 @@ pub fn measure_finalists(
     outcome: &Outcome,
     count: usize,
     predictor: &Predictor,
-    budget: &Budget,
+    band: &Band,
     file: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<Vec<Finalist>, PipelineError> {
@@ -85,13 +86,11 @@ pub fn measure_finalists(
             predicted_ms: prediction.value,
             interval_ms: (prediction.low, prediction.high),
             measured_ms,
-            in_band: budget.contains(measured_ms),
+            in_band: band.contains(measured_ms),
         });
     }
     let outside = |finalist: &Finalist| {
-        (budget.low_ms() - finalist.measured_ms)
-            .max(finalist.measured_ms - budget.high_ms())
-            .max(0.0)
+        (band.low_ms() - finalist.measured_ms).max(finalist.measured_ms - band.high_ms()).max(0.0)
     };
     let chosen = (0..finalists.len())
         .min_by(|a, b| outside(&finalists[*a]).total_cmp(&outside(&finalists[*b])));

@@ -11,5 +11,5 @@ pub use bench::{Timed, bench, bundle_workload, onnx_runtime_for};
 pub use finalists::{Finalist, measure_finalists};
 pub use fit::{evaluate, fit, read_measurements};
 pub use profile::{ProfiledDevice, profile_devices, profile_space, refine_space};
-pub use search::{band_ms, budget, held_out, loss_on_text, search_space};
+pub use search::{held_out, loss_on_text, search_space};
 pub use verify::verify_bundle;

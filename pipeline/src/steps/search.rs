@@ -2,45 +2,14 @@
 
 use std::path::Path;
 
-use atb_measurements::Quantity;
 use atb_predictor::Predictor;
-use atb_search::{Budget, Candidates, Fitness, Outcome, Settings, Store, search};
+use atb_search::{Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search};
 use atb_settings::{Checked, OutOfRange, Violation};
-use atb_space::Space;
-use atb_superplm::{KdFitness, MaskedLmFitness, SuperPlm};
+use atb_space::{Architecture, Space};
+use atb_superplm::{KdFitness, MaskedLmFitness, PlmError, SuperPlm};
 use atb_text::{Corpus, Encoded, HELD_OUT};
 
-use crate::config::Aim;
-use crate::{BudgetConfig, FitnessConfig, Loss, PipelineError, Reporter};
-
-/// The budget that `config` asks for on the predictor's device.
-///
-/// # Errors
-/// [`PipelineError`] if it makes no sense or asks for a speed-up against an architecture
-/// that was not measured.
-pub fn budget(config: &BudgetConfig, predictor: &Predictor) -> Result<Budget, PipelineError> {
-    if predictor.quantity != Quantity::Latency {
-        return Err(PipelineError::Setting {
-            key: "the predictor's quantity",
-            value: predictor.quantity.to_string(),
-            expected: "latency, which a budget is of",
-            hint: Some("`atb fit` without --quantity"),
-        });
-    }
-    config.checked()?;
-    let target_ms = match config.aim() {
-        Aim::Milliseconds(latency_ms) => latency_ms,
-        Aim::Speedup(speedup) => Budget::speedup_ms(predictor, &config.against, speedup)?,
-    };
-    Ok(config.at(target_ms))
-}
-
-/// The band of latencies that the paper's search looks at around a budget, in milliseconds.
-#[must_use]
-pub fn band_ms(target_ms: f64) -> (f64, f64) {
-    let budget = Budget::paper(target_ms);
-    (budget.low_ms(), budget.high_ms())
-}
+use crate::{FitnessConfig, Loss, PipelineError, Reporter};
 
 /// The held-out text of `config` as token ids.
 ///
@@ -82,9 +51,39 @@ pub fn loss_on_text<'a>(
 ) -> Result<Box<dyn Fitness + 'a>, PipelineError> {
     let text = held_out(config, plm)?;
     Ok(match config.loss {
-        Loss::Kd => Box::new(KdFitness::of_itself(plm, &text)?),
-        Loss::Mlm => Box::new(MaskedLmFitness::new(plm, &text)?),
+        Loss::Kd => {
+            let kd = KdFitness::of_itself(plm, &text)?;
+            let digest = kd.digest().to_owned();
+            Box::new(OnText { name: "kd-loss", digest, loss: move |arch: &_| kd.loss(arch) })
+        }
+        Loss::Mlm => {
+            let mlm = MaskedLmFitness::new(plm, &text)?;
+            let digest = mlm.digest().to_owned();
+            Box::new(OnText { name: "mlm-loss", digest, loss: move |arch: &_| mlm.loss(arch) })
+        }
     })
+}
+
+/// A loss of sub-models on held-out text as what a search minimises.
+struct OnText<F> {
+    /// What it is called in files.
+    name: &'static str,
+    digest: String,
+    loss: F,
+}
+
+impl<F: Fn(&Architecture) -> Result<f64, PlmError> + Sync> Fitness for OnText<F> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn digest(&self) -> String {
+        self.digest.clone()
+    }
+
+    fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
+        Ok((self.loss)(arch)?)
+    }
 }
 
 /// Searches `space` under `budget` for the sub-architecture with the lowest loss. Evaluations
@@ -106,8 +105,8 @@ pub fn search_space(
         "{} of {} architectures are predicted at {:.2} to {:.2} ms",
         candidates.len(),
         candidates.scanned(),
-        budget.low_ms(),
-        budget.high_ms()
+        candidates.band().low_ms(),
+        candidates.band().high_ms()
     ));
     let mut store = Store::open(store, fitness)?;
     let mut begun = false;

@@ -23,8 +23,9 @@ fn candidates_are_exactly_the_architectures_in_the_band() {
     let predictor = predictor(&space);
     let budget = Budget::paper(12.0);
     let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
+    let band = budget.on(&predictor).expect("a band");
     let expected: std::collections::BTreeSet<Architecture> =
-        space.enumerate_uniform().filter(|arch| budget.contains(predictor.value(arch))).collect();
+        space.enumerate_uniform().filter(|arch| band.contains(predictor.value(arch))).collect();
     assert_eq!(candidates.scanned(), space.count_uniform());
     assert_eq!(candidates.len(), expected.len() as u64);
     assert!(candidates.iter().all(|arch| expected.contains(&arch) && candidates.admits(&arch)));
@@ -48,10 +49,11 @@ fn limits_and_the_intervals_upper_end_narrow_the_candidates() {
     let space = space();
     let predictor = predictor(&space);
     let all = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
-    let narrowed = |limits, level| {
-        let budget = Budget { limits, level, ..Budget::paper(12.0) };
+    let narrowed = |limits, confidence_level| {
+        let budget = Budget { limits, confidence_level, ..Budget::paper(12.0) };
         let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
-        let expected = all.iter().filter(|arch| budget.admits(&predictor, arch)).count() as u64;
+        let band = budget.on(&predictor).expect("a band");
+        let expected = all.iter().filter(|arch| band.admits(&predictor, arch)).count() as u64;
         assert_eq!(candidates.len(), expected);
         assert!(expected > 0 && expected < all.len(), "{expected} of {}", all.len());
         candidates.iter().collect::<Vec<Architecture>>()
@@ -120,19 +122,30 @@ fn budgets_that_nothing_meets_name_the_nearest_architecture() {
     let error = refused(1e6);
     assert!(error.contains("the nearest is 8-768-3072-12-756 with "), "{error}");
     assert!(error.contains("hint: lower the budget"), "{error}");
-    assert_eq!(refused(f64::NAN), "search settings: `target_ms` is NaN, expected above 0");
+    assert_eq!(
+        refused(f64::NAN),
+        "search settings: `latency_ms` is NaN, expected above 0 to 1000000000"
+    );
 }
 
 #[test]
 fn speed_ups_are_against_what_was_measured() {
     let predictor = predictor(&space());
     let base = Architecture::bert_base();
-    let target_ms = Budget::speedup_ms(&predictor, &base, 10.0).expect("measured");
+    let target_ms = |baseline: &Architecture, speedup| {
+        let budget = Budget { baseline: baseline.clone(), speedup, ..Budget::default() };
+        budget.on(&predictor).map(|band| band.target_ms)
+    };
     let measured_ms = predictor.baseline(&base).expect("measured");
-    assert_eq!(target_ms, measured_ms / 10.0);
+    assert_eq!(target_ms(&base, Some(10.0)).expect("measured"), measured_ms / 10.0);
+    assert_eq!(target_ms(&base, None).expect("measured"), measured_ms / 16.0);
+    assert_eq!(
+        told(&target_ms(&base, Some(0.0)).expect_err("no speed-up")),
+        "search settings: `speedup` is 0, expected above 0 to 1000000000"
+    );
     let other = "6-768-3072-12-768".parse().expect("parses");
     assert_eq!(
-        told(&Budget::speedup_ms(&predictor, &other, 10.0).expect_err("not measured")),
+        told(&target_ms(&other, Some(10.0)).expect_err("not measured")),
         "6-768-3072-12-768 was not measured as a baseline on this device (measured: \
          12-768-3072-12-768); hint: profile with it as the baseline, or give the budget in \
          milliseconds"
@@ -144,10 +157,9 @@ fn every_strategy_stays_in_the_band_and_repeats_itself_exactly() {
     let space = space();
     let predictor = predictor(&space);
     let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
-    use Strategy::{Evolved, Fast, Front, Guided, Random};
-    for strategy in [Random, Fast, Evolved, Guided, Front] {
+    for &strategy in Strategy::ALL {
         let run = |seed, threads| {
-            let settings = Settings { strategy, seed, threads, ..Settings::default() };
+            let settings = Settings { seed, threads, ..Settings::of(strategy) };
             let loss = MadeUpLoss::default();
             let outcome =
                 quiet(&candidates, &loss, &mut Store::in_memory(), &settings).expect("runs");
@@ -209,9 +221,9 @@ fn a_search_ends_when_every_candidate_is_evaluated() {
     let candidates = Candidates::scan(&space, &predictor, &budget).expect("some");
     assert!((5..60).contains(&candidates.len()), "{}", candidates.len());
     let best = candidates.iter().map(|arch| MadeUpLoss::of(&arch)).fold(f64::MAX, f64::min);
-    use Strategy::{Evolved, Front, Guided, Random};
-    for strategy in [Random, Evolved, Guided, Front] {
-        let settings = Settings { strategy, ..Settings::default() };
+    // The fast search leaves most of the candidates out.
+    for &strategy in Strategy::ALL.iter().filter(|strategy| **strategy != Strategy::FAST) {
+        let settings = Settings::of(strategy);
         let mut heard = Vec::new();
         let outcome = search(
             &candidates,

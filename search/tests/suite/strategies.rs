@@ -42,29 +42,23 @@ fn evolution_finds_the_best_hundredth_and_beats_random() {
     let space = space();
     let predictor = predictor(&space);
     let candidates = candidates(&space, &predictor, 0.85);
-    let random = Settings { strategy: Strategy::Random, ..Settings::default() };
-    let random = successes(&candidates, random, SEEDS);
-    let paper = successes(&candidates, Settings::default(), SEEDS);
-    let steady = successes(&candidates, Settings::steady(), SEEDS);
-    let summary = format!("random {random:?}, paper {paper:?}, steady {steady:?}");
+    let [random, paper, genetic] = [Strategy::RANDOM, Strategy::EVOLUTIONARY, Strategy::GENETIC]
+        .map(|strategy| successes(&candidates, Settings::of(strategy), SEEDS));
+    let summary = format!("random {random:?}, paper {paper:?}, genetic {genetic:?}");
     // The paper's four large generations of the same hundred evaluations reach it less often.
     assert!(paper.0 > random.0 && paper.1 < random.1, "{summary}");
-    assert!(steady.0 >= SEEDS * 95 / 100 && steady.1 < paper.1, "{summary}");
+    assert!(genetic.0 >= SEEDS * 95 / 100 && genetic.1 < paper.1, "{summary}");
 }
 
 #[test]
-fn guided_finds_as_much_with_half_the_evaluations() {
+fn with_a_surrogate_half_the_evaluations_find_as_much() {
     let space = space();
     let predictor = predictor(&space);
     let candidates = candidates(&space, &predictor, 0.85);
-    let settings = Settings {
-        strategy: Strategy::Guided,
-        population: 10,
-        generations: 5,
-        ..Settings::default()
-    };
-    let guided = successes(&candidates, settings, 40);
-    assert!(guided.0 >= 38, "{guided:?}");
+    let settings =
+        Settings { population: 10, generations: 5, ..Settings::of(Strategy::SURROGATE_ASSISTED) };
+    let assisted = successes(&candidates, settings, 40);
+    assert!(assisted.0 >= 38, "{assisted:?}");
 }
 
 /// The area that a front covers up to a corner, in latency and loss.
@@ -89,10 +83,10 @@ fn a_front_search_covers_more_than_a_random_one() {
         areas.sum::<f64>() / 20.0
     };
     let base = Settings { population: 20, generations: 10, crossover: 0.5, ..Settings::default() };
-    let front = mean(Settings { strategy: Strategy::Front, ..base });
-    let random = mean(Settings { strategy: Strategy::Random, ..base });
+    let front = mean(Settings { strategy: Strategy::NSGA2, ..base });
+    let random = mean(Settings { strategy: Strategy::RANDOM, ..base });
     assert!(front > random, "{front} and {random}");
-    let one = outcome(&candidates, &Settings { strategy: Strategy::Front, ..base });
+    let one = outcome(&candidates, &Settings { strategy: Strategy::NSGA2, ..base });
     assert!(one.front.len() >= 15, "{} on the front", one.front.len());
     assert!(one.front.is_sorted_by(|a, b| a.latency_ms < b.latency_ms && a.fitness > b.fitness));
 }

@@ -1,7 +1,6 @@
 //! The KD loss and the search's fitness made of it.
 
 use atb_checkpoint::Linear;
-use atb_search::Fitness;
 use atb_space::Architecture;
 use atb_superplm::{KdFitness, KdLoss, Output, PlmError, SuperPlm, extract};
 use atb_text::{Corpus, Encoded, HELD_OUT};
@@ -164,7 +163,7 @@ fn the_teacher_scores_its_own_parts_by_what_they_lack() {
         .expect("reads");
     let text = plm.tokenizer().encode_batch(&paragraphs, 24).expect("encodes");
     let fitness = KdFitness::new(&plm, &plm, &text).expect("scores");
-    let loss = |id: &str| fitness.evaluate(&arch(id)).expect(id);
+    let loss = |id: &str| fitness.loss(&arch(id)).expect(id);
     assert_eq!(loss("6-384-1536-12-384"), 0.0);
     // Taking more of one size away never helps: the leading part of an ordinary model.
     for [more, less] in [

@@ -2,17 +2,33 @@
 
 use atb_space::Architecture;
 use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
 
+use super::{Defaults, Settings, Strategy};
+use crate::SearchError;
 use crate::evaluate::{Evaluated, Evaluator, best};
 use crate::mutation::cross;
-use crate::{SearchError, Settings};
+
+impl Strategy {
+    /// The paper's evolutionary search.
+    pub const EVOLUTIONARY: Self = Self {
+        name: "evolutionary",
+        about: "The paper's evolutionary search",
+        settings: &["population", "generations", "fresh", "crossover", "mutation"],
+        is_multi_objective: false,
+        former_names: &["evolved"],
+        defaults: Defaults::PAPER,
+        narrow: None,
+        search: evolve,
+    };
+}
 
 /// The paper's evolution: the best `population` evaluated so far are the parents; a child
 /// is a fresh candidate or a mutant of a parent drawn by roulette.
-pub(crate) fn evolve(
+pub(super) fn evolve(
     evaluator: &mut Evaluator<'_>,
     settings: &Settings,
-    rng: &mut impl Rng,
+    rng: &mut ChaCha8Rng,
 ) -> Result<(), SearchError> {
     let first = evaluator.draw(settings.population, rng);
     evaluator.evaluate(0, &first)?;
@@ -42,7 +58,7 @@ pub(crate) fn evolve(
 }
 
 /// The `count` best of `evaluated`, best first.
-pub(crate) fn fittest(evaluated: &[Evaluated], count: usize) -> Vec<Evaluated> {
+pub(super) fn fittest(evaluated: &[Evaluated], count: usize) -> Vec<Evaluated> {
     let mut best = evaluated.to_vec();
     best.sort_by(|a, b| a.fitness.total_cmp(&b.fitness));
     best.truncate(count);
@@ -53,7 +69,7 @@ pub(crate) fn fittest(evaluated: &[Evaluated], count: usize) -> Vec<Evaluated> {
 const ATTEMPTS: usize = 200;
 
 /// A child of parents drawn by roulette that is a candidate and not known yet.
-pub(crate) fn offspring(
+pub(super) fn offspring(
     evaluator: &Evaluator<'_>,
     parents: &[Evaluated],
     settings: &Settings,
@@ -70,7 +86,7 @@ pub(crate) fn offspring(
 }
 
 /// A mutant of one parent, or of a crossing of two, if it is a candidate and not known yet.
-pub(crate) fn child(
+pub(super) fn child(
     evaluator: &Evaluator<'_>,
     parent: &Architecture,
     second: Option<&Architecture>,

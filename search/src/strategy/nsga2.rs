@@ -1,20 +1,37 @@
 //! NSGA-II (Deb et al., 2002) over fitness and predicted latency.
 
 use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
 
+use super::evolutionary::child;
+use super::{Defaults, Settings, Strategy};
+use crate::SearchError;
 use crate::evaluate::{Evaluated, Evaluator};
-use crate::evolve::child;
-use crate::{SearchError, Settings};
 
 /// How often a child that is no candidate or already known is replaced by another one.
 const ATTEMPTS: usize = 200;
 
+impl Strategy {
+    /// NSGA-II over fitness and latency: a whole Pareto front in one search. Wants a wide
+    /// latency band.
+    pub const NSGA2: Self = Self {
+        name: "nsga2",
+        about: "NSGA-II over loss and latency: a whole Pareto front, for a wide band",
+        settings: &["population", "generations", "crossover", "mutation"],
+        is_multi_objective: true,
+        former_names: &["front"],
+        defaults: Defaults::PAPER,
+        narrow: None,
+        search: nsga2,
+    };
+}
+
 /// Evolves a population towards the Pareto front: parents win tournaments by rank, then by
 /// how alone they are; the population keeps the best ranks of parents and children.
-pub(crate) fn nsga(
+fn nsga2(
     evaluator: &mut Evaluator<'_>,
     settings: &Settings,
-    rng: &mut impl Rng,
+    rng: &mut ChaCha8Rng,
 ) -> Result<(), SearchError> {
     let first = evaluator.draw(settings.population, rng);
     evaluator.evaluate(0, &first)?;

@@ -1,30 +1,47 @@
-//! Evolution guided by a model of the fitness: children are tried on the model first, and
-//! only the most promising are evaluated.
+//! Surrogate-assisted evolution: children are tried on a model of the fitness first, and only
+//! the most promising are evaluated.
 
 use atb_space::{Architecture, Layer};
 use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
 
+use super::evolutionary::{fittest, offspring};
+use super::{Defaults, Settings, Strategy};
+use crate::SearchError;
 use crate::evaluate::Evaluator;
-use crate::evolve::{fittest, offspring};
 use crate::surrogate::Surrogate;
-use crate::{SearchError, Settings};
 
 /// Architectures tried on the model for each one that is evaluated.
-const TRIED: usize = 40;
-/// Standard deviations by which the model's doubt counts in an architecture's favour.
-const CURIOSITY: f64 = 1.0;
-/// Generations are this much smaller than the other strategies', and as many more: the
-/// model learns between them.
-const FINER: usize = 5;
+const TRIALS_PER_EVALUATION: usize = 40;
+/// Standard deviations that are taken off the expected fitness, as in a lower confidence
+/// bound: how much an architecture that the model is unsure of is preferred.
+const EXPLORATION_WEIGHT: f64 = 1.0;
+/// Batches per generation of the other strategies: the model learns between them.
+const BATCHES_PER_GENERATION: usize = 5;
+
+impl Strategy {
+    /// Evolution whose children are first tried on a model of the fitness learnt from what
+    /// was evaluated; far fewer evaluations lead as far.
+    pub const SURROGATE_ASSISTED: Self = Self {
+        name: "surrogate-assisted",
+        about: "Evolution on a model of the loss learnt on the way: as good with half the evaluations",
+        settings: &["population", "generations", "fresh", "crossover", "mutation"],
+        is_multi_objective: false,
+        former_names: &["guided"],
+        defaults: Defaults::PAPER,
+        narrow: None,
+        search,
+    };
+}
 
 /// Evaluates a random first batch, then batches of what the model of the fitness finds most
 /// promising among fresh candidates and children of the best.
-pub(crate) fn guide(
+fn search(
     evaluator: &mut Evaluator<'_>,
     settings: &Settings,
-    rng: &mut impl Rng,
+    rng: &mut ChaCha8Rng,
 ) -> Result<(), SearchError> {
-    let batch = settings.population.div_ceil(FINER);
+    let batch = settings.population.div_ceil(BATCHES_PER_GENERATION);
     let first = evaluator.draw(settings.population.min(settings.evaluations()), rng);
     evaluator.evaluate(0, &first)?;
     let mut generation = 0;
@@ -42,12 +59,12 @@ pub(crate) fn guide(
             evaluator.evaluate(generation, &fresh)?;
             continue;
         };
-        let mut tried = try_out(evaluator, settings, count * TRIED, rng);
+        let mut tried = try_out(evaluator, settings, count * TRIALS_PER_EVALUATION, rng);
         let mut chosen = Vec::new();
         while chosen.len() < count && !tried.is_empty() {
             let promise = |arch: &Architecture| {
                 let (mean, deviation) = surrogate.predict(&point(arch));
-                mean - CURIOSITY * deviation
+                mean - EXPLORATION_WEIGHT * deviation
             };
             let promises: Vec<f64> = tried.iter().map(promise).collect();
             let best = (0..tried.len()).min_by(|a, b| promises[*a].total_cmp(&promises[*b]));
