@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use atb_checkpoint::{BertConfig, CONFIG_FILE, Checkpoint, CheckpointError};
-use atb_files::Staging;
+use atb_files::{FileError, Staging};
 use atb_graph::{HfWeights, Network, NetworkConfig, NetworkHead};
 use atb_interface::{HEADS, Head, Meaning};
 use atb_runtime::MODEL_FILE;
@@ -152,18 +152,10 @@ impl Bundle {
     /// [`ExportError`] if it is none, or of a newer version.
     pub fn open(folder: &Path) -> Result<Self, ExportError> {
         let path = folder.join(REPORT_FILE);
-        let text = fs::read_to_string(&path)?;
-        let problem = |problem: String| ExportError::Report { path: path.clone(), problem };
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| problem(error.to_string()))?;
-        let schema = value.get("schema").and_then(serde_json::Value::as_u64);
-        if schema.is_some_and(|schema| schema > u64::from(REPORT_SCHEMA)) {
-            return Err(problem(format!(
-                "it has schema {}, this version reads up to {REPORT_SCHEMA}",
-                schema.unwrap_or_default()
-            )));
-        }
-        let report = serde_json::from_value(value).map_err(|error| problem(error.to_string()))?;
+        let report = atb_files::read_json(&path, REPORT_SCHEMA).map_err(|error| match error {
+            FileError::Json { path, problem } => ExportError::Report { path, problem },
+            error => error.into(),
+        })?;
         Ok(Self { folder: folder.to_owned(), report })
     }
 

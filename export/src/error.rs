@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use atb_checkpoint::CheckpointError;
+use atb_files::{FileError, JsonProblem};
 use atb_graph::{ConfigError, GraphError};
 use atb_onnx_runtime::OnnxRuntimeError;
 use atb_runtime::ModelError;
@@ -34,13 +35,16 @@ pub enum ExportError {
     #[diagnostic(transparent)]
     Text(#[from] TextError),
     #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
     Io(#[from] std::io::Error),
     #[error("{} exists and is not a bundle", path.display())]
     #[diagnostic(help("choose another folder"))]
     Occupied { path: PathBuf },
     #[error("{}: {problem}", path.display())]
     #[diagnostic(help("write the bundle again with `atb export`"))]
-    Report { path: PathBuf, problem: String },
+    Report { path: PathBuf, problem: JsonProblem },
     #[error("{}: the model has {positions} positions, sequence length {sequence} does not fit", folder.display())]
     #[diagnostic(help("export with a sequence length of at most {positions}"))]
     Positions { folder: PathBuf, positions: usize, sequence: usize },

@@ -39,7 +39,7 @@ impl fmt::Display for Subject {
 
 /// Why a model was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// To fit a predictor on.
     Sample,

@@ -9,7 +9,7 @@ use crate::{AgentContext, DeviceContext, Protocol, Record, Role, Subject};
 /// What the host asks of the agent, one line each on the agent's standard input. The end
 /// of the input ends the agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case")]
+#[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
     /// Take up a protocol, build the reference model, and say what device this is.
     Start {
@@ -37,7 +37,7 @@ pub enum Request {
 
 /// What the agent answers, one line each on its standard output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "response", rename_all = "snake_case")]
+#[serde(tag = "response", rename_all = "kebab-case")]
 pub enum Response {
     /// The protocol is taken up.
     Ready {

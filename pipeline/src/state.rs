@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use atb_files::{digest_of_parts, write_json};
+use atb_files::{check_schema, digest_of_parts, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
@@ -59,10 +59,8 @@ impl State {
                 let steps = names.map(|name| (name.clone(), Begun::default())).collect();
                 Ok(Self { schema: SCHEMA, path, unproven: true, steps })
             }
-            Some(schema) if schema > u64::from(SCHEMA) => {
-                Err(content(format!("it is of the newer schema {schema}")))
-            }
-            _ => {
+            schema => {
+                check_schema(path.display(), schema.unwrap_or_default(), SCHEMA)?;
                 let state: Self = serde_json::from_value(value).map_err(not_json)?;
                 Ok(Self { path, ..state })
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use atb_files::{FileError, check_schema};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,9 +17,9 @@ use crate::predictor::{Predictor, SCHEMA};
 pub enum PredictorFileError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("{} has schema {found}, this version reads up to {SCHEMA}", path.display())]
-    #[diagnostic(help("use a newer version of atb"))]
-    NewerSchema { path: PathBuf, found: u32 },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
     #[error("{} holds a `{kind}` model, which this version no longer reads", path.display())]
     #[diagnostic(help("fit it again from the same measurements with `atb fit`"))]
     RetiredKind { path: PathBuf, kind: String },
@@ -30,7 +31,7 @@ pub enum PredictorFileError {
 /// What decides how the rest of a file is read.
 #[derive(Deserialize)]
 struct Head {
-    schema: u32,
+    schema: u64,
     model: Option<ModelHead>,
 }
 
@@ -58,17 +59,14 @@ impl Predictor {
             |problem: String| PredictorFileError::Content { path: path.to_owned(), problem };
         let content = |error: serde_json::Error| refused(error.to_string());
         let head: Head = serde_json::from_str(&text).map_err(content)?;
-        if head.schema > SCHEMA {
-            let (path, found) = (path.to_owned(), head.schema);
-            return Err(PredictorFileError::NewerSchema { path, found });
-        }
+        check_schema(path.display(), head.schema, SCHEMA)?;
         if let Some(ModelHead { kind }) = head.model.filter(|model| kinds::is_retired(&model.kind))
         {
             return Err(PredictorFileError::RetiredKind { path: path.to_owned(), kind });
         }
-        let predictor: Self = match head.schema {
-            SCHEMA => serde_json::from_str(&text),
-            _ => serde_json::from_str(&text)
+        let predictor: Self = match head.schema == u64::from(SCHEMA) {
+            true => serde_json::from_str(&text),
+            false => serde_json::from_str(&text)
                 .and_then(|old| serde_json::from_value(of_first_schema(old))),
         }
         .map_err(content)?;

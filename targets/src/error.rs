@@ -22,9 +22,9 @@ pub enum TargetError {
     Invalid { origin: String, problem: Box<toml::de::Error> },
     #[error("{origin}: {problem}")]
     Value { origin: String, problem: InvalidValue },
-    #[error("{origin} is of schema {found}, this atb knows schemas up to {known}")]
-    #[diagnostic(help("use a newer atb"))]
-    Newer { origin: String, found: u32, known: u32 },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] atb_files::FileError),
     #[error("`{program}` could not be started: {cause}")]
     #[diagnostic(help("{help}"))]
     Program { program: String, cause: io::Error, help: String },

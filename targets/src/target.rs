@@ -106,11 +106,8 @@ impl Target {
         };
         let mut document = DeTable::parse(text).map_err(invalid)?;
         if let Some(schema) = document.get_mut().remove("schema") {
-            let found = u32::deserialize(ValueDeserializer::from(schema)).map_err(invalid)?;
-            if found > SCHEMA {
-                let origin = origin.to_owned();
-                return Err(TargetError::Newer { origin, found, known: SCHEMA });
-            }
+            let found = u64::deserialize(ValueDeserializer::from(schema)).map_err(invalid)?;
+            atb_files::check_schema(origin, found, SCHEMA)?;
         }
         let kind = match document.get_mut().get_mut("transport").map(|value| value.get_mut()) {
             Some(DeValue::Table(transport)) => transport.remove("kind"),

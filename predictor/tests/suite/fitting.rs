@@ -276,7 +276,7 @@ fn the_file_reads_back_and_refuses_what_it_is_not() {
     let error = refused(text.replace("\"schema\": 2,", "\"schema\": 3,"));
     assert!(
         error.ends_with(
-            "has schema 3, this version reads up to 2; hint: use a newer version of atb"
+            "has schema 3, this version of atb reads up to 2; hint: use a newer version of atb"
         ),
         "{error}"
     );

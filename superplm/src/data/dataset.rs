@@ -1,8 +1,8 @@
 //! A prepared text: a folder of shards and the list of them.
 
-use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
+use atb_files::check_schema;
 use atb_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -38,13 +38,11 @@ impl List {
             problem: error.to_string(),
         };
         let Version { schema: found } = serde_json::from_slice(json).map_err(corrupt)?;
-        match found.cmp(&u64::from(SCHEMA)) {
-            Ordering::Less => Err(DataError::FormerSchema { path: path.to_owned() }),
-            Ordering::Equal => serde_json::from_slice(json).map_err(corrupt),
-            Ordering::Greater => {
-                Err(DataError::NewerSchema { path: path.to_owned(), found, known: SCHEMA })
-            }
+        check_schema(path.display(), found, SCHEMA)?;
+        if found < u64::from(SCHEMA) {
+            return Err(DataError::FormerSchema { path: path.to_owned() });
         }
+        serde_json::from_slice(json).map_err(corrupt)
     }
 }
 
@@ -66,7 +64,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::Unfinished`], and [`DataError::Corrupt`], [`DataError::FormerSchema`],
-    /// [`DataError::NewerSchema`] or [`DataError::Io`] naming the file.
+    /// [`DataError::File`] or [`DataError::Io`] naming the file.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join(LIST_FILE);
         let json = match fs_err::read(&path) {

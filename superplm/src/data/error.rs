@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use atb_files::FileError;
 use atb_text::TextError;
 
 /// Why text could not be tokenized, or a dataset not be read.
@@ -22,9 +23,9 @@ pub enum DataError {
     #[error("{} is of a former version's format", path.display())]
     #[diagnostic(help("tokenize the text again, as `atb train` does by itself"))]
     FormerSchema { path: PathBuf },
-    #[error("{} has schema {found}, this version reads up to {known}", path.display())]
-    #[diagnostic(help("update autotinybert"))]
-    NewerSchema { path: PathBuf, found: u64, known: u32 },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Text(#[from] TextError),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use atb_files::check_schema;
 use fs_err::File;
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -111,11 +112,7 @@ impl Shard {
                 let text = tell(key)?;
                 text.parse().map_err(|_| corrupt(format!("its `{key}` is {text}")))
             };
-            let schema = number("schema")?;
-            if schema > u64::from(SCHEMA) {
-                let (path, known) = (path.to_owned(), SCHEMA);
-                return Err(DataError::NewerSchema { path, found: schema, known });
-            }
+            check_schema(path.display(), number("schema")?, SCHEMA)?;
             let header = Header {
                 text: tell("text")?,
                 vocabulary: tell("vocabulary")?,

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use atb_files::check_schema;
 use candle_core::Device;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -120,7 +121,7 @@ pub(super) fn save(
 pub(super) fn read_state(saved: &Saved, identity: &Value) -> Result<State, TrainError> {
     #[derive(Deserialize)]
     struct Version {
-        schema: u32,
+        schema: u64,
     }
     let path = saved.folder.join(STATE_FILE);
     let bytes = fs::read(&path)?;
@@ -129,9 +130,7 @@ pub(super) fn read_state(saved: &Saved, identity: &Value) -> Result<State, Train
         problem: error.to_string(),
     };
     let Version { schema } = serde_json::from_slice(&bytes).map_err(damaged)?;
-    if schema > SCHEMA {
-        return Err(TrainError::NewerCheckpoint { path, found: schema, known: SCHEMA });
-    }
+    check_schema(path.display(), schema, SCHEMA)?;
     let mut state: State = serde_json::from_slice(&bytes).map_err(damaged)?;
     if schema < 2 {
         with_present_names(&mut state.identity);

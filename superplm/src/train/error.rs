@@ -49,9 +49,6 @@ pub enum TrainError {
     #[error("{} is damaged: {problem}", path.display())]
     #[diagnostic(help("delete its folder to continue from the checkpoint before"))]
     Damaged { path: PathBuf, problem: String },
-    #[error("{} has schema {found}, this version reads up to {known}", path.display())]
-    #[diagnostic(help("update autotinybert"))]
-    NewerCheckpoint { path: PathBuf, found: u32, known: u32 },
     #[error("training diverged at step {step}: the {what} of {arch} is {value}")]
     #[diagnostic(help("lower the learning rate; {}", last_good(checkpoint)))]
     Diverged {

@@ -14,7 +14,7 @@ const SCHEMA: u32 = 1;
 
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum MetricsLine {
     /// The first line.
     Header {

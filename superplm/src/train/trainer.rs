@@ -118,8 +118,8 @@ pub struct Outcome {
 /// Before any step is made: [`TrainError::OutOfRange`], [`TrainError::Vocabulary`],
 /// [`TrainError::SequenceLength`], [`TrainError::Teacher`], [`TrainError::Space`],
 /// [`TrainError::NoCuda`] or [`TrainError::Accelerator`] for an accelerator that cannot be used, and
-/// [`TrainError::OtherTraining`], [`TrainError::Damaged`] or
-/// [`TrainError::NewerCheckpoint`] for a checkpoint that cannot
+/// [`TrainError::OtherTraining`], [`TrainError::Damaged`] or [`TrainError::File`] for a
+/// checkpoint that cannot
 /// be continued. Later: [`TrainError::Diverged`], [`TrainError::Io`].
 pub fn train(
     training: Training,

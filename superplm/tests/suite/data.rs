@@ -110,7 +110,7 @@ fn a_dataset_of_a_newer_version_is_refused() {
         std::fs::write(&list, changed).expect("writes");
         refusal(Dataset::open(&folder), &folder)
     };
-    assert_eq!(with(3), "FOLDER/dataset.json has schema 3, this version reads up to 2");
+    assert_eq!(with(3), "FOLDER/dataset.json has schema 3, this version of atb reads up to 2");
     assert_eq!(with(1), "FOLDER/dataset.json is of a former version's format");
 }
 

@@ -345,7 +345,7 @@ fn a_checkpoint_of_another_training_is_refused() {
     let json = std::fs::read_to_string(&state).expect("reads");
     std::fs::write(&state, json.replace("\"schema\": 2", "\"schema\": 9")).expect("writes");
     let newer = changed(|_| {});
-    assert!(newer.ends_with("has schema 9, this version reads up to 2"));
+    assert!(newer.ends_with("has schema 9, this version of atb reads up to 2"));
 }
 
 #[test]
