@@ -24,7 +24,7 @@ mod tokenizer;
 pub use corpus::{Corpus, Paragraph};
 pub use encoded::Encoded;
 pub use error::TextError;
-pub use tokenizer::{TextInput, Tokenizer};
+pub use tokenizer::{Specials, TextInput, Token, Tokenizer};
 
 /// English text that no model here is trained on, in the form that [`Corpus`] reads.
 pub const HELD_OUT: &str = include_str!("../../assets/text/held-out.txt");

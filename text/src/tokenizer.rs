@@ -52,6 +52,28 @@ impl<'a> From<(&'a str, &'a str)> for TextInput<'a> {
     }
 }
 
+/// A token of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its id in the vocabulary.
+    pub id: i64,
+    /// Where the part of the text begins that it stands for, in bytes.
+    pub start: usize,
+    /// Where that part ends.
+    pub end: usize,
+}
+
+/// Ids of the tokens that sequences are put together with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Specials {
+    /// What fills a sequence up.
+    pub padding: i64,
+    /// What every sequence begins with.
+    pub start: i64,
+    /// What ends each text of a sequence.
+    pub separator: i64,
+}
+
 /// How text is normalised before it is split, the part of `tokenizer_config.json` that
 /// changes token ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +97,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     processor: PostProcessorWrapper,
     casing: Casing,
-    padding_id: i64,
+    specials: Specials,
 }
 
 impl Tokenizer {
@@ -175,12 +197,17 @@ impl Tokenizer {
     }
 
     fn new(inner: tokenizers::Tokenizer, casing: Casing, name: &str) -> Result<Self, TextError> {
-        let padding_id = i64::from(special_ids(&inner, name)?.padding);
+        let ids = special_ids(&inner, name)?;
+        let specials = Specials {
+            padding: ids.padding.into(),
+            start: ids.start.into(),
+            separator: ids.separator.into(),
+        };
         let processor = inner
             .get_post_processor()
             .cloned()
             .ok_or_else(|| TextError::NotBert { path: name.into(), part: "post-processor" })?;
-        Ok(Self { inner, processor, casing, padding_id })
+        Ok(Self { inner, processor, casing, specials })
     }
 
     /// Number of entries of the vocabulary; ids are smaller than this.
@@ -244,11 +271,32 @@ impl Tokenizer {
             values.extend(row.iter().map(|value| i64::from(*value)));
             values.extend(std::iter::repeat_n(fill, padding));
         };
-        extend(&mut encoded.input_ids, row.get_ids(), self.padding_id);
+        extend(&mut encoded.input_ids, row.get_ids(), self.specials.padding);
         extend(&mut encoded.attention_mask, row.get_attention_mask(), 0);
         extend(&mut encoded.token_type_ids, row.get_type_ids(), 0);
         encoded.batch += 1;
         Ok(())
+    }
+
+    /// The tokens of a text, without special ones, and where each stands in it.
+    ///
+    /// # Errors
+    /// [`TextError::Tokenize`].
+    pub fn tokens(&self, text: &str) -> Result<Vec<Token>, TextError> {
+        let encoding = self
+            .inner
+            .encode(text, false)
+            .map_err(|error| TextError::Tokenize { index: 0, message: error.to_string() })?;
+        let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
+        Ok(tokens
+            .map(|(id, (start, end))| Token { id: (*id).into(), start: *start, end: *end })
+            .collect())
+    }
+
+    /// Ids of the tokens that sequences are put together with.
+    #[must_use]
+    pub fn specials(&self) -> Specials {
+        self.specials
     }
 
     /// The vocabulary as the content of a `vocab.txt`: one entry a line, ordered by id.
@@ -423,6 +471,18 @@ mod tests {
         assert_eq!(encoded.input_ids, [2, 6, 3, 0, 0, 0, 2, 5, 3, 6, 3, 0]);
         assert_eq!(encoded.attention_mask, [1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 0]);
         assert_eq!(encoded.token_type_ids, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn tokens_say_where_they_stand_in_the_text() {
+        let tokenizer =
+            Tokenizer::from_vocabulary("small", SMALL, Casing::default()).expect("loads");
+        let text = "The  caf\u{e9}, cats";
+        let tokens = tokenizer.tokens(text).expect("tokenizes");
+        let parts: Vec<(i64, &str)> =
+            tokens.iter().map(|token| (token.id, &text[token.start..token.end])).collect();
+        assert_eq!(parts, [(5, "The"), (9, "caf"), (10, "\u{e9}"), (1, ","), (6, "cat"), (7, "s")]);
+        assert_eq!(tokenizer.specials(), Specials { padding: 0, start: 2, separator: 3 });
     }
 
     #[test]

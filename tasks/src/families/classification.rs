@@ -1,0 +1,32 @@
+//! A label for one or two texts.
+
+use super::Asked;
+use crate::TaskError;
+use crate::metrics::Outcomes;
+use crate::read::{Example, Target};
+
+pub(crate) fn outcomes(asked: &Asked<'_>, examples: &[Example]) -> Result<Outcomes, TaskError> {
+    let labels = &asked.split.labels;
+    let logits = asked.logits(examples)?;
+    if let Some(row) = logits.iter().find(|row| row.len() != labels.len()) {
+        return Err(asked.labels_error(row.len(), labels.len()));
+    }
+    let order = asked.model.trained().order(labels).ok_or_else(|| TaskError::OtherTask {
+        model: asked.model.name().to_owned(),
+        trained: format!("the labels {}", asked.model.trained().labels.join(", ")),
+        task: asked.task.name.clone(),
+    })?;
+    let best = |row: &Vec<f32>| {
+        let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        best.map_or(0, |(output, _)| order[output])
+    };
+    let actual = |example: &Example| match example.target {
+        Target::Label(label) => label,
+        Target::Score(_) | Target::Pair => 0,
+    };
+    Ok(Outcomes::Labels {
+        predicted: logits.iter().map(best).collect(),
+        actual: examples.iter().map(actual).collect(),
+        labels: labels.len(),
+    })
+}
