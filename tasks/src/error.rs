@@ -88,12 +88,18 @@ pub enum TaskError {
     #[error("{place}: not UTF-8 text")]
     #[diagnostic(help("convert the file to UTF-8"))]
     NotText { place: Place },
-    #[error("{place}: {found} columns, too few for column {needed}, `{column}`")]
+    #[error("{place}: column {needed}, `{column}`, is missing: the row has {found}")]
     #[diagnostic(help("complete the row or delete it; columns are separated by {separator}"))]
     Columns { place: Place, found: usize, needed: usize, column: String, separator: &'static str },
     #[error("{place}: no column `{column}`; there are {}", known.join(", "))]
-    #[diagnostic(help("name the task's columns as the file's first line does{}", if *header { "" } else { ", or give the task `columns` if the file has no header" }))]
+    #[diagnostic(help(
+        "name the task's columns as the file's first line does{}",
+        if *header { "" } else { ", or give the task `columns` if the file has no header" }
+    ))]
     NoColumn { place: Place, column: String, known: Vec<String>, header: bool },
+    #[error("{place}: no key `{key}`; there are {}", known.join(", "))]
+    #[diagnostic(help("write the key in every line, or name another one in the task"))]
+    NoKey { place: Place, key: String, known: Vec<String> },
     #[error("{place}: {problem}")]
     #[diagnostic(help("{help}"))]
     Row { place: Place, problem: String, help: &'static str },
@@ -106,7 +112,9 @@ pub enum TaskError {
     #[error("{place}: {problem}")]
     #[diagnostic(help("{help}"))]
     Answer { place: Place, problem: String, help: String },
-    #[error("{place} is {other} once more: `{split}` leaks into `{into}`, {count} times in all")]
+    #[error(
+        "{place}: the same as {other}; `{split}` leaks into `{into}` with {count} of its examples"
+    )]
     #[diagnostic(help(
         "remove the texts from one of the two splits; a score on texts that were trained on means nothing"
     ))]

@@ -299,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_a_task() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/task.toml");
+        let task = Task::read(&example).expect("reads");
+        assert_eq!((task.kind, task.labels.len()), (Kind::Classification, 3));
+        assert_eq!(task.evaluated(), ["dev"]);
+    }
+
+    #[test]
     fn what_a_task_s_file_lacks_is_told() {
         let read = |text: &str| {
             let folder = tempfile::tempdir().expect("a folder");
@@ -324,7 +332,7 @@ mod tests {
             whole.replace("classification", "similarity"),
             whole.replace("classification", "regression"),
             format!("{}range = [5, 0]", whole.replace("classification", "regression")),
-            without("{ dev = 'dev.csv' }") + "{}",
+            whole.replace("{ dev = 'dev.csv' }", "{}"),
         ];
         insta::assert_snapshot!(texts.iter().map(|text| read(text)).collect::<String>());
         let unknown = Task::find("SST2").expect_err("unknown").to_string();

@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod devices;
 mod doctor;
+mod evaluate;
 mod export;
 mod extract;
 mod fit;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Extract(extract::Arguments),
     /// Export a model folder to a bundle with an ONNX file
     Export(export::Arguments),
+    /// Score models on tasks, with intervals and paired differences
+    Evaluate(evaluate::Arguments),
     /// Compare a bundle's outputs in candle, tract and ONNX Runtime
     Verify(verify::Arguments),
     /// Time an exported model on a device, alternating with another architecture
@@ -78,6 +81,7 @@ impl Command {
             Self::Train(arguments) => train::execute(&arguments),
             Self::Extract(arguments) => extract::execute(&arguments),
             Self::Export(arguments) => export::execute(&arguments),
+            Self::Evaluate(arguments) => evaluate::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),
             Self::Bench(arguments) => bench::execute(&arguments),
             Self::Devices(arguments) => devices::execute(&arguments),

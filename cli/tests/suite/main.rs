@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod devices;
+mod evaluate;
 mod job;
 mod profiles;
 mod run;

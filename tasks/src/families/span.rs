@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn windows_cover_the_text_and_the_answer_is_in_some() {
-        let question = question("1981");
+        let question = question("The caf\u{e9}");
         let settings = SpanSettings { sequence: 18, stride: 4, ..SpanSettings::default() };
         let windows = windows(&question, &settings);
         assert!(windows.len() > 2);

@@ -139,7 +139,11 @@ impl Model {
             Body::Words(words) => (vec![0, words.width()], words.values().to_vec()),
         };
         let width = shape.last().copied().unwrap_or(1);
-        let name = self.name.rsplit('/').next().unwrap_or_default();
+        let name = if self.is_static() {
+            self.name.split_once(':').map_or(&*self.name, |(_, name)| name)
+        } else {
+            &self.name
+        };
         Ok(Self {
             name: format!("static{}:{name}", if weighted { "-idf" } else { "" }),
             tokenizer: self.tokenizer.clone(),
@@ -148,7 +152,13 @@ impl Model {
         })
     }
 
-    /// Its name: where it was opened.
+    /// The same model under another name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Its name: where it was opened, unless it was given another.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -7,6 +7,7 @@ use atb_interface::WORD_EMBEDDINGS;
 use atb_text::Tokenizer;
 use rayon::prelude::*;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::prelude::Framework;
 
 use crate::TaskError;
 
@@ -140,13 +141,11 @@ mod tests {
         assert_eq!(frequencies.inverse(id("house")), 4f32.ln());
 
         // A table whose rows are the ids.
-        let values = (0..30_522u32).map(|id| id as f32).collect();
+        let values: Vec<f32> = (0..30_522u32).map(|id| id as f32).collect();
         let embed = |weighted, text| {
-            let words =
-                Words::new(std::iter::Iterator::collect(Vec::iter(&values).copied()), 1, weighted);
+            let words = Words::new(values.clone(), 1, weighted);
             words.embed(&tokenizer, &[text], Some(&frequencies)).expect("embeds")[0][0]
         };
-        let _: &Vec<f32> = &values;
         let (the, cat, house) = (id("the") as f32, id("cat") as f32, id("house") as f32);
         assert_eq!(embed(false, "the cat"), (the + cat) / 2.0);
         assert_eq!(embed(true, "the cat"), cat);

@@ -29,11 +29,10 @@ fn row(task: &Task, path: &Path, line: usize, bytes: &[u8]) -> Result<Row, TaskE
             help: "write one JSON object a line",
         })?;
     let value = |key: &String| {
-        object.get(key).ok_or_else(|| TaskError::NoColumn {
+        object.get(key).ok_or_else(|| TaskError::NoKey {
             place: place(),
-            column: key.clone(),
+            key: key.clone(),
             known: object.keys().take(40).cloned().collect(),
-            header: true,
         })
     };
     let text = |key: &String| match value(key)? {

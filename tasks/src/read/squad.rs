@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use atb_files::{JsonProblem, without_byte_order_mark};
 use serde::Deserialize;
 
 use crate::TaskError;
@@ -62,7 +63,13 @@ struct Given {
 
 pub(super) fn read(path: &Path) -> Result<Vec<Question>, TaskError> {
     let bytes = fs_err::read(path)?;
-    let file: File = atb_files::parse_json(path, &bytes, 0)?;
+    let file: File = serde_json::from_slice(without_byte_order_mark(&bytes)).map_err(|error| {
+        TaskError::Task {
+            path: path.to_owned(),
+            problem: JsonProblem::from(error).to_string(),
+            help: "the file must have the layout of SQuAD 1.1: data, paragraphs, qas".to_owned(),
+        }
+    })?;
     let mut questions = Vec::new();
     for paragraph in file.data.into_iter().flat_map(|article| article.paragraphs) {
         let context: Arc<str> = paragraph.context.into();
