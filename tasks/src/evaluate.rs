@@ -7,10 +7,11 @@ use crate::TaskError;
 use crate::bootstrap::{Bootstrap, Interval};
 use crate::families::span::SpanSettings;
 use crate::families::{Asked, classification, regression, retrieval, similarity, span};
+use crate::kind::Kind;
 use crate::metrics::{Metric, Outcomes};
 use crate::model::{Frequencies, Model};
 use crate::read::{Examples, Split};
-use crate::task::{Kind, Task};
+use crate::task::Task;
 
 /// How models are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,34 +7,11 @@ use atb_settings::Layers;
 use serde::Deserialize;
 
 use crate::TaskError;
+use crate::kind::Kind;
 use crate::metrics::Metric;
 
 /// The tasks that there are without a file of their own.
 const BUILT_IN: &str = include_str!("tasks.toml");
-
-/// What is asked of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A label for one or two texts.
-    Classification,
-    /// A number for one or two texts.
-    Regression,
-    /// The part of a text that answers a question.
-    Span,
-    /// How alike two texts are, by the cosine of their embeddings.
-    Similarity,
-    /// The second text of each pair among those of all, by the cosine of the embeddings.
-    Retrieval,
-}
-
-impl Kind {
-    /// Whether it needs embeddings and nothing that was fine-tuned for the task.
-    #[must_use]
-    pub fn is_of_embeddings(self) -> bool {
-        matches!(self, Self::Similarity | Self::Retrieval)
-    }
-}
 
 /// How a data file is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::Kind;
+use crate::kind::Kind;
 
 pub use answers::{exact_match, normalised, word_f1};
 pub(crate) use retrieval::rank;

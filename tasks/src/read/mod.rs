@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::TaskError;
 use crate::error::Place;
-use crate::task::{Format, Kind, Task};
+use crate::kind::Kind;
+use crate::task::{Format, Task};
 
 pub use squad::{Answer, Question};
 
