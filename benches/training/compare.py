@@ -1,4 +1,4 @@
-"""One step of distillation, ours and PyTorch's, run in turns on the same cores.
+"""One step of distillation, ours and PyTorch's, run alternately on the same cores.
 
     cargo build --release --workspace
     python benches/training/compare.py target/release/train-step

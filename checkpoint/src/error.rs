@@ -2,12 +2,21 @@
 
 use std::path::PathBuf;
 
-/// Why a model folder could not be read.
+/// Why a model folder could not be read or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("{} already exists and is not empty", folder.display())]
+    #[diagnostic(help("remove it, or choose another folder"))]
+    Exists { folder: PathBuf },
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
     #[error("{}: {message}", path.display())]
     #[diagnostic(help("use the config.json that came with the weights"))]
     Json { path: PathBuf, message: String },

@@ -1,6 +1,7 @@
 //! BERT model folders: `config.json`, the weights, and the names of the parameters.
 //!
-//! [`Checkpoint`] reads a folder's tensors by their Hugging Face names, [`BertConfig`] is its
+//! [`Checkpoint`] reads a folder's tensors by their Hugging Face names, [`NewFolder`] writes one,
+//! [`BertConfig`] is its
 //! `config.json`, and [`Parameters`] is the one list of the parameters with what each of
 //! their axes stands for.
 //!
@@ -26,6 +27,7 @@ mod error;
 mod layout;
 mod parameters;
 mod weights;
+mod write;
 
 pub use checkpoint::{Checkpoint, WEIGHTS_FILE};
 pub use config::{BertConfig, CONFIG_FILE};
@@ -34,3 +36,4 @@ pub use parameters::{
     Axis, KD_PROJECTION, KD_PROJECTION_BIAS, LayerParameters, Linear, MLM_TRANSFORM, MlmHead, Norm,
     Parameters, WORD_EMBEDDINGS, axes, shape,
 };
+pub use write::NewFolder;

@@ -10,7 +10,7 @@ use crate::Architecture;
 pub struct Workload {
     /// Sequences at a time.
     pub batch: usize,
-    /// Tokens a sequence, padding included.
+    /// Tokens per sequence, padding included.
     pub sequence: usize,
 }
 

@@ -1,7 +1,5 @@
 //! What can go wrong between a model folder and a score.
 
-use std::path::PathBuf;
-
 use atb_checkpoint::CheckpointError;
 use atb_text::TextError;
 
@@ -12,8 +10,6 @@ pub enum PlmError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Checkpoint(#[from] CheckpointError),
-    #[error("cannot write {}: {message}", path.display())]
-    Write { path: PathBuf, message: String },
     #[error("{arch} does not fit into {whole}: {what} {wanted} is more than {available}")]
     DoesNotFit { arch: String, whole: String, what: String, wanted: usize, available: usize },
     #[error("the batch does not suit the model: {what} {found} is more than {limit}")]
@@ -27,9 +23,6 @@ pub enum PlmError {
     NoMlmHead,
     #[error("the loss of {arch} is {loss}: the weights hold values that are not finite")]
     NotFinite { arch: String, loss: f64 },
-    #[error("{} already exists and is not empty", folder.display())]
-    #[diagnostic(help("remove it, or choose another folder"))]
-    Exists { folder: PathBuf },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Text(#[from] TextError),

@@ -58,7 +58,7 @@ struct Arguments {
     folder: PathBuf,
 }
 
-/// Tokens a sequence, and sequences a batch.
+/// Tokens per sequence, and sequences per batch.
 const SEQUENCE: usize = 128;
 const ROWS: usize = 8;
 /// Paragraphs of held-out text.

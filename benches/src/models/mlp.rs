@@ -2,7 +2,6 @@
 
 use atb_predictor::{FitError, Model, Observation, Rows, one_workload};
 use atb_space::{Architecture, Layer, Workload};
-use gemm::Parallelism;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -134,11 +133,11 @@ impl Mlp {
         });
         for index in (0..self.layers.len()).rev() {
             let gradient = Dense {
-                weights: product(activations[index].t(), delta.view()),
+                weights: activations[index].t().dot(&delta),
                 biases: delta.sum_axis(Axis(0)),
             };
             if index > 0 {
-                let mut before = product(delta.view(), self.layers[index].weights.t());
+                let mut before = delta.dot(&self.layers[index].weights.t());
                 Zip::from(&mut before).and(&activations[index]).for_each(|value, activation| {
                     if *activation <= 0.0 {
                         *value = 0.0;
@@ -171,47 +170,13 @@ impl Dense {
     }
 
     fn forward(&self, inputs: ArrayView2<'_, f32>, relu: bool) -> Array2<f32> {
-        let mut output = product(inputs, self.weights.view());
+        let mut output = inputs.dot(&self.weights);
         output += &self.biases;
         if relu {
             output.mapv_inplace(|value| value.max(0.0));
         }
         output
     }
-}
-
-/// The matrix product of `left` and `right`.
-fn product(left: ArrayView2<'_, f32>, right: ArrayView2<'_, f32>) -> Array2<f32> {
-    let (rows, inner) = left.dim();
-    let columns = right.ncols();
-    assert_eq!(inner, right.nrows(), "the shapes of a product go together");
-    let mut output = Array2::zeros((rows, columns));
-    // SAFETY: pointers, sizes and strides are those of the three arrays, which are alive;
-    // the output is not read, since it is not added to.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            inner,
-            output.as_mut_ptr(),
-            output.strides()[1],
-            output.strides()[0],
-            false,
-            left.as_ptr(),
-            left.strides()[1],
-            left.strides()[0],
-            right.as_ptr(),
-            right.strides()[1],
-            right.strides()[0],
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-    output
 }
 
 /// The moments of the optimizer Adam for one layer.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::variables::Variables;
 use super::{TrainError, Training};
-use crate::extract::{write_folder, write_weights};
+use crate::extract::{begin_folder, contiguous};
 use crate::{PlmError, SuperPlm};
 
 /// Version of the state's schema. Version 1 had other names for some settings, see
@@ -92,23 +92,20 @@ pub(super) fn save(
     let folder = training.join(FOLDER).join(format!("{PREFIX}{:08}", state.steps));
     if !folder.is_dir() {
         let tensors = plm.tensors_of(plm.architecture())?;
-        write_folder(plm, tensors, plm.architecture(), &folder, |staging| {
-            let write_error =
-                |name: &str, message: String| PlmError::Write { path: folder.join(name), message };
-            let mut tensors = Vec::new();
-            for (name, moments) in variables.moments() {
-                let [first, second] = moments?;
-                tensors.push((format!("first.{name}"), first));
-                tensors.push((format!("second.{name}"), second));
-            }
-            write_weights(&tensors, &staging.join(OPTIMIZER_FILE))
-                .map_err(|message| write_error(OPTIMIZER_FILE, message))?;
-            let json = serde_json::to_string_pretty(state).map_err(|error| error.to_string());
-            json.and_then(|json| {
-                fs::write(staging.join(STATE_FILE), json + "\n").map_err(|error| error.to_string())
-            })
-            .map_err(|message| write_error(STATE_FILE, message))
-        })?;
+        let new = begin_folder(plm, &tensors, plm.architecture(), &folder)?;
+        let mut tensors = Vec::new();
+        for (name, moments) in variables.moments() {
+            let [first, second] = moments?;
+            tensors.push((format!("first.{name}"), first));
+            tensors.push((format!("second.{name}"), second));
+        }
+        let json = serde_json::to_string_pretty(state).map_err(std::io::Error::from)?;
+        let write = || -> Result<(), PlmError> {
+            new.tensors(OPTIMIZER_FILE, contiguous(&tensors)?)?;
+            Ok(new.text(STATE_FILE, &(json + "\n"))?)
+        };
+        write()?;
+        new.publish().map_err(PlmError::from)?;
     }
     let saved = list(training);
     for old in &saved[..saved.len().saturating_sub(KEPT)] {

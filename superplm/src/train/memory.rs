@@ -4,7 +4,7 @@
 /// it back to the system.
 ///
 /// A training step frees and takes the same blocks of some megabytes that the step before
-/// it did; by default each comes as pages from the system, cleared and mapped anew. It holds
+/// it did; by default each comes as pages from the system, cleared and newly mapped. It holds
 /// for the whole process, so it is for programs that train, not for libraries. Allocators
 /// other than glibc's are left as they are.
 pub fn keep_freed_memory() {

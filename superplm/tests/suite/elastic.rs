@@ -1,6 +1,7 @@
 //! Sub-architectures against a plain implementation, and extracted folders against both.
 
 use crate::common::{PlainBert, largest_difference, small_batch, small_model, values};
+use atb_checkpoint::CheckpointError;
 use atb_space::Architecture;
 use atb_superplm::{Output, PlmError, SuperPlm, extract};
 use candle_core::Tensor;
@@ -100,7 +101,10 @@ fn extraction_overwrites_nothing() {
     let before = std::fs::read(folder.join("model.safetensors")).expect("reads");
     let plm = SuperPlm::load(&folder).expect("loads");
     let error = extract(&plm, &arch("1-4-4-1-4"), &folder).expect_err("refused");
-    assert!(matches!(&error, PlmError::Exists { folder: named } if *named == folder), "{error}");
+    assert!(
+        matches!(&error, PlmError::Checkpoint(CheckpointError::Exists { folder: named }) if *named == folder),
+        "{error}"
+    );
     assert_eq!(std::fs::read(folder.join("model.safetensors")).expect("reads"), before);
 }
 

@@ -26,7 +26,7 @@ use forward::Saved;
 pub(crate) struct LayerShape {
     /// Sequences.
     pub(crate) rows: usize,
-    /// Tokens a sequence.
+    /// Tokens per sequence.
     pub(crate) sequence: usize,
     pub(crate) hidden: usize,
     pub(crate) intermediate: usize,
