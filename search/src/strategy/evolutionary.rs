@@ -85,8 +85,30 @@ pub(super) fn offspring(
         .next()
 }
 
+/// Claims a child of parents that `pick` draws; a fresh candidate if no child is a candidate
+/// and new, `None` once every candidate is known.
+pub(super) fn propose<'a>(
+    evaluator: &mut Evaluator<'_>,
+    settings: &Settings,
+    rng: &mut ChaCha8Rng,
+    pick: impl Fn(&mut ChaCha8Rng) -> &'a Architecture,
+) -> Option<Architecture> {
+    let found = (0..ATTEMPTS).find_map(|_| {
+        let parent = pick(rng);
+        let second = rng.random_bool(settings.crossover).then(|| pick(rng));
+        child(evaluator, parent, second, settings, rng)
+    });
+    match found {
+        Some(arch) => {
+            evaluator.claim(&arch);
+            Some(arch)
+        }
+        None => evaluator.draw(1, rng).pop(),
+    }
+}
+
 /// A mutant of one parent, or of a crossing of two, if it is a candidate and not known yet.
-pub(super) fn child(
+fn child(
     evaluator: &Evaluator<'_>,
     parent: &Architecture,
     second: Option<&Architecture>,

@@ -1,15 +1,13 @@
 //! NSGA-II (Deb et al., 2002) over fitness and predicted latency.
 
+use atb_space::Architecture;
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::evolutionary::child;
+use super::evolutionary::propose;
 use super::{Defaults, Settings, Strategy};
 use crate::SearchError;
 use crate::evaluate::{Evaluated, Evaluator};
-
-/// How often a child that is no candidate or already known is replaced by another one.
-const ATTEMPTS: usize = 200;
 
 impl Strategy {
     /// NSGA-II over fitness and latency: a whole Pareto front in one search. Wants a wide
@@ -38,24 +36,10 @@ fn nsga2(
     let mut population = evaluator.history.clone();
     for generation in 1..settings.generations {
         let ranked = rank(&population);
-        let mut children = Vec::new();
-        for _ in 0..settings.population {
-            let found = (0..ATTEMPTS).find_map(|_| {
-                let parent = &population[tournament(&ranked, rng)].arch;
-                let second = rng
-                    .random_bool(settings.crossover)
-                    .then(|| &population[tournament(&ranked, rng)].arch);
-                child(evaluator, parent, second, settings, rng)
-            });
-            let found = match found {
-                Some(arch) => {
-                    evaluator.claim(&arch);
-                    Some(arch)
-                }
-                None => evaluator.draw(1, rng).pop(),
-            };
-            children.extend(found);
-        }
+        let pick = |rng: &mut ChaCha8Rng| &population[tournament(&ranked, rng)].arch;
+        let children: Vec<Architecture> = (0..settings.population)
+            .filter_map(|_| propose(evaluator, settings, rng, pick))
+            .collect();
         let before = evaluator.history.len();
         evaluator.evaluate(generation, &children)?;
         population.extend_from_slice(&evaluator.history[before..]);
