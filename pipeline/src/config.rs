@@ -157,31 +157,71 @@ pub enum Sampling {
     Uniform,
 }
 
+/// A text that nothing is trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeldOutConfig {
+    /// The file, one paragraph a line; a built-in text if absent.
+    pub text: Option<PathBuf>,
+    /// Tokens that a paragraph is cut to.
+    pub sequence_length: usize,
+    /// Maximum number of paragraphs.
+    pub paragraphs: usize,
+}
+
+impl Default for HeldOutConfig {
+    fn default() -> Self {
+        Self { text: None, sequence_length: 64, paragraphs: 32 }
+    }
+}
+
+impl Checked for HeldOutConfig {
+    fn check(&self, at: &mut Check) {
+        // Two tokens are those that begin and end a text.
+        at.range("sequence_length", self.sequence_length, 3..=8_192);
+        at.range("paragraphs", self.paragraphs, 1..=1_000_000);
+    }
+}
+
 /// What the search minimises: a loss on held-out text.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitnessConfig {
     /// Which loss.
     pub loss: Loss,
-    /// Held-out text, one paragraph a line; a built-in one if absent.
+    /// The file, as [`HeldOutConfig::text`].
     pub text: Option<PathBuf>,
-    /// Tokens a paragraph is cut to.
-    pub sequence: usize,
-    /// Most paragraphs.
+    /// As [`HeldOutConfig::sequence_length`].
+    pub sequence_length: usize,
+    /// As [`HeldOutConfig::paragraphs`].
     pub paragraphs: usize,
+}
+
+impl FitnessConfig {
+    /// A loss on a held-out text.
+    #[must_use]
+    pub fn new(loss: Loss, held_out: HeldOutConfig) -> Self {
+        let HeldOutConfig { text, sequence_length, paragraphs } = held_out;
+        Self { loss, text, sequence_length, paragraphs }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn held_out(&self) -> HeldOutConfig {
+        let Self { text, sequence_length, paragraphs, .. } = self.clone();
+        HeldOutConfig { text, sequence_length, paragraphs }
+    }
 }
 
 impl Default for FitnessConfig {
     fn default() -> Self {
-        Self { loss: Loss::Kd, text: None, sequence: 64, paragraphs: 32 }
+        Self::new(Loss::Kd, HeldOutConfig::default())
     }
 }
 
 impl Checked for FitnessConfig {
     fn check(&self, at: &mut Check) {
-        // Two tokens are those that begin and end a text.
-        at.range("sequence", self.sequence, 3..=8_192);
-        at.range("paragraphs", self.paragraphs, 1..=1_000_000);
+        self.held_out().check(at);
     }
 }
 
@@ -235,6 +275,7 @@ static RENAMED: LazyLock<Vec<Renamed>> = LazyLock::new(|| {
     let keys = [
         Renamed::Key { old: "budget.against", new: "budget.baseline" },
         Renamed::Key { old: "budget.level", new: "budget.confidence_level" },
+        Renamed::Key { old: "fitness.sequence", new: "fitness.sequence_length" },
     ];
     keys.into_iter().chain(Strategy::former_names().map(strategy)).collect()
 });
@@ -366,6 +407,7 @@ mod tests {
         let texts = [
             "[budget]\nagainst = \"12-768-3072-12-768\"",
             "[budget]\nlevel = 0.9",
+            "[fitness]\nsequence = 64",
             "[search]\nstrategy = \"evolved\"",
             "[search]\nstrategy = \"steady\"",
             "[search]\nstrategy = \"guided\"",
@@ -381,6 +423,8 @@ mod tests {
           help: write `budget.baseline` instead
         job.toml: line 2: `budget.level` is now called `budget.confidence_level`
           help: write `budget.confidence_level` instead
+        job.toml: line 2: `fitness.sequence` is now called `fitness.sequence_length`
+          help: write `fitness.sequence_length` instead
         job.toml: line 2: `evolved` is now called `evolutionary`
           help: write `evolutionary` instead
         job.toml: line 2: `steady` is now called `genetic`
@@ -412,8 +456,8 @@ mod tests {
             "[profile]\nsamples = 0\nretests = 0",
             "[profile]\nsamples = 1000000000",
             "[profile]\nretests = 1000000000",
-            "[fitness]\nsequence = 0\nparagraphs = 0",
-            "[fitness]\nsequence = 9223372036854775807",
+            "[fitness]\nsequence_length = 0\nparagraphs = 0",
+            "[fitness]\nsequence_length = 9223372036854775807",
             "[protocol.workload]\nbatch = 0",
             "[protocol.workload]\nsequence = 0",
             "[protocol]\nmax_pairs = 0",

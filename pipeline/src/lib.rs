@@ -23,12 +23,12 @@ pub mod steps;
 mod superplm;
 mod train;
 
-pub use config::{Config, FitnessConfig, Loss, ProfileConfig, Sampling, SpaceChoice};
+pub use config::{
+    Config, FitnessConfig, HeldOutConfig, Loss, ProfileConfig, Sampling, SpaceChoice,
+};
 pub use error::PipelineError;
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Event, Quiet, Reporter};
 pub use run::{Files, run};
 pub use superplm::{Origin, Weights};
-pub use train::{
-    HeldOutConfig, ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train,
-};
+pub use train::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train};

@@ -186,7 +186,7 @@ impl Run<'_> {
             space.name
         ));
         // A text that is missing or does not fit is told before anything is measured.
-        steps::held_out(&config.fitness, &weights.plm)?;
+        steps::held_out(&config.fitness.held_out(), &weights.plm)?;
         let measurements = self.profile(target, &space)?;
         let predictor = self.fit(&measurements, &space)?;
         let outcome = self.search(&space, &predictor, &weights)?;

@@ -163,10 +163,15 @@ impl Predictor {
         between(|workload| workload.batch) && between(|workload| workload.sequence)
     }
 
-    fn interval(&self, arch: &Architecture, workload: Workload, level: f64) -> Prediction {
+    fn interval(
+        &self,
+        arch: &Architecture,
+        workload: Workload,
+        confidence_level: f64,
+    ) -> Prediction {
         let value = self.model.value(arch, workload);
-        let half_width =
-            self.validation.residuals.half_width(level) * self.model.uncertainty(arch, workload);
+        let half_width = self.validation.residuals.half_width(confidence_level)
+            * self.model.uncertainty(arch, workload);
         Prediction {
             value,
             low: (value * (1.0 - half_width)).max(0.0),

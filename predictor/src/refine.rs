@@ -82,7 +82,7 @@ pub enum RefineError<E> {
 /// earlier rounds need not be measured again. `report` hears of every round.
 ///
 /// The same settings and measurements give the same choices, so that an interrupted
-/// refinement goes on where it was.
+/// refinement resumes where it was.
 ///
 /// # Errors
 /// [`RefineError`]; what was measured until then is the caller's.

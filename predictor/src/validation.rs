@@ -64,7 +64,7 @@ pub struct Validation {
 /// model's own [`uncertainty`](crate::Model::uncertainty) there.
 ///
 /// With them intervals are conformal: whatever the errors' distribution, a new
-/// measurement drawn like the old ones lies in the interval of level `p` with a
+/// measurement drawn like the old ones lies in the interval of confidence level `p` with a
 /// probability of about `p`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Residuals(Vec<f64>);
@@ -77,12 +77,13 @@ impl Residuals {
         Self(scores)
     }
 
-    /// Half-width of the interval of the confidence level `level` (0 to 1), relative to the prediction, where
-    /// the model's uncertainty is 1: the `ceil((n + 1) level)`-th of the `n` residuals,
-    /// infinite where that is more than there are.
+    /// Half-width of the interval of a confidence level `p` (0 to 1), relative to the
+    /// prediction, where the model's uncertainty is 1: the `ceil((n + 1) p)`-th of the `n`
+    /// residuals, infinite where that is more than there are.
     #[must_use]
-    pub fn half_width(&self, level: f64) -> f64 {
-        let rank = ((self.0.len() + 1) as f64 * level.clamp(0.0, 1.0)).ceil() as usize;
+    pub fn half_width(&self, confidence_level: f64) -> f64 {
+        let share = confidence_level.clamp(0.0, 1.0);
+        let rank = ((self.0.len() + 1) as f64 * share).ceil() as usize;
         match rank {
             0 => 0.0,
             _ => self.0.get(rank - 1).copied().unwrap_or(f64::INFINITY),

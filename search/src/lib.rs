@@ -3,7 +3,7 @@
 //! [`Candidates::scan`] predicts every architecture of a space and keeps those in a band
 //! around the budget; [`search`] evaluates some of them by a [`Fitness`] and ranks them.
 //! Every value is kept in a [`Store`], so that nothing is evaluated twice and an
-//! interrupted search goes on where it stopped.
+//! interrupted search resumes where it stopped.
 //!
 //! ```
 //! use atb_search::{Budget, Candidates, Fitness, Settings, Store, search};

@@ -34,7 +34,7 @@ impl Run {
     }
 }
 
-/// Bins an octave of latency; a power of two.
+/// Bins per octave of latency; a power of two.
 const BINS_PER_OCTAVE: u64 = 8;
 /// Bits of a float's mantissa that lie below those that tell a bin.
 const SHIFT: u32 = 52 - BINS_PER_OCTAVE.trailing_zeros();

@@ -36,7 +36,7 @@ impl Outcome {
 }
 
 /// Searches `candidates` for the lowest `fitness`. Values already in `store` are not
-/// computed again, so a search that was interrupted goes on where it stopped; `observer`
+/// computed again, so a search that was interrupted resumes where it stopped; `observer`
 /// hears of every evaluation.
 ///
 /// # Errors

@@ -159,7 +159,7 @@ mod tests {
         let far = surrogate.predict(&[40.0, -30.0, 7.0]);
         let near = surrogate.predict(&[2.5, 2.5, 7.0]);
         assert!(far.1 > 5.0 * near.1, "{far:?} {near:?}");
-        // A point believed to be seen leaves its mean and takes away the doubt.
+        // A point taken as seen keeps its mean and loses its uncertainty.
         let point = vec![8.0, 8.0, 7.0];
         let before = surrogate.predict(&point);
         let after = surrogate.with_expected(point.clone()).predict(&point);

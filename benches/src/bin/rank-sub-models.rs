@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use atb_benches::{plot, write_text};
 use atb_measurements::MeasurementFile;
-use atb_pipeline::{FitnessConfig, Weights, steps};
+use atb_pipeline::{HeldOutConfig, Weights, steps};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor};
 use atb_space::{Architecture, Sampler, Space};
 use atb_superplm::{
@@ -90,11 +90,10 @@ fn main() -> Result<()> {
     let target_ms = arguments.share * predictor.value(plm.architecture());
     let chosen = choose(&arguments, &space, &predictor, target_ms)?;
 
-    let text = FitnessConfig {
+    let text = HeldOutConfig {
         text: Some(arguments.held_out.clone()),
-        sequence: SEQUENCE,
+        sequence_length: SEQUENCE,
         paragraphs: PARAGRAPHS,
-        ..FitnessConfig::default()
     };
     let held_out = steps::held_out(&text, &teacher)?;
     let of_superplm = KdFitness::new(&plm, &teacher, &held_out)?;

@@ -10,7 +10,7 @@ use atb_targets::Target;
 use clap::{Args, ValueEnum};
 use miette::IntoDiagnostic;
 
-use super::WorkloadArguments;
+use super::{WorkloadArguments, renamed};
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     target: String,
     /// Architecture to time alternately with it
     #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
-    against: Architecture,
+    baseline: Architecture,
     /// Time it in ONNX Runtime as well, side by side
     #[arg(long, value_enum)]
     engine: Option<Engine>,
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// not kept
     #[arg(long, short)]
     out: Option<PathBuf>,
+    /// Former name of `--baseline`
+    #[arg(long = "against", hide = true, value_parser = renamed("--baseline"))]
+    former_against: Option<String>,
 }
 
 /// What else to time the file in.
@@ -63,7 +66,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let timed = steps::bench(
         &target,
         &arguments.model,
-        &arguments.against,
+        &arguments.baseline,
         library.as_deref(),
         &protocol,
         &file,
@@ -72,7 +75,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = vec![
         row("model", format!("{:.3} ms", timed.latency_ms)),
-        row(&arguments.against.id(), format!("{:.3} ms", timed.baseline_ms)),
+        row(&arguments.baseline.id(), format!("{:.3} ms", timed.baseline_ms)),
         row("speed-up", format!("{:.2}", timed.speedup)),
     ];
     if let Some(ms) = timed.onnx_runtime_ms {

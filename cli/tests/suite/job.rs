@@ -50,7 +50,7 @@ population = 4
 generations = 2
 
 [fitness]
-sequence = 16
+sequence_length = 16
 paragraphs = 4
 "#;
 

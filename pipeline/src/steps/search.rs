@@ -9,21 +9,21 @@ use atb_space::{Architecture, Space};
 use atb_superplm::{KdFitness, MaskedLmFitness, PlmError, SuperPlm};
 use atb_text::{Corpus, Encoded, HELD_OUT};
 
-use crate::{FitnessConfig, Loss, PipelineError, Reporter};
+use crate::{FitnessConfig, HeldOutConfig, Loss, PipelineError, Reporter};
 
-/// The held-out text of `config` as token ids.
+/// The held-out text of `config` as token ids of `plm`.
 ///
 /// # Errors
-/// [`PipelineError::Text`] naming file and line.
-pub fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
+/// [`PipelineError::Text`] naming file and line, [`PipelineError::OutOfRange`] if its sequences
+/// are longer than `plm` takes.
+pub fn held_out(config: &HeldOutConfig, plm: &SuperPlm) -> Result<Encoded, PipelineError> {
     config.checked()?;
     let positions = plm.config().max_position_embeddings;
-    if config.sequence > positions {
-        let key = "fitness.sequence".to_owned();
-        let (value, expected) = (
-            config.sequence.to_string(),
-            format!("at most the {positions} positions of the SuperPLM"),
-        );
+    if config.sequence_length > positions {
+        let key = "sequence_length".to_owned();
+        let value = config.sequence_length.to_string();
+        let expected =
+            format!("at most {positions} for held-out text, the positions that the model has");
         return Err(OutOfRange { violations: vec![Violation { key, value, expected }] }.into());
     }
     let mut texts = Vec::new();
@@ -37,7 +37,7 @@ pub fn held_out(config: &FitnessConfig, plm: &SuperPlm) -> Result<Encoded, Pipel
             .take(config.paragraphs)
             .try_for_each(&mut take)?,
     }
-    Ok(plm.tokenizer().encode_batch(texts.iter().map(String::as_str), config.sequence)?)
+    Ok(plm.tokenizer().encode_batch(texts.iter().map(String::as_str), config.sequence_length)?)
 }
 
 /// The loss that `config` asks for, of sub-models of `plm` on its held-out text. The teacher
@@ -49,7 +49,7 @@ pub fn loss_on_text<'a>(
     config: &FitnessConfig,
     plm: &'a SuperPlm,
 ) -> Result<Box<dyn Fitness + 'a>, PipelineError> {
-    let text = held_out(config, plm)?;
+    let text = held_out(&config.held_out(), plm)?;
     Ok(match config.loss {
         Loss::Kd => {
             let kd = KdFitness::of_itself(plm, &text)?;

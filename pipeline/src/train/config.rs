@@ -12,7 +12,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::{FitnessConfig, SpaceChoice};
+use crate::{HeldOutConfig, SpaceChoice};
 
 /// What a training is to do; every key has a default but the text.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -61,33 +61,6 @@ pub struct TrainConfig {
     pub one_shot: OneShotConfig,
     /// The text of the validations.
     pub held_out: HeldOutConfig,
-}
-
-/// The text of the validations.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HeldOutConfig {
-    /// The file, one paragraph a line; a built-in text if absent.
-    pub text: Option<PathBuf>,
-    /// Tokens that a paragraph is cut to.
-    pub sequence_length: usize,
-    /// Maximum number of paragraphs.
-    pub paragraphs: usize,
-}
-
-impl Default for HeldOutConfig {
-    fn default() -> Self {
-        let FitnessConfig { text, sequence, paragraphs, .. } = FitnessConfig::default();
-        Self { text, sequence_length: sequence, paragraphs }
-    }
-}
-
-impl HeldOutConfig {
-    /// The same text for a fitness.
-    pub(super) fn for_fitness(&self) -> FitnessConfig {
-        let Self { text, sequence_length, paragraphs } = self.clone();
-        FitnessConfig { text, sequence: sequence_length, paragraphs, ..FitnessConfig::default() }
-    }
 }
 
 /// What is minimised: the name of an objective, or a table with its `name` and its options.
@@ -260,13 +233,6 @@ impl Checked for TrainConfig {
         at.range("sequence_length", self.sequence_length, SEQUENCE_LENGTHS);
         self.settings(self.panel.clone()).check(at);
         at.nested("held_out", &self.held_out);
-    }
-}
-
-impl Checked for HeldOutConfig {
-    fn check(&self, at: &mut Check) {
-        at.range("sequence_length", self.sequence_length, SEQUENCE_LENGTHS);
-        at.range("paragraphs", self.paragraphs, 1..=1_000_000);
     }
 }
 

@@ -12,7 +12,7 @@ use atb_superplm::{
 };
 use atb_text::{Encoded, Tokenizer};
 
-pub use config::{HeldOutConfig, ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
+pub use config::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
 
 use crate::{PipelineError, Reporter, steps};
 
@@ -94,7 +94,7 @@ impl Prepared {
         let settings = config.settings(panel);
         let objective =
             config.objective.kind.objective(teacher, config.objective.options.clone())?;
-        let held_out = steps::held_out(&config.held_out.for_fitness(), &start)?;
+        let held_out = steps::held_out(&config.held_out, &start)?;
         check_start(&start, &objective, &settings, config.sequence_length, &held_out)?;
         Ok(Self { start, objective, settings, held_out })
     }
