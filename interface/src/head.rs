@@ -276,6 +276,12 @@ impl OutputSpec {
         outputs.find(|output| output.name == name && output.axes.len() == axes)
     }
 
+    /// Whether it holds something for each token, padding included.
+    #[must_use]
+    pub fn is_by_token(&self) -> bool {
+        self.axes.starts_with(&[Axis::Batch, Axis::Sequence])
+    }
+
     /// Its shape for inputs `[batch, sequence]`, of a model of this hidden size and a head
     /// whose linear layer has `width` outputs.
     #[must_use]

@@ -89,6 +89,31 @@ impl Outputs {
         self.0.iter().find(|output| output.meaning() == Some(meaning))
     }
 
+    /// Takes out what the outputs say of padding, which means nothing and differs from engine to
+    /// engine: the states and logits of those tokens become zero, and the scores of a span that
+    /// begins or ends there the lowest number there is, so that none does.
+    ///
+    /// `attention_mask` is that of the inputs. Outputs that are not by token stay as they are.
+    pub fn blank_padding(&mut self, attention_mask: &[i64]) {
+        for output in &mut self.0 {
+            let Some(spec) = OutputSpec::of(&output.name, output.shape.len()) else { continue };
+            let tokens = attention_mask.len();
+            if !spec.is_by_token() || tokens == 0 || output.values.len() % tokens != 0 {
+                continue;
+            }
+            let blank = match spec.meaning {
+                Meaning::SpanStart | Meaning::SpanEnd => f32::MIN,
+                _ => 0.0,
+            };
+            let width = (output.values.len() / tokens).max(1);
+            for (values, real) in output.values.chunks_exact_mut(width).zip(attention_mask) {
+                if *real == 0 {
+                    values.fill(blank);
+                }
+            }
+        }
+    }
+
     /// The largest absolute difference between any value of these outputs and the one of the
     /// same name and place in `other`, which may have further outputs.
     ///
@@ -125,6 +150,26 @@ mod tests {
             values: values.to_vec(),
         };
         Outputs(values.iter().map(output).collect())
+    }
+
+    #[test]
+    fn padding_is_blank_in_outputs_by_token_only() {
+        let output = |name: &str, shape: &[usize]| {
+            let values = vec![3.0; shape.iter().product()];
+            Output { name: name.to_owned(), shape: shape.to_vec(), values }
+        };
+        let mut outputs = Outputs(vec![
+            output("last_hidden_state", &[2, 2, 2]),
+            output("start_logits", &[2, 2]),
+            output("pooler_output", &[2, 2]),
+            output("logits", &[2, 2]),
+            output("something_else", &[2, 2, 2]),
+        ]);
+        outputs.blank_padding(&[1, 0, 1, 1]);
+        let values: Vec<&[f32]> = outputs.0.iter().map(|output| &*output.values).collect();
+        assert_eq!(values[0], [3.0, 3.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0]);
+        assert_eq!(values[1], [3.0, f32::MIN, 3.0, 3.0]);
+        assert_eq!(values[2..], [&[3.0; 4][..], &[3.0; 4], &[3.0; 8]]);
     }
 
     #[test]

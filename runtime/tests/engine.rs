@@ -2,90 +2,203 @@
 
 use std::path::Path;
 
-use atb_graph::{Network, NetworkConfig, RandomWeights};
+use atb_graph::{Network, NetworkConfig, NetworkHead, RandomWeights};
+use atb_interface::HEADS;
 use atb_runtime::{Engine, EnginePath, Inputs, Outputs, Session};
 use atb_space::Workload;
 
-fn write(id: &str, batch: usize, sequence: usize, path: &Path) {
+const WORDS: usize = 500;
+
+fn write(id: &str, batch: usize, sequence: usize, config: &NetworkConfig, path: &Path) {
     let arch = id.parse().expect(id);
-    Network::new(&arch, Workload { batch, sequence }, &NetworkConfig::encoder(500))
+    Network::new(&arch, Workload { batch, sequence }, config)
         .write(&RandomWeights::new(11), path)
         .expect("writes");
 }
 
-fn run(path: &Path, engine: Engine, inputs: &Inputs) -> (Outputs, EnginePath) {
-    let mut session = Session::open_with(path, 1, engine).expect("opens");
-    let first = session.run(inputs).expect("runs");
-    assert_eq!(session.run(inputs).expect("runs again"), first, "a run depends on the one before");
-    (first, session.engine_path())
+/// Numbers that look random and are the same each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    /// An architecture with a feed-forward size, heads and a head size for each layer.
+    fn architecture(&mut self) -> (String, usize) {
+        let layers = 1 + self.below(3);
+        let list = |values: Vec<usize>| match values[..] {
+            [value] => value.to_string(),
+            _ => format!("{values:?}").replace(' ', ""),
+        };
+        let heads: Vec<usize> = (0..layers).map(|_| self.one_of(&[1, 2, 3, 5, 12])).collect();
+        let sizes = heads.iter().map(|heads| heads * (1 + self.below(33))).collect();
+        let inner = (0..layers).map(|_| 1 + self.below(150)).collect();
+        let hidden = 4 + self.below(140);
+        (format!("{layers}-{hidden}-{}-{}-{}", list(inner), list(heads), list(sizes)), layers)
+    }
+
+    fn inputs(&mut self, batch: usize, sequence: usize) -> Inputs {
+        Inputs::of_ids((0..batch * sequence).map(|_| self.below(WORDS) as i64).collect())
+    }
+
+    /// The masks of a batch, of one of several kinds.
+    fn mask(&mut self, kind: usize, inputs: &mut Inputs, sequence: usize) {
+        for (row, mask) in inputs.attention_mask.chunks_exact_mut(sequence).enumerate() {
+            match (kind, row) {
+                (0, _) => mask.fill(1),
+                // Padding after a text, as tokenizers write it; one row is all padding.
+                (1, 1) => mask.fill(0),
+                (1, _) => {
+                    mask.fill(0);
+                    mask[..1 + self.below(sequence)].fill(1);
+                }
+                // Holes, the first token among them.
+                _ => mask.iter_mut().for_each(|value| *value = self.below(2) as i64),
+            }
+        }
+    }
 }
 
-/// The largest difference over the tokens whose mask is one, and over the pooler's outputs.
-fn difference(one: &Outputs, other: &Outputs, mask: &[i64]) -> f32 {
-    let values = |outputs: &Outputs, name: &str| outputs.get(name).expect(name).values.clone();
-    let rows = |outputs: &Outputs| -> Vec<f32> {
-        let states = values(outputs, "last_hidden_state");
-        let hidden = states.len() / mask.len();
-        let states = states.chunks_exact(hidden).zip(mask);
-        let states = states.filter(|(_, mask)| **mask == 1).flat_map(|(state, _)| state);
-        states.copied().chain(values(outputs, "pooler_output")).collect()
+fn open(path: &Path, engine: Engine) -> Session {
+    Session::open_with(path, 1, engine).expect("opens")
+}
+
+/// Runs twice. The mean of no tokens is no number, and another number here.
+fn run(session: &mut Session, inputs: &Inputs) -> Outputs {
+    let mut once = || {
+        let mut outputs = session.run(inputs).expect("runs");
+        let values = outputs.0.iter_mut().flat_map(|output| &mut output.values);
+        values.filter(|value| value.is_nan()).for_each(|value| *value = 1e6);
+        outputs
     };
-    let (one, other) = (rows(one), rows(other));
-    one.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, |most, d| {
-        assert!(!d.is_nan(), "an output is no number");
-        f32::max(most, d)
-    })
+    let outputs = once();
+    assert_eq!(once(), outputs, "a run depends on the one before");
+    outputs
+}
+
+/// Runs `path` plainly and fused, on masks of every kind.
+fn compare(path: &Path, what: &str, (batch, sequence): (usize, usize), expected: EnginePath) {
+    compare_with(&[Engine::Fixed], path, what, (batch, sequence), expected);
+}
+
+fn compare_with(
+    engines: &[Engine],
+    path: &Path,
+    what: &str,
+    (batch, sequence): (usize, usize),
+    expected: EnginePath,
+) {
+    let mut random = Random(sequence as u64);
+    let mut plain = open(path, Engine::Plain);
+    assert_eq!(plain.engine_path(), EnginePath::Plain);
+    let mut others: Vec<Session> = engines.iter().map(|engine| open(path, *engine)).collect();
+    let mut inputs = random.inputs(batch, sequence);
+    for kind in 0..4 {
+        random.mask(kind, &mut inputs, sequence);
+        let reference = run(&mut plain, &inputs);
+        for session in &mut others {
+            assert_eq!(session.engine_path(), expected, "{what}");
+            let difference = reference.largest_difference(&run(session, &inputs));
+            assert!(difference < 2e-5, "{what}, {batch}x{sequence}, masks {kind}: {difference}");
+        }
+    }
 }
 
 #[test]
 fn fused_layers_give_what_the_graph_gives() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.onnx");
-    let mut state = 7u64;
-    let mut random = |below: u64| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
-    let architectures = [
-        ("1-64-96-4-48", 1, 8),
-        ("2-64-[96,128]-[2,4]-[32,48]", 2, 8),
-        ("3-60-[97,33,128]-[1,3,5]-[17,51,60]", 3, 13),
-        ("1-96-200-1-64", 1, 1),
-        ("2-132-264-12-192", 4, 37),
-        ("1-64-96-2-64", 2, 1),
-        ("4-312-600-12-312", 1, 128),
-        ("1-20-7-1-3", 2, 130),
-    ];
-    for (id, batch, sequence) in architectures {
-        write(id, batch, sequence, &path);
-        let length = batch * sequence;
-        let mut inputs = Inputs::of_ids((0..length).map(|_| random(500) as i64).collect());
-        for masks in 0..4 {
-            for (row, mask) in inputs.attention_mask.chunks_exact_mut(sequence).enumerate() {
-                match (masks, row) {
-                    (0, _) => mask.fill(1),
-                    // Padding after a text, as tokenizers write it; one row is all padding.
-                    (1, 0) => {
-                        mask.fill(0);
-                        mask[..1 + random(sequence as u64) as usize].fill(1);
-                    }
-                    (1, 1) => mask.fill(0),
-                    // Holes, the first token among them.
-                    _ => mask.iter_mut().for_each(|value| *value = random(2) as i64),
-                }
-            }
-            let (plain, path_of_plain) = run(&path, Engine::Plain, &inputs);
-            assert_eq!(path_of_plain, EnginePath::Plain);
-            for engine in [Engine::Tuned, Engine::Fixed] {
-                let (ours, way) = run(&path, engine, &inputs);
-                let layers = id.split('-').next().and_then(|n| n.parse().ok()).expect(id);
-                assert_eq!(way, EnginePath::Fused { layers }, "{id}");
-                let most = difference(&plain, &ours, &inputs.attention_mask);
-                println!("{id} {batch}x{sequence} {engine:?}: {most:e}");
-                assert!(most < 1e-4, "{id} {batch}x{sequence}, {engine:?}: {most}");
-            }
+    let mut all: Vec<(String, usize, usize, usize)> = [
+        ("1-64-96-4-48", 1, 1, 8),
+        ("2-64-[96,128]-[2,4]-[32,48]", 2, 2, 8),
+        ("1-96-200-1-64", 1, 1, 1),
+        ("2-132-264-12-192", 2, 4, 37),
+        ("1-64-96-2-64", 1, 2, 1),
+        ("4-312-600-12-312", 4, 1, 128),
+        ("1-20-7-1-3", 1, 2, 130),
+    ]
+    .map(|(id, layers, batch, sequence)| (id.to_owned(), layers, batch, sequence))
+    .into();
+    let mut random = Random(7);
+    all.extend((0..8).map(|_| {
+        let (id, layers) = random.architecture();
+        (id, layers, 1 + random.below(4), 1 + random.below(40))
+    }));
+    for (id, layers, batch, sequence) in all {
+        write(&id, batch, sequence, &NetworkConfig::encoder(WORDS), &path);
+        let engines = [Engine::Fixed, Engine::Tuned];
+        compare_with(&engines, &path, &id, (batch, sequence), EnginePath::Fused { layers });
+    }
+}
+
+#[test]
+fn every_head_gives_what_the_graph_gives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    for head in &HEADS {
+        for (id, layers, batch, sequence) in [
+            ("2-64-96-4-48", 2, 2, 24),
+            ("3-36-[97,40,33]-[3,2,1]-[51,40,9]", 3, 1, 50),
+            ("2-32-40-2-40", 2, 70, 3),
+        ] {
+            let heads = vec![NetworkHead { head, dense: head.dense, width: 2 }];
+            let config = NetworkConfig { heads, ..NetworkConfig::encoder(WORDS) };
+            write(id, batch, sequence, &config, &path);
+            let what = format!("{id} with {}", head.name);
+            compare(&path, &what, (batch, sequence), EnginePath::Fused { layers });
         }
+    }
+}
+
+/// A small model with every occurrence of some bytes replaced by others of the same length.
+fn altered(path: &Path, from: &[u8], to: &[u8]) {
+    write("2-64-96-4-48", 2, 24, &NetworkConfig::encoder(WORDS), path);
+    assert_eq!(from.len(), to.len());
+    let mut bytes = std::fs::read(path).expect("reads");
+    let mut found = 0;
+    for start in 0..=bytes.len() - from.len() {
+        if bytes[start..].starts_with(from) {
+            bytes[start..start + from.len()].copy_from_slice(to);
+            found += 1;
+        }
+    }
+    assert!(found > 0, "the model has no such bytes");
+    std::fs::write(path, bytes).expect("writes");
+}
+
+#[test]
+fn what_is_no_encoder_layer_runs_as_the_graph_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    let root = std::f32::consts::SQRT_2.to_le_bytes();
+    for (what, from, to) in [
+        ("another activation", &b"Erf"[..], &b"Sin"[..]),
+        ("another scale in the activation", &root, &1.5f32.to_le_bytes()),
+    ] {
+        altered(&path, from, to);
+        compare(&path, what, (2, 24), EnginePath::Plain);
+    }
+}
+
+#[test]
+fn padding_that_counts_is_computed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.onnx");
+    for (what, from, to) in [
+        // A weak mask: padding has a share in everything.
+        ("a weak mask", &(-10_000f32).to_le_bytes()[..], &(-1f32).to_le_bytes()[..]),
+        // Nobody knows what an output of this name is for.
+        ("another output", b"last_hidden_state", b"last_hidden_what?"),
+    ] {
+        altered(&path, from, to);
+        compare(&path, what, (2, 24), EnginePath::Fused { layers: 2 });
     }
 }
 
@@ -93,13 +206,17 @@ fn fused_layers_give_what_the_graph_gives() {
 fn a_session_that_ran_a_long_text_runs_a_short_one_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.onnx");
-    write("2-64-96-4-48", 2, 40, &path);
-    let long = Inputs::of_ids((0..80).collect());
-    let mut short = Inputs::of_ids((100..180).collect());
-    short.attention_mask[3..40].fill(0);
-    short.attention_mask[57..80].fill(0);
-    let mut session = Session::open_with(&path, 1, Engine::Tuned).expect("opens");
-    let fresh = Session::open_with(&path, 1, Engine::Tuned).expect("opens").run(&short);
-    session.run(&long).expect("runs");
-    assert_eq!(session.run(&short).expect("runs"), fresh.expect("runs"));
+    for head in &HEADS {
+        let heads = vec![NetworkHead { head, dense: head.dense, width: 2 }];
+        let config = NetworkConfig { heads, ..NetworkConfig::encoder(WORDS) };
+        write("2-64-96-4-48", 2, 40, &config, &path);
+        let long = Inputs::of_ids((0..80).collect());
+        let mut short = Inputs::of_ids((100..180).collect());
+        short.attention_mask[3..40].fill(0);
+        short.attention_mask[57..80].fill(0);
+        let mut session = open(&path, Engine::Fixed);
+        let fresh = open(&path, Engine::Fixed).run(&short);
+        session.run(&long).expect("runs");
+        assert_eq!(session.run(&short).expect("runs"), fresh.expect("runs"), "{}", head.name);
+    }
 }

@@ -57,10 +57,18 @@ fn padding_does_not_change_the_real_tokens() {
     let one = inputs();
     let mut other = one.clone();
     other.input_ids[5..8].copy_from_slice(&[7, 8, 9]);
+    let unmasked = [&one, &other].map(|inputs| {
+        let inputs = Inputs { attention_mask: vec![1; 16], ..inputs.clone() };
+        states(&session.run(&inputs).expect("runs"))[..5 * 64].to_vec()
+    });
     let (one, other) = (session.run(&one).expect("runs"), session.run(&other).expect("runs"));
     let (one, other) = (states(&one), states(&other));
     assert_eq!(one[..5 * 64], other[..5 * 64]);
-    assert_ne!(one[5 * 64..8 * 64], other[5 * 64..8 * 64]);
+    for padding in [&one[5 * 64..8 * 64], &other[5 * 64..8 * 64]] {
+        assert!(padding.iter().all(|value| *value == 0.0), "padding is not blank");
+    }
+    // As text, the same tokens change everything.
+    assert_ne!(unmasked[0], unmasked[1]);
 }
 
 #[test]

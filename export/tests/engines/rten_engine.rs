@@ -20,6 +20,7 @@ pub(crate) fn difference(bundle: &Bundle) -> f32 {
         info.name().expect("a name").to_owned()
     };
     batches.iter().fold(0.0, |largest: f32, (inputs, in_tract)| {
+        let mask = inputs.attention_mask.clone();
         let inputs = inputs.named().map(|(name, values)| {
             let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
             let value = Value::from_shape(shape, values).expect("fits");
@@ -34,7 +35,9 @@ pub(crate) fn difference(bundle: &Bundle) -> f32 {
             };
             Output { name, shape, values }
         });
-        let difference = in_tract.largest_difference(&Outputs(outputs.collect()));
+        let mut outputs = Outputs(outputs.collect());
+        outputs.blank_padding(&mask);
+        let difference = in_tract.largest_difference(&outputs);
         if difference.is_nan() { difference } else { largest.max(difference) }
     })
 }

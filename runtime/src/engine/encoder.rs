@@ -4,6 +4,7 @@
 //! kernel takes its left operand, so what a product or a pass stores is what the next one reads.
 //! Padding is left out: a sequence's panels hold its real tokens only.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
@@ -13,28 +14,8 @@ use tract_onnx::tract_core::internal::{
 
 use super::buffer::Buffer;
 use super::kernels::{Epilogue, Place, Shape, Tile, choose};
+use super::parts::{LayerParts, Linear, PADDING, Wanted};
 use super::passes::{self, Level, Norm};
-
-/// A linear module: weights `[inputs, outputs]`, row by row, and a bias for each output.
-pub(super) struct Linear {
-    pub(super) weights: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-}
-
-/// What a layer consists of, as it is found in a graph.
-pub(super) struct LayerParts {
-    pub(super) heads: usize,
-    /// Scores are multiplied by it.
-    pub(super) score_scale: f32,
-    pub(super) query: Linear,
-    pub(super) key: Linear,
-    pub(super) value: Linear,
-    pub(super) output: Linear,
-    pub(super) attention_norm: Norm,
-    pub(super) inner: Linear,
-    pub(super) outer: Linear,
-    pub(super) norm: Norm,
-}
 
 /// Bytes of weights that stay in the cache while all panels of tokens pass by.
 const BLOCK: usize = 128 * 1024;
@@ -50,7 +31,11 @@ struct Product {
 
 impl Product {
     /// `columns` says for each column of the padded product which output it is.
-    fn new(tile: Tile, depth: usize, columns: &[Option<(&Linear, usize, f32)>]) -> Self {
+    fn new(
+        tile: Tile,
+        depth: usize,
+        columns: &[Option<(&Linear, usize, f32)>],
+    ) -> TractResult<Self> {
         let panels = columns.len().div_ceil(tile.nr);
         let mut weights = Buffer::new(panels * depth * tile.nr);
         let mut bias = Buffer::new(panels * tile.nr);
@@ -58,18 +43,24 @@ impl Product {
             let Some((linear, output, scale)) = column else { continue };
             bias[at] = linear.bias[*output] * scale;
             let outputs = linear.bias.len();
+            let values = linear.weights.try_as_plain_ram()?;
+            let values = values.as_slice::<f32>()?;
             let start = at / tile.nr * depth * tile.nr + at % tile.nr;
             for k in 0..depth {
-                weights[start + k * tile.nr] = linear.weights[k * outputs + output] * scale;
+                weights[start + k * tile.nr] = values[k * outputs + output] * scale;
             }
         }
-        Self { tile, depth, panels, weights, bias }
+        Ok(Self { tile, depth, panels, weights, bias })
     }
 
-    fn linear(tile: Tile, linear: &Linear) -> Self {
+    fn linear(tile: Tile, linear: Linear) -> TractResult<Self> {
         let outputs = linear.bias.len();
-        let columns: Vec<_> = (0..outputs).map(|output| Some((linear, output, 1.0))).collect();
+        let columns: Vec<_> = (0..outputs).map(|output| Some((&linear, output, 1.0))).collect();
         Self::new(tile, linear.weights.len() / outputs, &columns)
+    }
+
+    fn all(&self) -> Range<usize> {
+        0..self.panels
     }
 
     fn columns(&self) -> usize {
@@ -77,7 +68,8 @@ impl Product {
     }
 
     /// Multiplies `panels` panels of tokens, `stride` values apart; `place` says where a tile
-    /// goes, `after` is told of each run of tiles of one panel of tokens.
+    /// goes, `after` is told of each run of tiles of one panel of tokens. Only the panels of
+    /// outputs in `range` are computed.
     ///
     /// # Safety
     /// `a` holds that many panels of this depth; `place` has room for every tile.
@@ -86,15 +78,16 @@ impl Product {
         a: *const f32,
         stride: usize,
         panels: usize,
+        range: Range<usize>,
         place: impl Fn(usize, usize) -> Place,
         mut after: impl FnMut(usize, usize, usize),
     ) {
         let Self { tile, depth, .. } = self;
         let size = depth * tile.nr;
-        let block = (BLOCK / (4 * size)).clamp(1, self.panels);
-        let mut first = 0;
-        while first < self.panels {
-            let end = (first + block).min(self.panels);
+        let block = (BLOCK / (4 * size)).max(1);
+        let mut first = range.start;
+        while first < range.end {
+            let end = (first + block).min(range.end);
             for p in 0..panels {
                 for j in first..end {
                     // SAFETY: within the weights; the rest is the caller's promise.
@@ -134,41 +127,40 @@ pub(super) struct Core {
     batch: usize,
     sequence: usize,
     level: Level,
-    keep_padding: bool,
+    wanted: Wanted,
+}
+
+/// The kernels for the four products of each layer; `None` where none fits.
+pub(super) fn tiles(
+    parts: &[LayerParts],
+    (batch, sequence, hidden): (usize, usize, usize),
+    measure: bool,
+) -> Option<Vec<Tile>> {
+    let shapes = parts.iter().flat_map(|layer| {
+        let (width, inner) = (layer.query.bias.len(), layer.inner.bias.len());
+        let shape = |depth, columns| Shape { depth, columns };
+        [shape(hidden, 3 * width), shape(width, hidden), shape(hidden, inner), shape(inner, hidden)]
+    });
+    choose(&shapes.collect::<Vec<_>>(), batch * sequence, measure)
 }
 
 impl Core {
-    /// Packs the weights; `None` where no kernel fits.
+    /// Packs the weights for the kernels that [`tiles`] gave.
     pub(super) fn new(
-        parts: &[LayerParts],
+        parts: Vec<LayerParts>,
+        tiles: &[Tile],
         (batch, sequence, hidden): (usize, usize, usize),
-        measure: bool,
-        keep_padding: bool,
-    ) -> Option<Self> {
-        let shape = |depth, columns| Shape { depth, columns };
-        let shapes: Vec<Shape> = parts
-            .iter()
-            .flat_map(|layer| {
-                let (width, inner) = (layer.query.bias.len(), layer.inner.bias.len());
-                [
-                    shape(hidden, 3 * width),
-                    shape(width, hidden),
-                    shape(hidden, inner),
-                    shape(inner, hidden),
-                ]
-            })
-            .collect();
-        let tiles = choose(&shapes, batch * sequence, measure)?;
-        let mr = tiles.first()?.mr;
-        let layers: Vec<Layer> = parts
-            .iter()
-            .zip(tiles.chunks_exact(4))
+        wanted: Wanted,
+    ) -> TractResult<Self> {
+        let mr = tiles.first().map_or(0, |tile| tile.mr);
+        let layers = parts.into_iter().zip(tiles.chunks_exact(4));
+        let layers: Vec<Layer> = layers
             .map(|(layer, tiles)| Layer::new(layer, hidden, tiles))
-            .collect();
+            .collect::<TractResult<_>>()?;
         let products = layers.iter().flat_map(|layer| [&layer.output, &layer.outer]);
-        let width = products.map(Product::columns).max()?;
+        let width = products.map(Product::columns).max().unwrap_or(0);
         let level = Level::detect();
-        Some(Self { layers, hidden, width, mr, batch, sequence, level, keep_padding })
+        Ok(Self { layers, hidden, width, mr, batch, sequence, level, wanted })
     }
 
     /// The kernel of each product and the multiplications that it takes.
@@ -205,7 +197,14 @@ impl Core {
             packed: most(&|layer| keys(layer) * layer.head),
             scores: most(&|layer| keys(layer) * self.mr),
             context: most(&|layer| layer.context_width() * tokens),
-            inner: most(&|layer| layer.inner.columns() * tokens),
+            inner: most(&|layer| {
+                // The first tokens' context is put here too, a head at a time.
+                let head = layer.value_panels() * layer.qkv.tile.nr * self.mr;
+                head.max(layer.inner.columns() * tokens)
+            }),
+            first: most(&|layer| {
+                layer.query_panels() * layer.qkv.tile.nr * self.batch.next_multiple_of(self.mr)
+            }),
         }
     }
 
@@ -231,7 +230,7 @@ impl Core {
         output: &mut [f32],
     ) {
         let Self { hidden, width, .. } = *self;
-        let panels = scratch.place(mask, self.sequence, MR, self.keep_padding);
+        let panels = scratch.place(mask, self.sequence, MR, self.wanted == Wanted::All);
         for sequence in &scratch.sequences {
             let tokens = &scratch.tokens[sequence.tokens.clone()];
             let end = sequence.panel + tokens.len().div_ceil(MR);
@@ -245,32 +244,49 @@ impl Core {
                 }
             }
         }
-        for layer in &self.layers {
-            self.layer::<MR>(layer, scratch, panels, mask);
+        let (last, others) = match (self.wanted, self.layers.split_last()) {
+            (Wanted::First, Some((last, others))) => (Some(last), others),
+            _ => (None, &*self.layers),
+        };
+        for layer in others {
+            self.project::<MR>(layer, scratch, panels, 0..layer.qkv.panels);
+            for index in 0..scratch.sequences.len() {
+                self.attention::<MR>(layer, scratch, index, panels, mask);
+            }
+            self.after_attention::<MR>(layer, scratch, panels);
         }
-        if scratch.tokens.len() < self.batch * self.sequence {
+        if let Some(layer) = last {
+            self.project::<MR>(layer, scratch, panels, layer.query_panels()..layer.qkv.panels);
+            self.attention_of_first::<MR>(layer, scratch, panels, mask);
+            self.after_attention::<MR>(layer, scratch, self.batch.div_ceil(MR));
+        }
+        if last.is_some() || scratch.tokens.len() < self.batch * self.sequence {
             output.fill(0.0);
         }
-        for sequence in &scratch.sequences {
+        let mut store = |panel: usize, lane: usize, token: usize| {
+            let row = &mut output[token * hidden..][..hidden];
+            let from = scratch.x[panel * width * MR + lane..].iter().step_by(MR);
+            row.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        };
+        for (row, sequence) in scratch.sequences.iter().enumerate() {
+            if last.is_some() {
+                store(row / MR, row % MR, row * self.sequence);
+                continue;
+            }
             for (at, token) in scratch.tokens[sequence.tokens.clone()].iter().enumerate() {
-                let start = (sequence.panel + at / MR) * width * MR + at % MR;
-                let row = &mut output[token * hidden..][..hidden];
-                for (to, from) in row.iter_mut().zip(scratch.x[start..].iter().step_by(MR)) {
-                    *to = *from;
-                }
+                store(sequence.panel + at / MR, at % MR, *token);
             }
         }
     }
 
-    fn layer<const MR: usize>(
+    /// Those queries, keys and values of all tokens that lie in `range` of the weights' panels.
+    fn project<const MR: usize>(
         &self,
         layer: &Layer,
         scratch: &mut Scratch,
         panels: usize,
-        mask: &[f32],
+        range: Range<usize>,
     ) {
-        let Self { width, level, .. } = *self;
-        let stride = width * MR;
         let tokens = panels * MR;
         let nr = layer.qkv.tile.nr;
         let queries = layer.query_panels();
@@ -288,42 +304,52 @@ impl Core {
                     Place { start, row: nr, column: 1 }
                 }
             };
-            layer.qkv.run(scratch.x.as_ptr(), stride, panels, place, |_, _, _| ());
+            let x = scratch.x.as_ptr();
+            layer.qkv.run(x, self.width * MR, panels, range, place, |_, _, _| ());
         }
-        for index in 0..scratch.sequences.len() {
-            self.attention::<MR>(layer, scratch, index, tokens, mask);
-        }
+    }
+
+    /// From the context to the layer's output, in place of its input.
+    fn after_attention<const MR: usize>(
+        &self,
+        layer: &Layer,
+        scratch: &mut Scratch,
+        panels: usize,
+    ) {
+        let stride = self.width * MR;
         let columns = |product: &Product, to: *mut f32, stride: usize| {
             let size = product.tile.nr * MR;
             move |p: usize, j: usize| Place {
-                // SAFETY: within the buffer, as above.
+                // SAFETY: within buffers as large as this layer needs for every panel.
                 start: unsafe { to.add(p * stride + j * size) },
                 row: 1,
                 column: MR,
             }
         };
         let y = scratch.y.as_mut_ptr();
+        let Layer { output, inner, outer, .. } = layer;
         let context_stride = layer.context_width() * MR;
         // SAFETY: as above.
         unsafe {
-            let place = columns(&layer.output, y, stride);
+            let place = columns(output, y, stride);
             let context = scratch.context.as_ptr();
-            layer.output.run(context, context_stride, panels, place, |_, _, _| ());
+            output.run(context, context_stride, panels, output.all(), place, |_, _, _| ());
         }
         self.normalise::<MR>(scratch, panels, &layer.attention_norm);
-        let inner_stride = layer.inner.columns() * MR;
-        let inner = scratch.inner.as_mut_ptr();
+        let inner_stride = inner.columns() * MR;
+        let activated = scratch.inner.as_mut_ptr();
         // SAFETY: as above.
         unsafe {
-            let place = columns(&layer.inner, inner, inner_stride);
-            let size = layer.inner.tile.nr * MR;
-            layer.inner.run(scratch.x.as_ptr(), stride, panels, place, |p, first, end| {
-                let start = inner.add(p * inner_stride + first * size);
+            let place = columns(inner, activated, inner_stride);
+            let size = inner.tile.nr * MR;
+            let x = scratch.x.as_ptr();
+            inner.run(x, stride, panels, inner.all(), place, |p, first, end| {
+                let start = activated.add(p * inner_stride + first * size);
                 let stored = std::slice::from_raw_parts_mut(start, (end - first) * size);
-                passes::gelu(level, stored);
+                passes::gelu(self.level, stored);
             });
-            let place = columns(&layer.outer, y, stride);
-            layer.outer.run(inner, inner_stride, panels, place, |_, _, _| ());
+            let place = columns(outer, y, stride);
+            outer.run(activated, inner_stride, panels, outer.all(), place, |_, _, _| ());
         }
         self.normalise::<MR>(scratch, panels, &layer.norm);
     }
@@ -342,70 +368,129 @@ impl Core {
         layer: &Layer,
         scratch: &mut Scratch,
         index: usize,
-        tokens: usize,
+        panels: usize,
         mask: &[f32],
     ) {
-        let Sequence { panel, tokens: ref range, masked } = scratch.sequences[index];
-        let keys = range.len();
-        let mask = masked.then(|| {
-            let values = scratch.mask.iter_mut().zip(&scratch.tokens[range.clone()]);
-            for (value, token) in values {
-                *value = mask[*token];
-            }
-            &scratch.mask[..keys]
-        });
-        let tile = &layer.qkv.tile;
-        let (nr, head) = (tile.nr, layer.head);
-        let queries = layer.query_panels();
-        let qk_stride = 2 * queries * nr * MR;
+        let tokens = panels * MR;
+        let Sequence { panel, tokens: ref range, .. } = scratch.sequences[index];
+        let panels = range.len().div_ceil(MR);
+        let nr = layer.qkv.tile.nr;
+        let qk_stride = 2 * layer.query_panels() * nr * MR;
         let context_stride = layer.context_width() * MR;
-        let panels = keys.div_ceil(MR);
-        let mut scale = [0.0; MR];
+        let masked = scratch.gather_mask(index, mask);
         for h in 0..layer.heads {
-            let q = panel * qk_stride + h * head * MR;
-            let k = q + queries * nr * MR;
-            for key in 0..keys.next_multiple_of(nr) {
-                let to = scratch.packed[key / nr * head * nr + key % nr..].iter_mut();
-                let to = to.step_by(nr).take(head);
-                if key < keys {
-                    let from = &scratch.qk[k + key / MR * qk_stride + key % MR..];
-                    for (to, from) in to.zip(from.iter().step_by(MR)) {
-                        *to = *from;
-                    }
-                } else {
-                    to.for_each(|to| *to = 0.0);
-                }
-            }
-            for p in 0..panels {
+            scratch.pack_keys::<MR>(layer, index, h);
+            for p in panel..panel + panels {
+                let at = h * layer.head * MR;
                 // SAFETY: within buffers made for the largest layer and longest sequence.
                 unsafe {
-                    let query = scratch.qk.as_ptr().add(q + p * qk_stride);
-                    for j in 0..keys.div_ceil(nr) {
-                        let key = scratch.packed.as_ptr().add(j * head * nr);
-                        let start = scratch.scores.as_mut_ptr().add(j * nr * MR);
-                        let place = Place { start, row: 1, column: MR };
-                        tile.run(head, query, key, Epilogue::None, place);
-                    }
-                    let scores = &mut scratch.scores[..keys * MR];
-                    passes::softmax::<MR>(self.level, scores, mask, &mut scale);
-                    let context = scratch.context.as_mut_ptr();
-                    let context = context.add((panel + p) * context_stride + h * head * MR);
-                    for j in 0..layer.value_panels() {
-                        let value = (h * layer.value_panels() + j) * tokens + panel * MR;
-                        let value = scratch.v.as_ptr().add(value * nr);
-                        let start = context.add(j * nr * MR);
-                        let place = Place { start, row: 1, column: MR };
-                        let epilogue = Epilogue::MultiplyRows(scale.as_ptr());
-                        tile.run(keys, scratch.scores.as_ptr(), value, epilogue, place);
+                    let query = scratch.qk.as_ptr().add(p * qk_stride + at);
+                    let context = scratch.context.as_mut_ptr().add(p * context_stride + at);
+                    self.attend::<MR>(layer, scratch, (index, h, masked), tokens, query, context);
+                }
+            }
+        }
+    }
+
+    /// The contexts of the first tokens, one sequence a lane; they take the places of the first
+    /// tokens there are, in `x` as well.
+    fn attention_of_first<const MR: usize>(
+        &self,
+        layer: &Layer,
+        scratch: &mut Scratch,
+        panels: usize,
+        mask: &[f32],
+    ) {
+        let tokens = panels * MR;
+        let stride = self.width * MR;
+        let of_first = self.batch.div_ceil(MR);
+        let context_stride = layer.context_width() * MR;
+        scratch.y[..of_first * stride].fill(0.0);
+        for (row, sequence) in scratch.sequences.iter().enumerate() {
+            let from = scratch.x[sequence.panel * stride..].iter().step_by(MR).take(self.width);
+            let to = scratch.y[row / MR * stride + row % MR..].iter_mut().step_by(MR);
+            to.zip(from).for_each(|(to, from)| *to = *from);
+        }
+        scratch.x[..of_first * stride].copy_from_slice(&scratch.y[..of_first * stride]);
+        let (nr, queries) = (layer.qkv.tile.nr, layer.query_panels());
+        let query_stride = queries * nr * MR;
+        let first = scratch.first.as_mut_ptr();
+        // SAFETY: the buffer holds the queries of a lane for each sequence.
+        unsafe {
+            let place = |p: usize, j: usize| Place {
+                start: first.add(p * query_stride + j * nr * MR),
+                row: 1,
+                column: MR,
+            };
+            let x = scratch.x.as_ptr();
+            layer.qkv.run(x, stride, of_first, 0..queries, place, |_, _, _| ());
+        }
+        scratch.context[..of_first * context_stride].fill(0.0);
+        let context = scratch.context.as_mut_ptr();
+        for row in 0..scratch.sequences.len() {
+            let masked = scratch.gather_mask(row, mask);
+            for h in 0..layer.heads {
+                scratch.pack_keys::<MR>(layer, row, h);
+                let at = h * layer.head * MR;
+                // SAFETY: within buffers made for the largest layer and longest sequence; the
+                // last buffer holds the context of a head.
+                unsafe {
+                    let query = scratch.first.as_ptr().add(row / MR * query_stride + at);
+                    let own = scratch.inner.as_mut_ptr();
+                    self.attend::<MR>(layer, scratch, (row, h, masked), tokens, query, own);
+                    let context = context.add(row / MR * context_stride + at);
+                    for at in (row % MR..layer.head * MR).step_by(MR) {
+                        *context.add(at) = *own.add(at);
                     }
                 }
+            }
+        }
+    }
+
+    /// The context of one panel of queries among the keys of head `h` of the sequence `index`,
+    /// which are packed.
+    ///
+    /// # Safety
+    /// `query` holds the queries of the head, `context` has room for its values, rounded up to
+    /// whole tiles; `tokens` is the number of rows of the values.
+    unsafe fn attend<const MR: usize>(
+        &self,
+        layer: &Layer,
+        scratch: &mut Scratch,
+        (index, h, masked): (usize, usize, bool),
+        tokens: usize,
+        query: *const f32,
+        context: *mut f32,
+    ) {
+        let Sequence { panel, tokens: ref range, .. } = scratch.sequences[index];
+        let keys = range.len();
+        let tile = &layer.qkv.tile;
+        let (nr, head) = (tile.nr, layer.head);
+        let mut scale = [0.0; MR];
+        // SAFETY: as the caller promises; scores and packed keys are as long as any sequence.
+        unsafe {
+            for j in 0..keys.div_ceil(nr) {
+                let key = scratch.packed.as_ptr().add(j * head * nr);
+                let start = scratch.scores.as_mut_ptr().add(j * nr * MR);
+                let place = Place { start, row: 1, column: MR };
+                tile.run(head, query, key, Epilogue::None, place);
+            }
+            let scores = &mut scratch.scores[..keys * MR];
+            let mask = masked.then(|| &scratch.mask[..keys]);
+            passes::softmax::<MR>(self.level, scores, mask, &mut scale);
+            for j in 0..layer.value_panels() {
+                let value = (h * layer.value_panels() + j) * tokens + panel * MR;
+                let value = scratch.v.as_ptr().add(value * nr);
+                let place = Place { start: context.add(j * nr * MR), row: 1, column: MR };
+                let epilogue = Epilogue::MultiplyRows(scale.as_ptr());
+                tile.run(keys, scratch.scores.as_ptr(), value, epilogue, place);
             }
         }
     }
 }
 
 impl Layer {
-    fn new(parts: &LayerParts, hidden: usize, tiles: &[Tile]) -> Self {
+    fn new(parts: LayerParts, hidden: usize, tiles: &[Tile]) -> TractResult<Self> {
         let width = parts.query.bias.len();
         let head = width / parts.heads;
         let nr = tiles[0].nr;
@@ -418,16 +503,18 @@ impl Layer {
             columns.extend((0..head).map(|output| Some((&parts.value, h * head + output, 1.0))));
             columns.resize(columns.len().next_multiple_of(nr), None);
         }
-        Self {
-            heads: parts.heads,
+        let qkv = Product::new(tiles[0].clone(), hidden, &columns)?;
+        let LayerParts { heads, output, attention_norm, inner, outer, norm, .. } = parts;
+        Ok(Self {
+            heads,
             head,
-            qkv: Product::new(tiles[0].clone(), hidden, &columns),
-            output: Product::linear(tiles[1].clone(), &parts.output),
-            attention_norm: parts.attention_norm.clone(),
-            inner: Product::linear(tiles[2].clone(), &parts.inner),
-            outer: Product::linear(tiles[3].clone(), &parts.outer),
-            norm: parts.norm.clone(),
-        }
+            qkv,
+            output: Product::linear(tiles[1].clone(), output)?,
+            attention_norm,
+            inner: Product::linear(tiles[2].clone(), inner)?,
+            outer: Product::linear(tiles[3].clone(), outer)?,
+            norm,
+        })
     }
 
     fn query_panels(&self) -> usize {
@@ -449,7 +536,7 @@ impl Layer {
 struct Sequence {
     panel: usize,
     /// Which of [`Scratch::tokens`].
-    tokens: std::ops::Range<usize>,
+    tokens: Range<usize>,
     /// Whether the mask is to be added to the scores.
     masked: bool,
 }
@@ -468,13 +555,44 @@ struct Scratch {
     scores: Buffer,
     context: Buffer,
     inner: Buffer,
+    /// Queries of the first tokens.
+    first: Buffer,
 }
 
 impl Scratch {
+    /// Takes the mask of a sequence's tokens together; whether it is to be added to the scores.
+    fn gather_mask(&mut self, index: usize, mask: &[f32]) -> bool {
+        let Sequence { tokens: ref range, masked, .. } = self.sequences[index];
+        if masked {
+            let values = self.mask.iter_mut().zip(&self.tokens[range.clone()]);
+            values.for_each(|(value, token)| *value = mask[*token]);
+        }
+        masked
+    }
+
+    /// Packs the keys of head `h` of one sequence as the kernel takes its right operand.
+    fn pack_keys<const MR: usize>(&mut self, layer: &Layer, index: usize, h: usize) {
+        let Sequence { panel, tokens: ref range, .. } = self.sequences[index];
+        let keys = range.len();
+        let (nr, head, queries) = (layer.qkv.tile.nr, layer.head, layer.query_panels());
+        let qk_stride = 2 * queries * nr * MR;
+        let k = panel * qk_stride + queries * nr * MR + h * head * MR;
+        for key in 0..keys.next_multiple_of(nr) {
+            let to = self.packed[key / nr * head * nr + key % nr..].iter_mut();
+            let to = to.step_by(nr).take(head);
+            if key < keys {
+                let from = &self.qk[k + key / MR * qk_stride + key % MR..];
+                for (to, from) in to.zip(from.iter().step_by(MR)) {
+                    *to = *from;
+                }
+            } else {
+                to.for_each(|to| *to = 0.0);
+            }
+        }
+    }
+
     /// Decides which tokens are computed and where; returns the number of panels.
-    fn place(&mut self, mask: &[f32], length: usize, mr: usize, keep_padding: bool) -> usize {
-        /// What is added to a score at most where a token is padding: its share is then zero.
-        const PADDING: f32 = -1000.0;
+    fn place(&mut self, mask: &[f32], length: usize, mr: usize, all: bool) -> usize {
         self.sequences.clear();
         self.tokens.clear();
         let mut panel = 0;
@@ -483,7 +601,7 @@ impl Scratch {
             // A first token that is padding is read by the pooler all the same.
             let plain = mask[0] == 0.0
                 && mask.iter().all(|value| *value == 0.0 || *value <= PADDING)
-                && !keep_padding;
+                && !all;
             let tokens = mask.iter().enumerate().filter(|(_, value)| !plain || **value == 0.0);
             self.tokens.extend(tokens.map(|(at, _)| row * length + at));
             let tokens = first..self.tokens.len();

@@ -3,7 +3,9 @@
 mod buffer;
 mod encoder;
 mod kernels;
+mod parts;
 mod passes;
+mod readers;
 mod recognise;
 
 use std::sync::Arc;
@@ -11,17 +13,19 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 use encoder::{Core, Encoder};
+use parts::Pending;
 
 /// How a model is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// Encoder layers as one operation, on the kernels that are fastest where it runs, which
-    /// takes some milliseconds at load. Padding is not computed: its outputs are zero.
-    Tuned,
-    /// As [`Engine::Tuned`], on the kernels that tract chooses: every load gives the same ones.
-    Fixed,
-    /// The graph as tract runs it.
+    /// Encoder layers as one operation, on kernels that follow from the processor alone: every
+    /// load takes the same ones.
     #[default]
+    Fixed,
+    /// As [`Engine::Fixed`], on the kernels that are fastest where it runs; measuring them takes
+    /// some milliseconds at load.
+    Tuned,
+    /// The graph as tract runs it.
     Plain,
 }
 
@@ -49,16 +53,60 @@ impl std::fmt::Display for EnginePath {
 /// The kernels of an operation of ours, with the multiplications that they take.
 pub(crate) fn kernels(node: &TypedNode) -> Vec<(String, (usize, usize), f64)> {
     let Some(encoder) = node.op_as::<Encoder>() else { return Vec::new() };
-    encoder.core.kernels().map(|(name, tile, work)| (name.to_owned(), tile, work)).collect()
+    // Tokens are the rows here.
+    let kernels = encoder.core.kernels();
+    kernels.map(|(name, (mr, nr), work)| (name.to_owned(), (nr, mr), work)).collect()
 }
 
 /// Replaces the encoder layers of `model` that are recognised; the others stay as they are.
-pub(crate) fn fuse(model: &mut TypedModel, engine: Engine) -> TractResult<EnginePath> {
-    let measure = engine == Engine::Tuned;
+///
+/// `outputs` are the names of the model's outputs: what they say of padding does not count.
+pub(crate) fn fuse(
+    model: &mut TypedModel,
+    engine: Engine,
+    outputs: &[String],
+) -> TractResult<EnginePath> {
+    let mut pending = Vec::new();
+    // Last to first: what an earlier group gives is then still where the later ones look.
+    for group in groups(model)?.into_iter().rev() {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let (x, mask, output, shape) = (first.x, first.mask, last.output, first.shape);
+        let wanted = readers::wanted(model, output, mask, outputs);
+        let parts: Vec<_> = group.into_iter().map(|found| found.parts).collect();
+        let Some(tiles) = encoder::tiles(&parts, shape, engine == Engine::Tuned) else { continue };
+        let name = format!("{}.fused", model.node(output.node).name);
+        let mut patch = TypedModelPatch::default();
+        let inputs = patch.taps(model, &[x, mask])?;
+        let wires = patch.wire_node(name, Pending { number: pending.len() }, &inputs)?;
+        patch.shunt_outside(model, output, wires[0])?;
+        patch.apply(model)?;
+        pending.push(Some((parts, tiles, shape, wanted)));
+    }
+    if pending.is_empty() {
+        return Ok(EnginePath::Plain);
+    }
+    // The weights are the layers' alone now, and each goes as soon as it is packed.
+    model.compact()?;
+    let mut layers = 0;
+    for node in model.nodes_mut() {
+        let Some(Pending { number }) = node.op_as::<Pending>() else { continue };
+        let Some((parts, tiles, shape, wanted)) = pending.get_mut(*number).and_then(Option::take)
+        else {
+            return Err(TractError::msg("an encoder was doubled"));
+        };
+        let core = Core::new(parts, &tiles, shape, wanted)?;
+        layers += core.layers();
+        node.op = Box::new(Encoder { core: Arc::new(core) });
+    }
+    Ok(EnginePath::Fused { layers })
+}
+
+/// Layers that follow each other, with nobody else looking at what is between them.
+fn groups(model: &TypedModel) -> TractResult<Vec<Vec<recognise::Found>>> {
     let mut groups: Vec<Vec<recognise::Found>> = Vec::new();
     for found in recognise::layers(model)? {
         let follows = groups.last().and_then(|group| group.last()).is_some_and(|last| {
-            // Queries, keys, values and the residual, and nobody else.
+            // Queries, keys, values and the residual.
             last.output == found.x
                 && last.mask == found.mask
                 && recognise::uses(model, last.output) == 4
@@ -68,20 +116,5 @@ pub(crate) fn fuse(model: &mut TypedModel, engine: Engine) -> TractResult<Engine
             _ => groups.push(vec![found]),
         }
     }
-    let mut fused = 0;
-    // Last to first: what an earlier group gives is then still where the later ones look.
-    for group in groups.into_iter().rev() {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let (x, mask, output, shape) = (first.x, first.mask, last.output, first.shape);
-        let parts: Vec<_> = group.into_iter().map(|found| found.parts).collect();
-        let Some(core) = Core::new(&parts, shape, measure, false) else { continue };
-        fused += core.layers();
-        let name = format!("{}.fused", model.node(output.node).name);
-        let mut patch = TypedModelPatch::default();
-        let inputs = patch.taps(model, &[x, mask])?;
-        let wires = patch.wire_node(name, Encoder { core: Arc::new(core) }, &inputs)?;
-        patch.shunt_outside(model, output, wires[0])?;
-        patch.apply(model)?;
-    }
-    Ok(if fused > 0 { EnginePath::Fused { layers: fused } } else { EnginePath::Plain })
+    Ok(groups)
 }

@@ -5,6 +5,8 @@
 //! indices and compared with what the layer would do. A graph that differs anywhere is left
 //! alone.
 
+use std::sync::Arc;
+
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
@@ -15,7 +17,7 @@ use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::math::{Add, Div, Erf, Mul, Rsqrt, Square, Sub};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 
-use super::encoder::{LayerParts, Linear};
+use super::parts::{LayerParts, Linear};
 use super::passes::Norm;
 
 /// A layer and where it sits.
@@ -48,11 +50,11 @@ pub(super) fn uses(model: &TypedModel, outlet: OutletId) -> usize {
         .sum::<usize>()
 }
 
-struct Graph<'a>(&'a TypedModel);
+pub(super) struct Graph<'a>(pub(super) &'a TypedModel);
 
 impl Graph<'_> {
     /// Where the values come from, casts from f32 to f32 left out.
-    fn source(&self, mut outlet: OutletId) -> OutletId {
+    pub(super) fn source(&self, mut outlet: OutletId) -> OutletId {
         loop {
             let node = self.0.node(outlet.node);
             let idle = node.op_as::<Cast>().is_some_and(|cast| cast.to == DatumType::F32)
@@ -64,7 +66,7 @@ impl Graph<'_> {
         }
     }
 
-    fn shape(&self, outlet: OutletId) -> Option<Vec<usize>> {
+    pub(super) fn shape(&self, outlet: OutletId) -> Option<Vec<usize>> {
         let fact = self.0.outlet_fact(outlet).ok()?;
         (fact.datum_type == DatumType::F32).then_some(())?;
         Some(fact.shape.as_concrete()?.to_vec())
@@ -91,16 +93,16 @@ impl Graph<'_> {
     }
 
     /// A constant, reshaped at most.
-    fn constant(&self, outlet: OutletId) -> Option<Tensor> {
+    fn constant(&self, outlet: OutletId) -> Option<Arc<Tensor>> {
         let node = self.0.node(self.source(outlet).node);
         if let Some(constant) = node.op_as::<Const>() {
             let value = constant.val();
-            return (value.datum_type() == DatumType::F32).then(|| (**value).clone());
+            return (value.datum_type() == DatumType::F32).then(|| Arc::clone(value));
         }
         let axis = node.op_as::<AxisOp>()?;
-        let mut value = self.constant(node.inputs[0])?;
+        let mut value = Arc::unwrap_or_clone(self.constant(node.inputs[0])?);
         axis.change_tensor(&mut value, false).ok()?;
-        Some(value)
+        Some(Arc::new(value))
     }
 
     fn values(&self, outlet: OutletId) -> Option<Vec<f32>> {
@@ -131,7 +133,7 @@ impl Graph<'_> {
     }
 
     /// The inputs of a product `[.., k] x [k, n]` or `[a, b, m, k] x [a, b, k, n]`.
-    fn product(&self, outlet: OutletId, expected: [&str; 3]) -> Option<[OutletId; 2]> {
+    pub(super) fn product(&self, outlet: OutletId, expected: [&str; 3]) -> Option<[OutletId; 2]> {
         let node = self.0.node(self.source(outlet).node);
         let sum = node.op_as::<EinSum>()?;
         if sum.q_params.is_some() || sum.operating_dt != DatumType::F32 || node.inputs.len() != 2 {
@@ -169,7 +171,7 @@ impl Graph<'_> {
         (shape.len() == 2 && shape[1] == outputs).then_some(())?;
         let inputs = self.shape(input)?;
         (inputs.len() == 3 && inputs[2] == shape[0]).then_some(())?;
-        Some((input, Linear { weights: self.values(weights)?, bias }))
+        Some((input, Linear { weights: self.constant(weights)?, bias }))
     }
 
     /// `linear(..) + x`, either way round.

@@ -1,0 +1,385 @@
+//! Times the engines that run a model file, in turns in one process: the session's, plain tract,
+//! rten and ONNX Runtime, on the same file and the same text, one thread each. Writes every sample
+//! (`samples.jsonl`) and a table (`table.md`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use atb_benches::write_text;
+use atb_graph::{Network, NetworkConfig, NetworkHead, RandomWeights};
+use atb_measurements::{median, percentile};
+use atb_onnx_runtime::{Batch, OnnxRuntime, OnnxSession};
+use atb_runtime::{Engine, Inputs, Output, Outputs, Session};
+use atb_space::{Architecture, Workload};
+use clap::{Parser, ValueEnum};
+use nix::time::{ClockId, clock_gettime};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rten::{NodeId, RunOptions, Value, ValueOrView};
+use serde::Serialize;
+
+/// Sequence length of the files.
+const SEQUENCE: usize = 128;
+const WORDS: usize = 30_522;
+
+/// The published models, a winner of `atb run` and MiniLM.
+const ARCHITECTURES: [&str; 10] = [
+    "5-564-1054-8-512",
+    "4-396-624-6-384",
+    "4-432-384-4-256",
+    "3-320-608-4-256",
+    "5-564-1024-12-528",
+    "5-324-600-12-324",
+    "5-280-512-12-276",
+    "4-256-480-12-192",
+    "6-248-524-12-240",
+    "6-384-1536-12-384",
+];
+
+/// Time engines on the same files, in turns.
+#[derive(Parser)]
+struct Arguments {
+    /// Architectures
+    #[arg(long, value_delimiter = ',', default_values = ARCHITECTURES)]
+    architectures: Vec<Architecture>,
+    /// Tokens of the text; the rest of the file's 128 is padding
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 64, 32, 16])]
+    lengths: Vec<usize>,
+    /// Engines, the one that the others are compared with last
+    #[arg(long, value_delimiter = ',', default_values_t = Peer::ALL)]
+    engines: Vec<Peer>,
+    /// Heads that the files have
+    #[arg(long, value_delimiter = ',', default_values = ["states", "pooler"])]
+    heads: Vec<String>,
+    /// Runs of each engine on each text
+    #[arg(long, default_value_t = 40)]
+    rounds: usize,
+    /// Folder for `samples.jsonl` and `table.md`; without it they are only printed
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// What runs a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Peer {
+    /// The session, with measured kernels.
+    Tuned,
+    /// The session, with tract's kernels.
+    Fixed,
+    /// Plain tract.
+    Tract,
+    /// rten.
+    Rten,
+    /// ONNX Runtime on a file of exactly the text's length.
+    OnnxRuntimeExact,
+    /// ONNX Runtime.
+    OnnxRuntime,
+}
+
+impl Peer {
+    const ALL: [Self; 6] = [
+        Self::Tuned,
+        Self::Fixed,
+        Self::Tract,
+        Self::Rten,
+        Self::OnnxRuntimeExact,
+        Self::OnnxRuntime,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tuned => "tuned",
+            Self::Fixed => "fixed",
+            Self::Tract => "tract",
+            Self::Rten => "rten",
+            Self::OnnxRuntimeExact => "onnx-runtime-exact",
+            Self::OnnxRuntime => "onnx-runtime",
+        }
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One engine with a file.
+enum Loaded {
+    Ours(Box<Session>),
+    OnnxRuntime(OnnxSession, Batch),
+    Rten(Box<InRten>),
+}
+
+/// A model in rten with the values that it is run on.
+struct InRten {
+    model: rten::Model,
+    inputs: Vec<(NodeId, Value)>,
+    outputs: Vec<NodeId>,
+    options: RunOptions,
+}
+
+impl InRten {
+    fn load(file: &Path, inputs: &Inputs) -> Result<Self> {
+        let model = rten::Model::load_file(file)?;
+        let shape = [1, SEQUENCE];
+        let inputs = inputs.named().into_iter().map(|(name, values)| {
+            let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+            Ok((model.node_id(name)?, Value::from_shape(shape, values)?))
+        });
+        let inputs = inputs.collect::<Result<_>>()?;
+        let outputs = model.output_ids().to_vec();
+        let pool = rten::ThreadPool::with_num_threads(1);
+        let options = RunOptions::default().with_thread_pool(Some(Arc::new(pool)));
+        Ok(Self { model, inputs, outputs, options })
+    }
+
+    fn run(&self) -> Result<Vec<Value>> {
+        let inputs = self.inputs.iter();
+        let inputs = inputs.map(|(id, value)| (*id, ValueOrView::from(value))).collect();
+        Ok(self.model.run(inputs, &self.outputs, Some(self.options.clone()))?)
+    }
+
+    fn outputs(&self) -> Result<Outputs> {
+        let ids = self.outputs.iter();
+        let outputs = ids.zip(self.run()?).map(|(id, value)| {
+            let info = self.model.node_info(*id).context("no such output")?;
+            let name = info.name().context("an output without a name")?.to_owned();
+            let (shape, values) = match info.shape().map_or(0, |shape| shape.len()) {
+                2 => shape_and_values::<2>(value)?,
+                _ => shape_and_values::<3>(value)?,
+            };
+            Ok(Output { name, shape, values })
+        });
+        outputs.collect::<Result<_>>().map(Outputs)
+    }
+}
+
+fn shape_and_values<const AXES: usize>(value: Value) -> Result<(Vec<usize>, Vec<f32>)> {
+    let (shape, values) = value.into_shape_vec::<f32, AXES>()?;
+    Ok((shape.to_vec(), values))
+}
+
+impl Loaded {
+    fn run(&mut self, inputs: &Inputs) -> Result<()> {
+        match self {
+            Self::Ours(session) => {
+                std::hint::black_box(session.run(inputs)?);
+            }
+            Self::OnnxRuntime(session, batch) => session.run(batch)?,
+            Self::Rten(model) => {
+                std::hint::black_box(model.run()?);
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&mut self, inputs: &Inputs) -> Result<Outputs> {
+        Ok(match self {
+            Self::Ours(session) => session.run(inputs)?,
+            Self::OnnxRuntime(session, batch) => session.outputs(batch)?,
+            Self::Rten(model) => model.outputs()?,
+        })
+    }
+}
+
+/// The samples of one engine on one text.
+#[derive(Serialize)]
+struct Series<'a> {
+    architecture: &'a str,
+    heads: &'a [String],
+    tokens: usize,
+    engine: Peer,
+    /// Of processor time, in the order of the rounds; those of the same round were taken one
+    /// after the other.
+    microseconds: Vec<f64>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    ensure!(arguments.rounds > 0, "--rounds: at least one");
+    let folder = tempfile::tempdir()?;
+    let onnx_runtime = OnnxRuntime::load(&atb_fetch::onnx_runtime()?)?;
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let names: Vec<String> = arguments.architectures.iter().map(Architecture::id).collect();
+    let mut all = Vec::new();
+    for (architecture, name) in arguments.architectures.iter().zip(&names) {
+        let file = folder.path().join("model.onnx");
+        write_model(architecture, SEQUENCE, &arguments.heads, &file)?;
+        for &tokens in &arguments.lengths {
+            ensure!((1..=SEQUENCE).contains(&tokens), "--lengths: 1 to {SEQUENCE}");
+            let exact = folder.path().join("exact.onnx");
+            write_model(architecture, tokens, &arguments.heads, &exact)?;
+            let inputs = text(tokens, SEQUENCE);
+            let mut loaded: Vec<(usize, Loaded)> = Vec::new();
+            for (at, peer) in arguments.engines.iter().enumerate() {
+                let ours = |engine| -> Result<Loaded> {
+                    Ok(Loaded::Ours(Box::new(Session::open_with(&file, 1, engine)?)))
+                };
+                let ort = |file: &Path, sequence, inputs: &Inputs| -> Result<Loaded> {
+                    let session = onnx_runtime.open(file, 1)?;
+                    let batch = session.batch([1, sequence], inputs)?;
+                    Ok(Loaded::OnnxRuntime(session, batch))
+                };
+                loaded.push((
+                    at,
+                    match peer {
+                        Peer::Tuned => ours(Engine::Tuned)?,
+                        Peer::Fixed => ours(Engine::Fixed)?,
+                        Peer::Tract => ours(Engine::Plain)?,
+                        Peer::Rten => Loaded::Rten(Box::new(InRten::load(&file, &inputs)?)),
+                        Peer::OnnxRuntimeExact => ort(&exact, tokens, &text(tokens, tokens))?,
+                        Peer::OnnxRuntime => ort(&file, SEQUENCE, &inputs)?,
+                    },
+                ));
+            }
+            let mut samples = vec![Vec::with_capacity(arguments.rounds); loaded.len()];
+            let (_, reference) = loaded.last_mut().context("no engine")?;
+            let expected = reference.outputs(&inputs)?;
+            for (at, engine) in &mut loaded {
+                let outputs = engine.outputs(&inputs)?;
+                check(arguments.engines[*at], name, &outputs, &expected, tokens)?;
+                for _ in 0..3 {
+                    engine.run(&inputs)?;
+                }
+            }
+            for _ in 0..arguments.rounds {
+                loaded.shuffle(&mut random);
+                for (at, engine) in &mut loaded {
+                    let start = processor_time()?;
+                    engine.run(&inputs)?;
+                    samples[*at].push(processor_time()? - start);
+                }
+            }
+            for (engine, microseconds) in arguments.engines.iter().zip(samples) {
+                let engine = *engine;
+                let heads = &arguments.heads;
+                all.push(Series { architecture: name, heads, tokens, engine, microseconds });
+            }
+            eprintln!("{name}, {tokens} tokens");
+        }
+    }
+    let table = table(&arguments, &names, &all)?;
+    println!("{table}");
+    if let Some(out) = &arguments.out {
+        fs_err::create_dir_all(out)?;
+        let mut lines = Vec::new();
+        for series in &all {
+            lines.extend(atb_files::json_line(series)?);
+        }
+        atb_files::write(&out.join("samples.jsonl"), &lines)?;
+        write_text(&out.join("table.md"), &table)?;
+    }
+    Ok(())
+}
+
+fn write_model(
+    architecture: &Architecture,
+    sequence: usize,
+    heads: &[String],
+    file: &Path,
+) -> Result<()> {
+    let mut config = NetworkConfig::encoder(WORDS);
+    config.heads.clear();
+    for name in heads {
+        let head = atb_interface::Head::named(name).with_context(|| format!("no head {name}"))?;
+        config.heads.push(NetworkHead { head, dense: head.dense, width: 2 });
+    }
+    Network::new(architecture, Workload { batch: 1, sequence }, &config)
+        .write(&RandomWeights::new(1), file)?;
+    Ok(())
+}
+
+/// Microseconds that this process has computed, on all its threads: what other programs take of a
+/// shared machine is not in it.
+fn processor_time() -> Result<f64> {
+    let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
+    Ok(time.tv_sec() as f64 * 1e6 + time.tv_nsec() as f64 / 1e3)
+}
+
+/// A text of so many tokens, padded.
+fn text(tokens: usize, sequence: usize) -> Inputs {
+    let mut ids = vec![0; sequence];
+    for (at, id) in ids[..tokens].iter_mut().enumerate() {
+        *id = (at * 7919 + 1000) as i64 % WORDS as i64;
+    }
+    let mut inputs = Inputs::of_ids(ids);
+    inputs.attention_mask[tokens..].fill(0);
+    inputs
+}
+
+/// That an engine says of the real tokens what the reference says.
+fn check(
+    peer: Peer,
+    name: &str,
+    outputs: &Outputs,
+    expected: &Outputs,
+    tokens: usize,
+) -> Result<()> {
+    for (one, other) in outputs.0.iter().zip(&expected.0) {
+        let by_token = |output: &Output| match output.shape[..] {
+            [1, sequence, ..] => tokens * output.values.len() / sequence,
+            _ => output.values.len(),
+        };
+        let (one, other) = (&one.values, &other.values[..by_token(other)]);
+        for (a, b) in one.iter().zip(other) {
+            let difference = (a - b).abs();
+            // rten approximates exp and erf.
+            let most = if peer == Peer::Rten { 5e-4 } else { 1e-4 };
+            if difference.is_nan() || difference > most {
+                bail!("{name} in {peer}: {a} instead of {b}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A table for each number of tokens.
+fn table(arguments: &Arguments, names: &[String], all: &[Series]) -> Result<String> {
+    let (reference, others) = arguments.engines.split_last().context("no engine")?;
+    let by_key: BTreeMap<(&str, usize, Peer), &[f64]> = all
+        .iter()
+        .map(|series| ((series.architecture, series.tokens, series.engine), &*series.microseconds))
+        .collect();
+    let samples = |name: &str, tokens, engine| -> Result<&[f64]> {
+        by_key.get(&(name, tokens, engine)).copied().context("no samples")
+    };
+    let ms = |values: &[f64]| median(values).unwrap_or(f64::NAN) / 1e3;
+    let mut text = String::new();
+    for &tokens in &arguments.lengths {
+        writeln!(text, "### {tokens} tokens\n")?;
+        write!(text, "| architecture | {reference} |")?;
+        for other in others {
+            write!(text, " {other} | ratio |")?;
+        }
+        write!(text, "\n|---|---:|")?;
+        text.push_str(&"---:|---:|".repeat(others.len()));
+        text.push('\n');
+        let mut logs = vec![0.0; others.len()];
+        for name in names {
+            let base = samples(name, tokens, *reference)?;
+            write!(text, "| {name} | {:.2} ms |", ms(base))?;
+            for (other, log) in others.iter().zip(&mut logs) {
+                let mine = samples(name, tokens, *other)?;
+                let ratios: Vec<f64> = mine.iter().zip(base).map(|(a, b)| a / b).collect();
+                let middle = median(&ratios).context("no samples")?;
+                let quartile = |p| percentile(&ratios, p).context("no samples");
+                let (low, high) = (quartile(25.0)?, quartile(75.0)?);
+                *log += middle.ln();
+                write!(text, " {:.2} ms | {middle:.3} ({low:.2} to {high:.2}) |", ms(mine))?;
+            }
+            text.push('\n');
+        }
+        write!(text, "| geometric mean | |")?;
+        for log in logs {
+            write!(text, " | {:.3} |", (log / names.len() as f64).exp())?;
+        }
+        text.push_str("\n\n");
+    }
+    Ok(text)
+}
