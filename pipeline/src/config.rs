@@ -1,6 +1,7 @@
 //! The configuration of a run, a TOML file. `examples/host.toml` documents every key.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -157,6 +158,9 @@ pub enum Sampling {
     Uniform,
 }
 
+/// From `[CLS]`, a token and `[SEP]` to far more than any BERT has positions for.
+pub(crate) const SEQUENCE_LENGTHS: RangeInclusive<usize> = 3..=65_536;
+
 /// A text that nothing is trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -177,8 +181,7 @@ impl Default for HeldOutConfig {
 
 impl Checked for HeldOutConfig {
     fn check(&self, at: &mut Check) {
-        // Two tokens are those that begin and end a text.
-        at.range("sequence_length", self.sequence_length, 3..=8_192);
+        at.range("sequence_length", self.sequence_length, SEQUENCE_LENGTHS);
         at.range("paragraphs", self.paragraphs, 1..=1_000_000);
     }
 }

@@ -1,7 +1,9 @@
 //! Measuring in rounds: each where the predictor is least sure, or where a search looks,
 //! until its error is small enough.
 
+use atb_settings::{Check, Checked, OutOfRange};
 use atb_space::{Architecture, Space, Workload};
+use serde::Deserialize;
 
 use crate::design::{choose, choose_next};
 use crate::error::FitError;
@@ -12,7 +14,8 @@ use crate::observation::Observations;
 use crate::predictor::Predictor;
 
 /// How many to measure, and when it is enough.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RefineSettings {
     /// Architectures of the first round, a design over the whole space.
     pub initial_samples: usize,
@@ -20,8 +23,9 @@ pub struct RefineSettings {
     pub samples_per_round: usize,
     /// Most architectures in all.
     pub max_samples: usize,
-    /// Mean absolute relative error to reach, a fraction: of the cross-validation over everything measured, and
-    /// of a round's new architectures as predicted before they were measured.
+    /// Mean absolute relative error to reach, a fraction: of the cross-validation over
+    /// everything measured, and of a round's new architectures as predicted before they were
+    /// measured.
     pub target_mape: f64,
     /// Predicted values that the rounds look at; all if absent.
     pub focus: Option<(f64, f64)>,
@@ -38,6 +42,19 @@ impl Default for RefineSettings {
             target_mape: 0.02,
             focus: None,
             seed: 0,
+        }
+    }
+}
+
+impl Checked for RefineSettings {
+    fn check(&self, at: &mut Check) {
+        at.range("initial_samples", self.initial_samples, 1..=100_000);
+        at.range("samples_per_round", self.samples_per_round, 1..=100_000);
+        at.range("max_samples", self.max_samples, 1..=100_000);
+        at.range("target_mape", self.target_mape, 0.0..=1.0);
+        if let Some((low, high)) = self.focus {
+            at.range("focus", low, 0.0..);
+            at.range("focus", high, low..);
         }
     }
 }
@@ -69,6 +86,8 @@ pub struct Refined {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum RefineError<E> {
+    #[error(transparent)]
+    Settings(#[from] OutOfRange),
     #[error("{0}")]
     Measure(E),
     #[error(transparent)]
@@ -93,6 +112,7 @@ pub fn refine<E>(
     mut measure: impl FnMut(&[Architecture]) -> Result<Observations, E>,
     mut report: impl FnMut(&Round),
 ) -> Result<Refined, RefineError<E>> {
+    settings.checked()?;
     let mut archs = choose(space, workload, settings.initial_samples, settings.seed, &[]);
     let mut rounds = Vec::new();
     let mut previous: Option<Predictor> = None;

@@ -158,6 +158,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+fn above_0(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        Ok(_) => Err("it must be above 0".to_owned()),
+        Err(_) => Err("it is not a number".to_owned()),
+    }
+}
+
 /// Refuses a flag that has another name now, by that name.
 fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
     move |_| Err(format!("the option is now called `{new}`"))

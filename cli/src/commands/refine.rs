@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use atb_pipeline::{ProfileConfig, steps};
 use atb_predictor::{RefineSettings, Refined};
 use atb_search::Band;
+use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
 
-use super::{ProtocolArguments, SpaceArguments, fit, renamed};
+use super::{ProtocolArguments, SpaceArguments, above_0, fit, renamed};
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
     retests: usize,
     /// Measure where a search for this latency looks, in milliseconds, as long as there is
     /// something to learn there
-    #[arg(long, value_name = "LATENCY_MS")]
+    #[arg(long, value_name = "LATENCY_MS", value_parser = above_0)]
     around: Option<f64>,
     /// Architecture to measure besides, so that speed-ups can be quoted against it; several
     /// are possible
@@ -64,20 +65,26 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
-    let target = Target::find(&arguments.target)?;
-    let space = arguments.space.find()?;
-    let settings = RefineSettings {
-        initial_samples: arguments.initial_samples,
-        samples_per_round: arguments.samples_per_round,
-        max_samples: arguments.max_samples,
-        target_mape: arguments.target_mape / 100.0,
-        focus: arguments.around.map(|latency_ms| {
+impl Arguments {
+    fn settings(&self) -> miette::Result<RefineSettings> {
+        let layers = Layers::new()
+            .flag("initial_samples", "--initial-samples", Some(self.initial_samples))
+            .flag("samples_per_round", "--samples-per-round", Some(self.samples_per_round))
+            .flag("max_samples", "--max-samples", Some(self.max_samples))
+            .flag("target_mape", "--target-mape", Some(self.target_mape / 100.0))
+            .flag("seed", "--seed", Some(self.seed));
+        let focus = self.around.map(|latency_ms| {
             let band = Band::paper(latency_ms);
             (band.low_ms(), band.high_ms())
-        }),
-        seed: arguments.seed,
-    };
+        });
+        Ok(RefineSettings { focus, ..layers.read()? })
+    }
+}
+
+pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
+    let settings = arguments.settings()?;
+    let target = Target::find(&arguments.target)?;
+    let space = arguments.space.find()?;
     let refined = steps::refine_space(
         &target,
         &space,

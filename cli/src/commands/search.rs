@@ -125,6 +125,7 @@ impl Arguments {
         Ok(layers
             .flag("target", "--target", self.target.as_ref())
             .flag("superplm", "--superplm", self.superplm.as_ref())
+            .flag("finalists", "--measure", (self.measure > 0).then_some(self.measure))
             .flag("budget.latency_ms", "--latency-ms", self.latency_ms)
             .flag("budget.speedup", "--speedup", self.speedup)
             .flag("budget.baseline", "--baseline", self.baseline.as_ref())
@@ -145,7 +146,8 @@ impl Arguments {
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let layers = arguments.layers()?;
-    let Config { target, superplm, mut budget, search: settings, fitness, .. } = layers.read()?;
+    let Config { target, superplm, mut budget, search: settings, fitness, finalists, .. } =
+        layers.read()?;
     let target = Target::find(&target)?;
     let mut display = Display::new();
     let predictor = Predictor::load(&arguments.predictor)?;
@@ -192,7 +194,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         let finalists = steps::measure_finalists(
             &target,
             &outcome,
-            arguments.measure,
+            finalists,
             &predictor,
             &band,
             &arguments.finalists,

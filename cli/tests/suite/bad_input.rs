@@ -47,6 +47,7 @@ fn settings_of_a_search_are_checked_before_anything_is_loaded() {
         &["--against", "12-768-3072-12-768"],
         &["--low", "2"],
         &["job.toml", "--latency-ms=-1"],
+        &["--measure", "1001"],
     ];
     let told = |call: &&[&str]| job.fails(&[&["search"][..], call].concat());
     let messages: Vec<String> = calls.iter().map(told).collect();
@@ -66,12 +67,37 @@ fn settings_of_a_search_are_checked_before_anything_is_loaded() {
     hint: change the value, or leave the flag out to take its default
     error: --latency-ms: `budget.latency_ms` is -1, expected above 0 to 1000000000
     hint: change the value, or leave the flag out to take its default
+    error: --measure: `finalists` is 1001, expected 1 to 1000
+    hint: change the value, or leave the flag out to take its default
     ");
     // An option takes the place of the file's other form of the budget.
     let message = job.fails(&["search", "job.toml", "--latency-ms", "4"]);
     assert!(message.contains("predictor.json"), "{message}");
     let help = job.succeeds(&["search", "--help"]);
     assert!(help.contains("- surrogate-assisted: ") && !help.contains("guided"), "{help}");
+}
+
+#[test]
+fn settings_of_rounds_are_checked_before_anything_is_measured() {
+    let job = Job::new();
+    let told = |call: [&str; 4]| job.fails(&[&["refine"][..], &call].concat());
+    let messages = [
+        told(["--initial-samples", "0", "--samples-per-round", "0"]),
+        told(["--max-samples", "0", "--target-mape", "nan"]),
+        told(["--around", "0", "--seed", "1"]),
+    ];
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    error: --initial-samples: `initial_samples` is 0, expected 1 to 100000
+      --samples-per-round: `samples_per_round` is 0, expected 1 to 100000
+    hint: change the value, or leave the flag out to take its default
+    error: --max-samples: `max_samples` is 0, expected 1 to 100000
+      --target-mape: `target_mape` is NaN, expected 0 to 1
+    hint: change the value, or leave the flag out to take its default
+    error: invalid value '0' for '--around <LATENCY_MS>': it must be above 0
+
+    For more information, try '--help'.
+    ");
+    assert!(!job.path("measurements.jsonl").exists());
 }
 
 #[test]

@@ -173,6 +173,7 @@ pub fn refine_space(
     };
     let refined = refine(space, protocol.workload, settings, measure, report);
     refined.map_err(|error| match error {
+        RefineError::Settings(error) => error.into(),
         RefineError::Measure(error) => error,
         RefineError::Fit(error) => error.into(),
         RefineError::Evaluation(error) => error.into(),

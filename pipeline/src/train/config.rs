@@ -1,6 +1,5 @@
 //! The configuration of a training, a TOML file. `examples/train.toml` documents every key.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::config::SEQUENCE_LENGTHS;
 use crate::{HeldOutConfig, SpaceChoice};
 
 /// What a training is to do; every key has a default but the text.
@@ -235,9 +235,6 @@ impl Checked for TrainConfig {
         at.nested("held_out", &self.held_out);
     }
 }
-
-/// From `[CLS]`, a token and `[SEP]` to far more than any BERT has positions for.
-const SEQUENCE_LENGTHS: RangeInclusive<usize> = 3..=65_536;
 
 /// A duration as people write it.
 ///
