@@ -24,6 +24,9 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Total width of each of q, k and v.
 const QKV_SIZE: &str = "qkv_size";
 
+/// Classes that Hugging Face loads the model as.
+const CLASS: &str = "architectures";
+
 /// Names of the labels, by their numbers as text.
 const LABELS: &str = "id2label";
 
@@ -76,7 +79,7 @@ impl BertConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
-            class: None,
+            class: Some("BertModel".to_owned()),
             labels: Vec::new(),
             source: None,
         }
@@ -119,7 +122,6 @@ impl BertConfig {
     pub fn to_json(&self) -> String {
         let arch = &self.architecture;
         let mut config = json!({
-            "architectures": [self.class.as_deref().unwrap_or("BertModel")],
             "model_type": "bert",
             "hidden_act": "gelu",
             "vocab_size": self.vocab_size,
@@ -140,6 +142,9 @@ impl BertConfig {
             if key != QKV_SIZE || size != arch.hidden() {
                 config[key] = json!(size);
             }
+        }
+        if let Some(class) = &self.class {
+            config[CLASS] = json!([class]);
         }
         if !self.labels.is_empty() {
             let labels = || self.labels.iter().enumerate();
@@ -287,13 +292,12 @@ impl Keys<'_> {
 
     /// The first of `architectures`; files have one.
     fn class(&self) -> Result<Option<String>, CheckpointError> {
-        const KEY: &str = "architectures";
-        match self.map.get(KEY).filter(|value| !value.is_null()) {
+        match self.map.get(CLASS).filter(|value| !value.is_null()) {
             None => Ok(None),
             Some(Value::Array(classes)) if classes.is_empty() => Ok(None),
             Some(classes) => match classes[0].as_str() {
                 Some(class) => Ok(Some(class.to_owned())),
-                None => Err(self.problem(KEY, format!("is {classes}, expected a list of names"))),
+                None => Err(self.problem(CLASS, format!("is {classes}, expected a list of names"))),
             },
         }
     }
