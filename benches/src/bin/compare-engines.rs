@@ -1,4 +1,4 @@
-//! Times the engines that run a model file, in turns in one process: the session's, plain tract,
+//! Times the engines that run a model file, alternately in one process: the session's, plain tract,
 //! rten and ONNX Runtime, on the same file and the same text, one thread each. Writes every sample
 //! (`samples.jsonl`) and a table (`table.md`).
 
@@ -40,7 +40,7 @@ const ARCHITECTURES: [&str; 10] = [
     "6-384-1536-12-384",
 ];
 
-/// Time engines on the same files, in turns.
+/// Time engines on the same files, alternately.
 #[derive(Parser)]
 struct Arguments {
     /// Architectures
