@@ -1,121 +1,19 @@
-//! The encoder as one operation: its layers' products run tile by tile on tokens in panels.
+//! Layers one after the other: their products run tile by tile on tokens in panels.
 //!
 //! Tokens lie in panels of `mr`, feature by feature: `[panel][feature][mr]`. That is how every
 //! kernel takes its left operand, so what a product or a pass stores is what the next one reads.
 //! Padding is left out: a sequence's panels hold its real tokens only.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{
-    EvalContext, EvalOp, LaneId, Op, OpState, StaticName, TypedOp, as_op, op_as_typed_op,
-};
 
-use super::buffer::Buffer;
-use super::kernels::{Epilogue, Place, Shape, Tile, choose};
-use super::parts::{LayerParts, Linear, PADDING, Wanted};
+use super::kernels::{Epilogue, Place, Tile};
+use super::layer::Layer;
+use super::parts::{LayerParts, Wanted};
 use super::passes::{self, Level, Norm};
-
-/// Bytes of weights that stay in the cache while all panels of tokens pass by.
-const BLOCK: usize = 128 * 1024;
-
-/// Weights in the kernel's order, by panels of `nr` outputs.
-struct Product {
-    tile: Tile,
-    depth: usize,
-    panels: usize,
-    weights: Buffer,
-    bias: Buffer,
-}
-
-impl Product {
-    /// `columns` says for each column of the padded product which output it is.
-    fn new(
-        tile: Tile,
-        depth: usize,
-        columns: &[Option<(&Linear, usize, f32)>],
-    ) -> TractResult<Self> {
-        let panels = columns.len().div_ceil(tile.nr);
-        let mut weights = Buffer::new(panels * depth * tile.nr);
-        let mut bias = Buffer::new(panels * tile.nr);
-        for (at, column) in columns.iter().enumerate() {
-            let Some((linear, output, scale)) = column else { continue };
-            bias[at] = linear.bias[*output] * scale;
-            let outputs = linear.bias.len();
-            let values = linear.weights.try_as_plain_ram()?;
-            let values = values.as_slice::<f32>()?;
-            let start = at / tile.nr * depth * tile.nr + at % tile.nr;
-            for k in 0..depth {
-                weights[start + k * tile.nr] = values[k * outputs + output] * scale;
-            }
-        }
-        Ok(Self { tile, depth, panels, weights, bias })
-    }
-
-    fn linear(tile: Tile, linear: Linear) -> TractResult<Self> {
-        let outputs = linear.bias.len();
-        let columns: Vec<_> = (0..outputs).map(|output| Some((&linear, output, 1.0))).collect();
-        Self::new(tile, linear.weights.len() / outputs, &columns)
-    }
-
-    fn all(&self) -> Range<usize> {
-        0..self.panels
-    }
-
-    fn columns(&self) -> usize {
-        self.panels * self.tile.nr
-    }
-
-    /// Multiplies `panels` panels of tokens, `stride` values apart; `place` says where a tile
-    /// goes, `after` is told of each run of tiles of one panel of tokens. Only the panels of
-    /// outputs in `range` are computed.
-    ///
-    /// # Safety
-    /// `a` holds that many panels of this depth; `place` has room for every tile.
-    unsafe fn run(
-        &self,
-        a: *const f32,
-        stride: usize,
-        panels: usize,
-        range: Range<usize>,
-        place: impl Fn(usize, usize) -> Place,
-        mut after: impl FnMut(usize, usize, usize),
-    ) {
-        let Self { tile, depth, .. } = self;
-        let size = depth * tile.nr;
-        let block = (BLOCK / (4 * size)).max(1);
-        let mut first = range.start;
-        while first < range.end {
-            let end = (first + block).min(range.end);
-            for p in 0..panels {
-                for j in first..end {
-                    // SAFETY: within the weights; the rest is the caller's promise.
-                    unsafe {
-                        let bias = self.bias.as_ptr().add(j * tile.nr);
-                        let weights = self.weights.as_ptr().add(j * size);
-                        let epilogue = Epilogue::AddToColumns(bias);
-                        tile.run(*depth, a.add(p * stride), weights, epilogue, place(p, j));
-                    }
-                }
-                after(p, first, end);
-            }
-            first = end;
-        }
-    }
-}
-
-struct Layer {
-    heads: usize,
-    head: usize,
-    /// Panels of outputs: queries, as many of keys, then the values head by head.
-    qkv: Product,
-    output: Product,
-    attention_norm: Norm,
-    inner: Product,
-    outer: Product,
-    norm: Norm,
-}
+use super::product::Product;
+use super::scratch::{Scratch, Sequence};
 
 /// Layers one after the other, ready to run.
 pub(super) struct Core {
@@ -128,20 +26,6 @@ pub(super) struct Core {
     sequence: usize,
     level: Level,
     wanted: Wanted,
-}
-
-/// The kernels for the four products of each layer; `None` where none fits.
-pub(super) fn tiles(
-    parts: &[LayerParts],
-    (batch, sequence, hidden): (usize, usize, usize),
-    measure: bool,
-) -> Option<Vec<Tile>> {
-    let shapes = parts.iter().flat_map(|layer| {
-        let (width, inner) = (layer.query.bias.len(), layer.inner.bias.len());
-        let shape = |depth, columns| Shape { depth, columns };
-        [shape(hidden, 3 * width), shape(width, hidden), shape(hidden, inner), shape(inner, hidden)]
-    });
-    choose(&shapes.collect::<Vec<_>>(), batch * sequence, measure)
 }
 
 impl Core {
@@ -170,8 +54,7 @@ impl Core {
             .iter()
             .flat_map(|layer| [&layer.qkv, &layer.output, &layer.inner, &layer.outer])
             .map(move |product| {
-                let work = rows * (product.depth * product.bias.len()) as f64;
-                (&*product.tile.name, (product.tile.mr, product.tile.nr), work)
+                (&*product.tile.name, (product.tile.mr, product.tile.nr), product.work(rows))
             })
     }
 
@@ -179,37 +62,36 @@ impl Core {
         self.layers.len()
     }
 
-    fn scratch(&self) -> Scratch {
-        let panels = self.batch * self.sequence.div_ceil(self.mr);
-        let tokens = panels * self.mr;
-        let most = |size: &dyn Fn(&Layer) -> usize| {
-            Buffer::new(self.layers.iter().map(size).max().unwrap_or(0))
-        };
-        let keys = |layer: &Layer| self.sequence.next_multiple_of(layer.qkv.tile.nr);
-        Scratch {
-            sequences: Vec::with_capacity(self.batch),
-            tokens: Vec::with_capacity(self.batch * self.sequence),
-            mask: Buffer::new(self.sequence),
-            x: Buffer::new(tokens * self.width),
-            y: Buffer::new(tokens * self.width),
-            qk: most(&|layer| 2 * layer.query_panels() * layer.qkv.tile.nr * tokens),
-            v: most(&|layer| layer.heads * layer.value_panels() * layer.qkv.tile.nr * tokens),
-            packed: most(&|layer| keys(layer) * layer.head),
-            scores: most(&|layer| keys(layer) * self.mr),
-            context: most(&|layer| layer.context_width() * tokens),
-            inner: most(&|layer| {
-                // The first tokens' context is put here too, a head at a time.
-                let head = layer.value_panels() * layer.qkv.tile.nr * self.mr;
-                head.max(layer.inner.columns() * tokens)
-            }),
-            first: most(&|layer| {
-                layer.query_panels() * layer.qkv.tile.nr * self.batch.next_multiple_of(self.mr)
-            }),
-        }
+    /// Memory for a run.
+    pub(super) fn scratch(&self) -> Scratch {
+        Scratch::new(&self.layers, (self.batch, self.sequence), self.mr, self.width)
     }
 
-    /// `x` and `output` are `[batch, sequence, hidden]`, `mask` is added to the scores of each
-    /// key.
+    /// Hidden states `[batch, sequence, hidden]` and mask to hidden states.
+    pub(super) fn eval(
+        &self,
+        scratch: &mut Scratch,
+        inputs: &[TValue],
+    ) -> TractResult<TVec<TValue>> {
+        let [x, mask] = inputs else {
+            return Err(TractError::msg("the encoder takes hidden states and a mask"));
+        };
+        let (batch, sequence) = (self.batch, self.sequence);
+        if x.shape() != [batch, sequence, self.hidden] || mask.shape() != [batch, 1, 1, sequence] {
+            return Err(TractError::msg("hidden states or mask of another size"));
+        }
+        let mut output = Tensor::zero::<f32>(x.shape())?;
+        {
+            let x = x.try_as_plain_ram()?;
+            let mask = mask.try_as_plain_ram()?;
+            let mut output = output.try_as_plain_ram_mut()?;
+            self.run(scratch, x.as_slice()?, mask.as_slice()?, output.as_slice_mut()?);
+        }
+        Ok(tvec!(output.into_tvalue()))
+    }
+
+    /// `x` and `output` are `[batch, sequence, hidden]`, `output` all zero; `mask` is added to the
+    /// scores of each key.
     fn run(&self, scratch: &mut Scratch, x: &[f32], mask: &[f32], output: &mut [f32]) {
         macro_rules! by_height {
             ($($mr:literal)*) => {
@@ -259,9 +141,6 @@ impl Core {
             self.project::<MR>(layer, scratch, panels, layer.query_panels()..layer.qkv.panels);
             self.attention_of_first::<MR>(layer, scratch, panels, mask);
             self.after_attention::<MR>(layer, scratch, self.batch.div_ceil(MR));
-        }
-        if last.is_some() || scratch.tokens.len() < self.batch * self.sequence {
-            output.fill(0.0);
         }
         let mut store = |panel: usize, lane: usize, token: usize| {
             let row = &mut output[token * hidden..][..hidden];
@@ -486,218 +365,5 @@ impl Core {
                 tile.run(keys, scratch.scores.as_ptr(), value, epilogue, place);
             }
         }
-    }
-}
-
-impl Layer {
-    fn new(parts: LayerParts, hidden: usize, tiles: &[Tile]) -> TractResult<Self> {
-        let width = parts.query.bias.len();
-        let head = width / parts.heads;
-        let nr = tiles[0].nr;
-        let mut columns = Vec::new();
-        for (linear, scale) in [(&parts.query, parts.score_scale), (&parts.key, 1.0)] {
-            columns.extend((0..width).map(|output| Some((linear, output, scale))));
-            columns.resize(columns.len().next_multiple_of(nr), None);
-        }
-        for h in 0..parts.heads {
-            columns.extend((0..head).map(|output| Some((&parts.value, h * head + output, 1.0))));
-            columns.resize(columns.len().next_multiple_of(nr), None);
-        }
-        let qkv = Product::new(tiles[0].clone(), hidden, &columns)?;
-        let LayerParts { heads, output, attention_norm, inner, outer, norm, .. } = parts;
-        Ok(Self {
-            heads,
-            head,
-            qkv,
-            output: Product::linear(tiles[1].clone(), output)?,
-            attention_norm,
-            inner: Product::linear(tiles[2].clone(), inner)?,
-            outer: Product::linear(tiles[3].clone(), outer)?,
-            norm,
-        })
-    }
-
-    fn query_panels(&self) -> usize {
-        (self.heads * self.head).div_ceil(self.qkv.tile.nr)
-    }
-
-    fn value_panels(&self) -> usize {
-        self.head.div_ceil(self.qkv.tile.nr)
-    }
-
-    /// Features of the context, with room for what the last head's last tile adds.
-    fn context_width(&self) -> usize {
-        self.heads * self.head + self.qkv.tile.nr
-    }
-}
-
-/// One sequence's place among the panels.
-#[derive(Clone, Debug)]
-struct Sequence {
-    panel: usize,
-    /// Which of [`Scratch::tokens`].
-    tokens: Range<usize>,
-    /// Whether the mask is to be added to the scores.
-    masked: bool,
-}
-
-/// Memory of a run, kept for the next.
-#[derive(Clone, Debug)]
-struct Scratch {
-    sequences: Vec<Sequence>,
-    tokens: Vec<usize>,
-    mask: Buffer,
-    x: Buffer,
-    y: Buffer,
-    qk: Buffer,
-    v: Buffer,
-    packed: Buffer,
-    scores: Buffer,
-    context: Buffer,
-    inner: Buffer,
-    /// Queries of the first tokens.
-    first: Buffer,
-}
-
-impl Scratch {
-    /// Takes the mask of a sequence's tokens together; whether it is to be added to the scores.
-    fn gather_mask(&mut self, index: usize, mask: &[f32]) -> bool {
-        let Sequence { tokens: ref range, masked, .. } = self.sequences[index];
-        if masked {
-            let values = self.mask.iter_mut().zip(&self.tokens[range.clone()]);
-            values.for_each(|(value, token)| *value = mask[*token]);
-        }
-        masked
-    }
-
-    /// Packs the keys of head `h` of one sequence as the kernel takes its right operand.
-    fn pack_keys<const MR: usize>(&mut self, layer: &Layer, index: usize, h: usize) {
-        let Sequence { panel, tokens: ref range, .. } = self.sequences[index];
-        let keys = range.len();
-        let (nr, head, queries) = (layer.qkv.tile.nr, layer.head, layer.query_panels());
-        let qk_stride = 2 * queries * nr * MR;
-        let k = panel * qk_stride + queries * nr * MR + h * head * MR;
-        for key in 0..keys.next_multiple_of(nr) {
-            let to = self.packed[key / nr * head * nr + key % nr..].iter_mut();
-            let to = to.step_by(nr).take(head);
-            if key < keys {
-                let from = &self.qk[k + key / MR * qk_stride + key % MR..];
-                for (to, from) in to.zip(from.iter().step_by(MR)) {
-                    *to = *from;
-                }
-            } else {
-                to.for_each(|to| *to = 0.0);
-            }
-        }
-    }
-
-    /// Decides which tokens are computed and where; returns the number of panels.
-    fn place(&mut self, mask: &[f32], length: usize, mr: usize, all: bool) -> usize {
-        self.sequences.clear();
-        self.tokens.clear();
-        let mut panel = 0;
-        for (row, mask) in mask.chunks_exact(length).enumerate() {
-            let first = self.tokens.len();
-            // A first token that is padding is read by the pooler all the same.
-            let plain = mask[0] == 0.0
-                && mask.iter().all(|value| *value == 0.0 || *value <= PADDING)
-                && !all;
-            let tokens = mask.iter().enumerate().filter(|(_, value)| !plain || **value == 0.0);
-            self.tokens.extend(tokens.map(|(at, _)| row * length + at));
-            let tokens = first..self.tokens.len();
-            let panels = tokens.len().div_ceil(mr);
-            self.sequences.push(Sequence { panel, tokens, masked: !plain });
-            panel += panels;
-        }
-        panel
-    }
-}
-
-/// The operation: hidden states and mask in, hidden states out.
-#[derive(Clone)]
-pub(super) struct Encoder {
-    pub(super) core: Arc<Core>,
-}
-
-impl std::fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Encoder").field("layers", &self.core.layers()).finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for Encoder {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
-    }
-}
-
-impl Eq for Encoder {}
-
-impl Op for Encoder {
-    fn name(&self) -> StaticName {
-        "BertEncoder".into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Encoder {
-    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
-        self.core.eval(&mut self.core.scratch(), &inputs).map(Some)
-    }
-
-    fn state(&self, _context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(EncoderState { scratch: self.core.scratch() })))
-    }
-}
-
-impl TypedOp for Encoder {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(inputs[0].datum_type.fact(inputs[0].shape.clone())))
-    }
-
-    as_op!();
-}
-
-impl Core {
-    fn eval(&self, scratch: &mut Scratch, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
-        let [x, mask] = inputs else {
-            return Err(TractError::msg("the encoder takes hidden states and a mask"));
-        };
-        let (batch, sequence) = (self.batch, self.sequence);
-        if x.shape() != [batch, sequence, self.hidden] || mask.shape() != [batch, 1, 1, sequence] {
-            return Err(TractError::msg("hidden states or mask of another size"));
-        }
-        let mut output = Tensor::zero::<f32>(x.shape())?;
-        {
-            let x = x.try_as_plain_ram()?;
-            let mask = mask.try_as_plain_ram()?;
-            let mut output = output.try_as_plain_ram_mut()?;
-            self.run(scratch, x.as_slice()?, mask.as_slice()?, output.as_slice_mut()?);
-        }
-        Ok(tvec!(output.into_tvalue()))
-    }
-}
-
-#[derive(Clone, Debug)]
-struct EncoderState {
-    scratch: Scratch,
-}
-
-impl OpState for EncoderState {
-    fn eval(
-        &mut self,
-        _context: &EvalContext,
-        op: &dyn Op,
-        inputs: TVec<TValue>,
-    ) -> TractResult<TVec<TValue>> {
-        let encoder = op
-            .downcast_ref::<Encoder>()
-            .ok_or_else(|| TractError::msg("another operation's state"))?;
-        encoder.core.eval(&mut self.scratch, &inputs)
-    }
-
-    fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
-        Ok(())
     }
 }

@@ -3,16 +3,21 @@
 mod buffer;
 mod encoder;
 mod kernels;
+mod layer;
+mod operation;
 mod parts;
 mod passes;
+mod product;
 mod readers;
 mod recognise;
+mod scratch;
 
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use encoder::{Core, Encoder};
+use encoder::Core;
+use operation::Encoder;
 use parts::Pending;
 
 /// How a model is run.
@@ -73,7 +78,7 @@ pub(crate) fn fuse(
         let (x, mask, output, shape) = (first.x, first.mask, last.output, first.shape);
         let wanted = readers::wanted(model, output, mask, outputs);
         let parts: Vec<_> = group.into_iter().map(|found| found.parts).collect();
-        let Some(tiles) = encoder::tiles(&parts, shape, engine == Engine::Tuned) else { continue };
+        let Some(tiles) = layer::tiles(&parts, shape, engine == Engine::Tuned) else { continue };
         let name = format!("{}.fused", model.node(output.node).name);
         let mut patch = TypedModelPatch::default();
         let inputs = patch.taps(model, &[x, mask])?;
