@@ -68,6 +68,13 @@ impl Output {
     pub fn meaning(&self) -> Option<Meaning> {
         OutputSpec::of(&self.name, self.shape.len()).map(|output| output.meaning)
     }
+
+    /// What it says of the batch's text `row`.
+    #[must_use]
+    pub fn row(&self, row: usize) -> Option<&[f32]> {
+        let width = self.values.len().checked_div(*self.shape.first()?)?;
+        self.values.get(row * width..(row + 1) * width)
+    }
 }
 
 /// What a model says about one batch.
@@ -87,6 +94,25 @@ impl Outputs {
     #[must_use]
     pub fn meaning(&self, meaning: Meaning) -> Option<&Output> {
         self.0.iter().find(|output| output.meaning() == Some(meaning))
+    }
+
+    /// The vector of the batch's text `row`: its embedding, where the model gives one, else the
+    /// mean of its last hidden state over the tokens that are not padding. `None` if the model
+    /// gives neither.
+    ///
+    /// `attention_mask` is that of the inputs.
+    #[must_use]
+    pub fn vector(&self, row: usize, attention_mask: &[i64]) -> Option<Vec<f32>> {
+        if let Some(embedding) = self.meaning(Meaning::Embedding) {
+            return embedding.row(row).map(<[f32]>::to_vec);
+        }
+        let states = self.meaning(Meaning::TokenStates)?;
+        let sequence = attention_mask.len().checked_div(*states.shape.first()?)?;
+        if sequence == 0 {
+            return None;
+        }
+        let mask = attention_mask.get(row * sequence..(row + 1) * sequence)?;
+        Some(mean(states.row(row)?, mask))
     }
 
     /// Takes out what the outputs say of padding, which means nothing and differs from engine to
@@ -139,6 +165,19 @@ impl Outputs {
     }
 }
 
+/// The mean of a text's states over the tokens that are not padding.
+fn mean(states: &[f32], mask: &[i64]) -> Vec<f32> {
+    let hidden = states.len() / mask.len();
+    let mut vector = vec![0.0; hidden];
+    let mut tokens = 0.0;
+    for (state, _) in states.chunks_exact(hidden).zip(mask).filter(|(_, real)| **real != 0) {
+        tokens += 1.0;
+        vector.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+    }
+    vector.iter_mut().for_each(|sum| *sum /= tokens);
+    vector
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +209,25 @@ mod tests {
         assert_eq!(values[0], [3.0, 3.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0]);
         assert_eq!(values[1], [3.0, f32::MIN, 3.0, 3.0]);
         assert_eq!(values[2..], [&[3.0; 4][..], &[3.0; 4], &[3.0; 8]]);
+    }
+
+    #[test]
+    fn a_texts_vector_is_its_embedding_or_the_mean_of_its_real_tokens() {
+        let output = |name: &str, shape: &[usize], values: &[f32]| Output {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            values: values.to_vec(),
+        };
+        let states =
+            output("last_hidden_state", &[2, 2, 2], &[1.0, 2.0, 3.0, 6.0, 5.0, 7.0, 0.0, 9.0]);
+        let mask = [1, 1, 1, 0];
+        let mut outputs = Outputs(vec![states]);
+        assert_eq!(outputs.vector(0, &mask), Some(vec![2.0, 4.0]));
+        assert_eq!(outputs.vector(1, &mask), Some(vec![5.0, 7.0]));
+        assert_eq!(outputs.vector(2, &mask), None);
+        outputs.0.push(output("sentence_embedding", &[2, 1], &[8.0, 9.0]));
+        assert_eq!(outputs.vector(1, &mask), Some(vec![9.0]));
+        assert_eq!(Outputs::default().vector(0, &mask), None);
     }
 
     #[test]

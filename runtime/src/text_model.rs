@@ -4,7 +4,7 @@ use std::path::Path;
 
 use atb_text::{Encoded, TextError, Tokenizer};
 
-use crate::{Inputs, MODEL_FILE, Meaning, Outputs, Session, SessionError};
+use crate::{Inputs, MODEL_FILE, Outputs, Session, SessionError};
 
 /// Why a bundle could not be opened or run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -78,36 +78,16 @@ impl TextModel {
     /// # Errors
     /// As [`TextModel::run`], and if the model has neither output.
     pub fn embed(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let (batch, sequence) = (self.session.batch(), self.session.sequence());
+        let batch = self.session.batch();
         let mut vectors = Vec::with_capacity(texts.len());
         for (inputs, outputs) in self.run(texts)? {
-            let texts = batch.min(texts.len() - vectors.len());
-            if let Some(embedding) = outputs.meaning(Meaning::Embedding) {
-                let width = embedding.values.len() / batch;
-                let rows = embedding.values.chunks_exact(width).take(texts);
-                vectors.extend(rows.map(<[f32]>::to_vec));
-            } else if let Some(states) = outputs.meaning(Meaning::TokenStates) {
-                let row = states.values.len() / batch;
-                let rows = states.values.chunks_exact(row).take(texts);
-                let masks = inputs.attention_mask.chunks_exact(sequence);
-                vectors.extend(rows.zip(masks).map(|(states, mask)| mean(states, mask)));
-            } else {
-                return Err(self.session.no_output("embedding or token states").into());
+            for row in 0..batch.min(texts.len() - vectors.len()) {
+                let vector = outputs.vector(row, &inputs.attention_mask);
+                vectors.push(
+                    vector.ok_or_else(|| self.session.no_output("embedding or token states"))?,
+                );
             }
         }
         Ok(vectors)
     }
-}
-
-/// The mean of a text's states over the tokens that are not padding.
-fn mean(states: &[f32], mask: &[i64]) -> Vec<f32> {
-    let hidden = states.len() / mask.len();
-    let mut vector = vec![0.0; hidden];
-    let mut tokens = 0.0;
-    for (state, _) in states.chunks_exact(hidden).zip(mask).filter(|(_, real)| **real != 0) {
-        tokens += 1.0;
-        vector.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
-    }
-    vector.iter_mut().for_each(|sum| *sum /= tokens);
-    vector
 }

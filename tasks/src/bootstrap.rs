@@ -1,5 +1,6 @@
 //! How sure a score is: percentile bootstrap over the examples, alone and paired.
 
+use atb_measurements::percentile;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -64,21 +65,14 @@ impl Bootstrap {
                 value(rows)
             },
         );
-        let mut values: Vec<f64> = drawn.filter(|value| value.is_finite()).collect();
+        let values: Vec<f64> = drawn.filter(|value| value.is_finite()).collect();
         if 2 * values.len() < self.resamples {
             return None;
         }
-        values.sort_unstable_by(f64::total_cmp);
-        let outside = (1.0 - self.confidence) / 2.0;
-        Some(Interval { low: quantile(&values, outside), high: quantile(&values, 1.0 - outside) })
+        let outside = 50.0 * (1.0 - self.confidence);
+        let (low, high) = (percentile(&values, outside)?, percentile(&values, 100.0 - outside)?);
+        Some(Interval { low, high })
     }
-}
-
-/// The quantile of sorted values, interpolated linearly.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let place = share * (sorted.len() - 1) as f64;
-    let (below, above) = (place.floor() as usize, place.ceil() as usize);
-    sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
 }
 
 #[cfg(test)]
@@ -93,8 +87,9 @@ mod tests {
     #[test]
     fn quantiles_as_numpy_has_them() {
         let sorted = [1.0, 1.5, 2.6, 3.0, 4.0, 9.0];
-        assert!((quantile(&sorted, 0.025) - 1.0625).abs() < 1e-12);
-        assert!((quantile(&sorted, 0.975) - 8.375).abs() < 1e-12);
+        let quantile = |percent| percentile(&sorted, percent).expect("of some values");
+        assert!((quantile(2.5) - 1.0625).abs() < 1e-12);
+        assert!((quantile(97.5) - 8.375).abs() < 1e-12);
     }
 
     /// 400 labels of which 320 are right: the standard error is sqrt(0.8 * 0.2 / 400) = 0.02.

@@ -39,33 +39,22 @@ pub(super) enum Body {
     Words(Words),
 }
 
-/// What a model gave for one text.
+/// What a model gave for one text of a batch.
 pub(crate) struct RowOutputs<'a> {
     outputs: &'a Outputs,
     row: usize,
-    batch: usize,
-    /// Tokens that are not padding.
-    tokens: usize,
-    sequence: usize,
+    attention_mask: &'a [i64],
 }
 
 impl<'a> RowOutputs<'a> {
     /// The text's part of the output of this meaning.
     pub(crate) fn values(&self, meaning: Meaning) -> Option<&'a [f32]> {
-        let values = &self.outputs.meaning(meaning)?.values;
-        let width = values.len() / self.batch;
-        values.get(self.row * width..(self.row + 1) * width)
+        self.outputs.meaning(meaning)?.row(self.row)
     }
 
-    /// The mean of token states over the tokens that are not padding.
-    pub(crate) fn mean(&self, states: &[f32]) -> Vec<f32> {
-        let width = states.len() / self.sequence;
-        let mut mean = vec![0.0; width];
-        for state in states.chunks_exact(width).take(self.tokens) {
-            mean.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
-        }
-        mean.iter_mut().for_each(|sum| *sum /= self.tokens as f32);
-        mean
+    /// The text's vector.
+    pub(crate) fn vector(&self) -> Option<Vec<f32>> {
+        self.outputs.vector(self.row, self.attention_mask)
     }
 }
 
@@ -112,11 +101,11 @@ impl Model {
                 let mut session = self.session(&job, head)?;
                 let mut done = Vec::with_capacity(batches.len() * job.batch);
                 for batch in batches {
-                    let outputs = session.run(&self.inputs(rows, batch, &job))?;
+                    let inputs = self.inputs(rows, batch, &job);
+                    let (outputs, attention_mask) =
+                        (&session.run(&inputs)?, &*inputs.attention_mask);
                     for (row, index) in batch.iter().enumerate() {
-                        let (tokens, sequence) = (rows[*index].ids.len(), job.sequence);
-                        let outputs = &outputs;
-                        let row = RowOutputs { outputs, row, batch: job.batch, tokens, sequence };
+                        let row = RowOutputs { outputs, row, attention_mask };
                         let taken = take(row).ok_or_else(|| self.no_output(wanted, task))?;
                         done.push((*index, taken));
                     }

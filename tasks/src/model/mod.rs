@@ -248,10 +248,6 @@ impl Model {
             .iter()
             .map(|text| self.tokens(TextInput::Single(text), longest))
             .collect::<Result<_, _>>()?;
-        self.run(&tokens, Wanted::Embedding, task, |row| {
-            row.values(Meaning::Embedding)
-                .map(<[f32]>::to_vec)
-                .or_else(|| row.values(Meaning::TokenStates).map(|states| row.mean(states)))
-        })
+        self.run(&tokens, Wanted::Embedding, task, |row| row.vector())
     }
 }
