@@ -74,9 +74,6 @@ pub enum StoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
-    #[error("{}: line 1 has schema {found}, this version reads up to {}", path.display(), crate::store::SCHEMA)]
-    #[diagnostic(help("use a newer version of atb"))]
-    NewerSchema { path: PathBuf, found: u64 },
     #[error("{}: line {line} is not {expected}: {problem}", path.display())]
     #[diagnostic(help("move the file away to evaluate everything again"))]
     Line { path: PathBuf, line: usize, expected: &'static str, problem: String },

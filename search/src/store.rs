@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Fitness, StoreError};
 
 /// Version of the store's schema; a file of a newer one is refused.
-pub(crate) const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 1;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
@@ -114,7 +114,6 @@ fn values_of(
 fn of_store(path: &Path, error: FileError) -> StoreError {
     let path = path.to_owned();
     match error {
-        FileError::NewerSchema { found, .. } => StoreError::NewerSchema { path, found },
         FileError::Line { line, expected, problem, .. } => {
             StoreError::Line { path, line, expected, problem }
         }
@@ -175,7 +174,10 @@ mod tests {
         assert!(error.contains("line 2 is not a fitness value: expected value"), "{error}");
         fs::write(&path, text.replace("\"schema\":1", "\"schema\":9")).expect("writes");
         let error = Store::open(&path, &Loss("a")).expect_err("newer").to_string();
-        assert!(error.contains("line 1 has schema 9, this version reads up to 1"), "{error}");
+        assert!(
+            error.contains("line 1 has schema 9, this version of atb reads up to 1"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -76,13 +76,11 @@ pub(super) fn offspring(
     rng: &mut impl Rng,
 ) -> Option<Architecture> {
     let parent = &roulette(parents, rng)?.arch;
-    (0..ATTEMPTS)
-        .filter_map(|_| {
-            let second = rng.random_bool(settings.crossover).then(|| roulette(parents, rng));
-            let second = second.flatten().map(|other| &other.arch);
-            child(evaluator, parent, second, settings, rng)
-        })
-        .next()
+    (0..ATTEMPTS).find_map(|_| {
+        let second = rng.random_bool(settings.crossover).then(|| roulette(parents, rng));
+        let second = second.flatten().map(|other| &other.arch);
+        child(evaluator, parent, second, settings, rng)
+    })
 }
 
 /// Claims a child of parents that `pick` draws; a fresh candidate if no child is a candidate
