@@ -24,9 +24,8 @@ impl NewFolder {
     /// # Errors
     /// [`CheckpointError::Exists`] and [`CheckpointError::Write`].
     pub fn create(target: &Path) -> Result<Self, CheckpointError> {
-        let mut entries = fs_err::read_dir(target);
-        let occupied = entries.as_mut().is_ok_and(|entries| entries.next().is_some());
-        if occupied || target.is_file() {
+        let mut entries = fs_err::read_dir(target).into_iter().flatten();
+        if entries.next().is_some() || target.is_file() {
             return Err(CheckpointError::Exists { folder: target.to_owned() });
         }
         match Staging::beside(target) {

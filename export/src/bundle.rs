@@ -112,7 +112,7 @@ fn network_config(checkpoint: &Checkpoint, heads: &[String]) -> Result<NetworkCo
         [] => Head::of_checkpoint(|name| checkpoint.has(name), config.class.as_deref()),
         names => names.iter().map(named).collect::<Result<_, _>>()?,
     };
-    let shape = |name: &str| checkpoint.tensor(name).ok().map(|(shape, _)| shape);
+    let shape = |name: &str| checkpoint.shape(name).map(<[usize]>::to_vec);
     let heads = NetworkConfig::sized_heads(&heads, config.architecture.hidden(), shape)?;
     Ok(NetworkConfig {
         vocab_size: config.vocab_size,

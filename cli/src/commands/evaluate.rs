@@ -154,6 +154,7 @@ fn splits(task: &Task, arguments: &Arguments) -> miette::Result<Vec<Split>> {
         ([], Some(_)) => task.evaluated().into_iter().take(1).collect(),
         (names, _) => names.iter().map(String::as_str).collect(),
     };
+    let mut train = None;
     let mut splits = Vec::new();
     for name in names {
         let split = match &arguments.file {
@@ -165,8 +166,11 @@ fn splits(task: &Task, arguments: &Arguments) -> miette::Result<Vec<Split>> {
             eprintln!("warning: {path}: {count} rows that end early are left out");
         }
         if name != "train" && task.split_file(data, "train").is_ok() {
-            let train = task.read_split(data, "train")?;
-            let leaks = task.check_leaks(&train, &split)?;
+            let train = match &train {
+                Some(train) => train,
+                None => train.insert(task.read_split(data, "train")?),
+            };
+            let leaks = task.check_leaks(train, &split)?;
             if leaks > 0 && !task.kind.is_of_embeddings() {
                 eprintln!(
                     "warning: {leaks} of the {} examples of {}'s `{name}` are in `train` as well",
