@@ -30,6 +30,9 @@ const CLASS: &str = "architectures";
 /// Names of the labels, by their numbers as text.
 const LABELS: &str = "id2label";
 
+/// The task that the model was fine-tuned on.
+const TASK: &str = "finetuning_task";
+
 /// Version of the `autotinybert` object that this crate writes, and the newest it reads.
 const SCHEMA_VERSION: u64 = 1;
 
@@ -64,6 +67,8 @@ pub struct BertConfig {
     /// Names of the labels that a classification head tells apart, in the order of its
     /// outputs; empty where the file has none.
     pub labels: Vec<String>,
+    /// The name of the task that the model was fine-tuned on, where the file has one.
+    pub task: Option<String>,
     /// What the weights were cut from, in an extracted folder.
     pub source: Option<String>,
 }
@@ -81,6 +86,7 @@ impl BertConfig {
             layer_norm_eps: 1e-12,
             class: Some("BertModel".to_owned()),
             labels: Vec::new(),
+            task: None,
             source: None,
         }
     }
@@ -113,6 +119,16 @@ impl BertConfig {
             CheckpointError::Json { path: path.to_owned(), message: error.to_string() }
         })?;
         Keys { path, map: &map }.config()
+    }
+
+    /// The task that the model was fine-tuned on, if it is another than the one called `task`.
+    /// Names go by their letters and digits: `sst2` is `SST-2`.
+    #[must_use]
+    pub fn other_task(&self, task: &str) -> Option<&str> {
+        let plain = |name: &str| {
+            name.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
+        };
+        self.task.as_deref().filter(|own| plain(own) != plain(task))
     }
 
     /// The content of a `config.json` that [`BertConfig::read`] reads back, and that
@@ -150,6 +166,9 @@ impl BertConfig {
             let labels = || self.labels.iter().enumerate();
             config[LABELS] = labels().map(|(id, label)| (id.to_string(), json!(label))).collect();
             config["label2id"] = labels().map(|(id, label)| (label.clone(), json!(id))).collect();
+        }
+        if let Some(task) = &self.task {
+            config[TASK] = json!(task);
         }
         if let Some(source) = &self.source {
             config["autotinybert"]["source"] = json!(source);
@@ -226,6 +245,7 @@ impl Keys<'_> {
             layer_norm_eps: self.epsilon("layer_norm_eps")?.unwrap_or(1e-12),
             class: self.class()?,
             labels: self.labels()?,
+            task: self.task()?,
             source,
         })
     }
@@ -299,6 +319,16 @@ impl Keys<'_> {
                 Some(class) => Ok(Some(class.to_owned())),
                 None => Err(self.problem(CLASS, format!("is {classes}, expected a list of names"))),
             },
+        }
+    }
+
+    fn task(&self) -> Result<Option<String>, CheckpointError> {
+        match self.map.get(TASK).filter(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(Value::String(task)) => Ok(Some(task.clone())),
+            Some(found) => {
+                Err(self.problem(TASK, format!("is {found}, expected the name of a task")))
+            }
         }
     }
 

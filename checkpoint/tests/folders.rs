@@ -323,6 +323,18 @@ fn shards_that_are_missing_or_elsewhere_are_refused() {
 }
 
 #[test]
+fn a_task_goes_by_its_letters() {
+    let config = BertConfig::new("1-8-16-2-8".parse().expect("an architecture"), 10);
+    assert_eq!(config.other_task("CoLA"), None);
+    let config = BertConfig { task: Some("sst2".to_owned()), ..config };
+    assert_eq!(config.other_task("SST-2"), None);
+    assert_eq!(config.other_task("CoLA"), Some("sst2"));
+    let changed = Changed::config(|config| config["finetuning_task"] = json!(["sst2"]));
+    let expected = "`finetuning_task` is [\"sst2\"], expected the name of a task";
+    assert!(changed.says().ends_with(expected), "{}", changed.says());
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     let config = BertConfig::read(&fixture("kd", "pickle")).expect("reads");
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -120,6 +120,19 @@ pub enum TaskError {
     ))]
     Leak { place: Box<Place>, other: Box<Place>, split: String, into: String, count: usize },
 
+    #[error("{}: {count} examples are too few to train on some and choose by others", path.display())]
+    #[diagnostic(help("give at least two of different texts; a hundred are little"))]
+    TooFew { path: PathBuf, count: usize },
+    #[error("there is nothing to train for {task}, whose models give embeddings")]
+    #[diagnostic(help(
+        "`atb train --objective sentence` trains embeddings; fine-tune on a task of labels, scores or answers"
+    ))]
+    NothingToTrain { task: String },
+    #[error(
+        "the teacher {model} reads other tokens than the model: its vocabulary has {entries} entries"
+    )]
+    #[diagnostic(help("take a teacher with the model's vocabulary, and as many positions"))]
+    OtherTokens { model: String, entries: usize },
     #[error("{} is no model", path.display())]
     #[diagnostic(help(
         "name a model folder (config.json and weights), a bundle of `atb export`, its model.onnx, or `static:FOLDER`"

@@ -66,6 +66,14 @@ impl EvaluateSettings {
         let Self { resamples, confidence, seed, .. } = *self;
         Bootstrap { resamples, confidence, seed }
     }
+
+    pub(crate) fn span(&self) -> SpanSettings {
+        SpanSettings {
+            sequence: self.span_sequence,
+            stride: self.span_stride,
+            ..SpanSettings::default()
+        }
+    }
 }
 
 /// The value of a metric.
@@ -122,25 +130,10 @@ pub fn evaluate(
     settings: &EvaluateSettings,
 ) -> Result<Evaluation, TaskError> {
     settings.checked()?;
-    if let Some(trained) = model.trained().is_of_another(&task.name)
-        && !task.kind.is_of_embeddings()
-    {
-        return Err(TaskError::OtherTask {
-            model: model.name().to_owned(),
-            trained: trained.to_owned(),
-            task: task.name.clone(),
-        });
-    }
+    check_task(model, task)?;
     let asked = Asked { model, task, split, sequence: settings.sequence, frequencies };
     let outcomes = match &split.examples {
-        Examples::Questions(questions) => {
-            let span = SpanSettings {
-                sequence: settings.span_sequence,
-                stride: settings.span_stride,
-                ..SpanSettings::default()
-            };
-            span::outcomes(&asked, questions, &span)?
-        }
+        Examples::Questions(questions) => span::outcomes(&asked, questions, &settings.span())?,
         Examples::Rows(rows) => match task.kind {
             Kind::Classification => classification::outcomes(&asked, rows)?,
             Kind::Regression => regression::outcomes(&asked, rows)?,
@@ -162,6 +155,19 @@ pub fn evaluate(
         scores: task.metrics.iter().map(score).collect(),
         outcomes,
     })
+}
+
+/// Refuses a model that was fine-tuned on another task, unless embeddings are all that is asked
+/// for.
+pub(crate) fn check_task(model: &Model, task: &Task) -> Result<(), TaskError> {
+    match model.other_task(&task.name) {
+        Some(trained) if !task.kind.is_of_embeddings() => Err(TaskError::OtherTask {
+            model: model.name().to_owned(),
+            trained: trained.to_owned(),
+            task: task.name.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// By how much `one` is above `other` in each metric, on the same examples.

@@ -4,6 +4,7 @@
 //! and two of embeddings are built in ([`Task::built_in`]); a user's own is a TOML file.
 //! [`Task::read_split`] reads and checks its examples, [`evaluate()`] gives them to a
 //! [`Model`], and [`compare`] says how far two models are apart, each with a bootstrap interval.
+//! [`training_examples`] gives them as a model is trained on them.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -27,6 +28,7 @@ mod metrics;
 mod model;
 mod read;
 mod task;
+mod training;
 
 pub use bootstrap::Interval;
 pub use error::{Place, TaskError};
@@ -37,3 +39,4 @@ pub use metrics::{Metric, Outcomes, exact_match, normalised, word_f1};
 pub use model::{Frequencies, Model};
 pub use read::{Answer, Example, Examples, Question, Split, Target};
 pub use task::{Format, Task};
+pub use training::{TrainingExample, TrainingTarget, training_examples};

@@ -72,6 +72,9 @@ fn a_configuration_reads_back_as_written() {
             max_position_embeddings: 77,
             type_vocab_size: 3,
             layer_norm_eps: 1e-7,
+            class: Some("BertForSequenceClassification".to_owned()),
+            labels: vec!["bug".to_owned(), "idea".to_owned()],
+            task: Some("tickets".to_owned()),
             source: Some("random:3".to_owned()),
             ..BertConfig::new(architecture, 1234)
         };

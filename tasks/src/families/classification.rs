@@ -3,19 +3,13 @@
 use super::Asked;
 use crate::TaskError;
 use crate::metrics::Outcomes;
+use crate::model::order;
 use crate::read::{Example, Target};
 
 pub(crate) fn outcomes(asked: &Asked<'_>, examples: &[Example]) -> Result<Outcomes, TaskError> {
     let labels = &asked.split.labels;
-    let logits = asked.logits(examples)?;
-    if let Some(row) = logits.iter().find(|row| row.len() != labels.len()) {
-        return Err(asked.labels_error(row.len(), labels.len()));
-    }
-    let order = asked.model.trained().order(labels).ok_or_else(|| TaskError::OtherTask {
-        model: asked.model.name().to_owned(),
-        trained: format!("the labels {}", asked.model.trained().labels.join(", ")),
-        task: asked.task.name.clone(),
-    })?;
+    let logits = asked.of_width(asked.logits(examples)?, labels.len())?;
+    let order = order_of(asked)?;
     let best = |row: &Vec<f32>| {
         let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         best.map_or(0, |(output, _)| order[output])
@@ -28,5 +22,14 @@ pub(crate) fn outcomes(asked: &Asked<'_>, examples: &[Example]) -> Result<Outcom
         predicted: logits.iter().map(best).collect(),
         actual: examples.iter().map(actual).collect(),
         labels: labels.len(),
+    })
+}
+
+/// For each output of the model the number of the task's label.
+pub(crate) fn order_of(asked: &Asked<'_>) -> Result<Vec<usize>, TaskError> {
+    order(asked.model.labels(), &asked.split.labels).ok_or_else(|| TaskError::OtherTask {
+        model: asked.model.name().to_owned(),
+        trained: format!("the labels {}", asked.model.labels().join(", ")),
+        task: asked.task.name.clone(),
     })
 }

@@ -7,10 +7,10 @@ pub(crate) mod similarity;
 pub(crate) mod span;
 
 use atb_interface::Meaning;
-use atb_text::TextInput;
+use atb_text::{TextInput, Tokenizer};
 
 use crate::TaskError;
-use crate::model::{Frequencies, Model, Wanted};
+use crate::model::{Frequencies, Model, Tokens, Wanted};
 use crate::read::{Example, Split};
 use crate::task::Task;
 
@@ -26,16 +26,9 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// The logits of each example.
-    fn logits(&self, examples: &[Example]) -> Result<Vec<Vec<f32>>, TaskError> {
+    pub(crate) fn logits(&self, examples: &[Example]) -> Result<Vec<Vec<f32>>, TaskError> {
         let longest = self.model.longest(self.sequence);
-        let tokens = examples.iter().map(|example| {
-            let first = example.first.as_str();
-            let input = match &example.second {
-                Some(second) => TextInput::Pair(first, second),
-                None => TextInput::Single(first),
-            };
-            self.model.tokens(input, longest)
-        });
+        let tokens = examples.iter().map(|row| tokens_of(row, self.model.tokenizer(), longest));
         let tokens: Vec<_> = tokens.collect::<Result<_, _>>()?;
         self.model.run(&tokens, Wanted::Logits, &self.task.name, |row| {
             row.values(Meaning::ClassLogits).map(<[f32]>::to_vec)
@@ -55,10 +48,31 @@ impl Asked<'_> {
         Ok(vectors)
     }
 
-    fn labels_error(&self, found: usize, expected: usize) -> TaskError {
+    /// The logits, which must be `expected` of each example.
+    pub(crate) fn of_width(
+        &self,
+        logits: Vec<Vec<f32>>,
+        expected: usize,
+    ) -> Result<Vec<Vec<f32>>, TaskError> {
+        let found = logits.iter().map(Vec::len).find(|found| *found != expected);
+        let Some(found) = found else { return Ok(logits) };
         let (model, task) = (self.model.name().to_owned(), self.task.name.clone());
-        TaskError::Labels { model, task, found, expected }
+        Err(TaskError::Labels { model, task, found, expected })
     }
+}
+
+/// The token ids of an example's texts, of at most `longest`.
+pub(crate) fn tokens_of(
+    example: &Example,
+    tokenizer: &Tokenizer,
+    longest: usize,
+) -> Result<Tokens, TaskError> {
+    let first = example.first.as_str();
+    let input = match &example.second {
+        Some(second) => TextInput::Pair(first, second),
+        None => TextInput::Single(first),
+    };
+    Tokens::of(input, tokenizer, longest)
 }
 
 fn dot(one: &[f32], other: &[f32]) -> f32 {

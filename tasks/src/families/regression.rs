@@ -6,10 +6,7 @@ use crate::metrics::Outcomes;
 use crate::read::{Example, Target};
 
 pub(crate) fn outcomes(asked: &Asked<'_>, examples: &[Example]) -> Result<Outcomes, TaskError> {
-    let logits = asked.logits(examples)?;
-    if let Some(row) = logits.iter().find(|row| row.len() != 1) {
-        return Err(asked.labels_error(row.len(), 1));
-    }
+    let logits = asked.of_width(asked.logits(examples)?, 1)?;
     Ok(Outcomes::Scores {
         predicted: logits.iter().map(|row| f64::from(row[0])).collect(),
         actual: scores(examples),

@@ -9,6 +9,7 @@ use atb_graph::{HfWeights, Network, NetworkConfig};
 use atb_interface::{Head, Inputs, Meaning, OutputShape, Outputs};
 use atb_runtime::Session;
 use atb_space::Workload;
+use atb_text::{TextInput, Tokenizer};
 use rayon::prelude::*;
 
 use super::words::Words;
@@ -27,6 +28,22 @@ pub(crate) struct Tokens {
     pub(crate) ids: Vec<i64>,
     /// Zero for the first text, one for the second.
     pub(crate) types: Vec<i64>,
+}
+
+impl Tokens {
+    /// The tokens of a text or pair, of at most `longest`.
+    pub(crate) fn of(
+        input: TextInput<'_>,
+        tokenizer: &Tokenizer,
+        longest: usize,
+    ) -> Result<Self, TaskError> {
+        let encoded = tokenizer.encode_batch([input], longest)?;
+        let count = encoded.real_tokens();
+        Ok(Self {
+            ids: encoded.input_ids[..count].to_vec(),
+            types: encoded.token_type_ids[..count].to_vec(),
+        })
+    }
 }
 
 /// What a model is made of.

@@ -7,18 +7,18 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atb_checkpoint::{Checkpoint, WORD_EMBEDDINGS};
+use atb_checkpoint::{BertConfig, CONFIG_FILE, Checkpoint, WORD_EMBEDDINGS};
 use atb_interface::{Head, Meaning};
 use atb_runtime::{MODEL_FILE, Session};
 use atb_text::{TextInput, Tokenizer};
 
 use crate::TaskError;
 
+pub(crate) use labels::order;
 pub use words::Frequencies;
 
 use engine::Body;
 pub(crate) use engine::Tokens;
-use labels::Trained;
 use words::Words;
 
 /// What a task asks a model for.
@@ -70,7 +70,8 @@ pub struct Model {
     name: String,
     tokenizer: Tokenizer,
     body: Body,
-    trained: Trained,
+    /// What `config.json` says, where there is one.
+    config: Option<BertConfig>,
 }
 
 impl std::fmt::Debug for Model {
@@ -100,21 +101,26 @@ impl Model {
             false => path.join(MODEL_FILE),
         };
         let is_bundle = file.is_file();
-        if !is_bundle && !path.join("config.json").is_file() {
+        if !is_bundle && !path.join(CONFIG_FILE).is_file() {
             return Err(TaskError::NoModel { path: path.to_owned() });
         }
         let folder =
             if path.is_file() { atb_files::folder_of(path).to_owned() } else { path.to_owned() };
         let tokenizer = Tokenizer::from_folder(&folder)?;
-        let body = match is_bundle {
-            true => Self::of_file(file)?,
+        let (body, config) = match is_bundle {
+            true => {
+                let has_config = folder.join(CONFIG_FILE).is_file();
+                let config = has_config.then(|| BertConfig::read(&folder)).transpose()?;
+                (Self::of_file(file)?, config)
+            }
             false => {
                 let checkpoint = Checkpoint::open(path)?;
                 checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
-                Body::Folder(Arc::new(checkpoint))
+                let config = Some(checkpoint.config().clone());
+                (Body::Folder(Arc::new(checkpoint)), config)
             }
         };
-        Ok(Self { name, tokenizer, body, trained: Trained::read(&folder)? })
+        Ok(Self { name, tokenizer, body, config })
     }
 
     fn of_file(path: PathBuf) -> Result<Body, TaskError> {
@@ -148,7 +154,7 @@ impl Model {
             name: format!("static{}:{name}", if weighted { "-idf" } else { "" }),
             tokenizer: self.tokenizer.clone(),
             body: Body::Words(Words::new(values, width, weighted)),
-            trained: Trained::default(),
+            config: None,
         })
     }
 
@@ -191,8 +197,14 @@ impl Model {
         }
     }
 
-    pub(crate) fn trained(&self) -> &Trained {
-        &self.trained
+    /// The task that it was fine-tuned on, if it is another than the one of this name.
+    pub(crate) fn other_task(&self, task: &str) -> Option<&str> {
+        self.config.as_ref()?.other_task(task)
+    }
+
+    /// The names of its labels in the order of its outputs, where it has some.
+    pub(crate) fn labels(&self) -> &[String] {
+        self.config.as_ref().map_or(&[], |config| &config.labels)
     }
 
     fn no_output(&self, wanted: Wanted, task: &str) -> TaskError {
@@ -221,16 +233,6 @@ impl Model {
         heads.into_iter().find(has).ok_or_else(|| self.no_output(wanted, task))
     }
 
-    /// Token ids of a text or pair, of at most `longest`.
-    pub(crate) fn tokens(&self, input: TextInput<'_>, longest: usize) -> Result<Tokens, TaskError> {
-        let encoded = self.tokenizer.encode_batch([input], longest)?;
-        let count = encoded.real_tokens();
-        Ok(Tokens {
-            ids: encoded.input_ids[..count].to_vec(),
-            types: encoded.token_type_ids[..count].to_vec(),
-        })
-    }
-
     /// One vector for each text. `frequencies` weigh the words of a static table that asks for
     /// them.
     pub(crate) fn embed(
@@ -246,7 +248,7 @@ impl Model {
         let longest = self.longest(longest);
         let tokens: Vec<Tokens> = texts
             .iter()
-            .map(|text| self.tokens(TextInput::Single(text), longest))
+            .map(|text| Tokens::of(TextInput::Single(text), &self.tokenizer, longest))
             .collect::<Result<_, _>>()?;
         self.run(&tokens, Wanted::Embedding, task, |row| row.vector())
     }

@@ -110,7 +110,7 @@ impl Split {
     }
 
     /// The texts of each example as one, whatever their case and spaces, and its place.
-    fn keys(&self) -> Vec<(String, Place)> {
+    pub(crate) fn keys(&self) -> Vec<(String, Place)> {
         let key = |texts: [&str; 2]| {
             let words = texts.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
             words.join("\n").to_lowercase()
