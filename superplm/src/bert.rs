@@ -5,7 +5,7 @@
 use atb_space::{Architecture, Layer};
 use candle_core::{DType, Device, Tensor};
 
-use crate::ops::{Engine, LayerShape, Share};
+use crate::ops::{Dropout, Engine, LayerShape, Share};
 use crate::parameters::{Linear, MlmHead, Norm, Parameters};
 
 type Result<T> = candle_core::Result<T>;
@@ -58,6 +58,37 @@ pub(crate) fn forward(
     batch: &Batch,
     engine: &Engine,
 ) -> Result<Output> {
+    let pass =
+        Pass { layer_norm_eps, dropout: Dropout::NONE, with_scores: true, first_only: false };
+    let (hidden, attention_scores) = encode(parameters, arch, batch, engine, pass)?;
+    let attention_scores = attention_scores
+        .ok_or_else(|| candle_core::Error::msg("an architecture without layers"))?;
+    let pooled = parameters.pooler.as_ref().map(|pooler| pool(pooler, &hidden, engine));
+    Ok(Output { hidden, attention_scores, pooled: pooled.transpose()? })
+}
+
+/// How an encoder is run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pass {
+    pub(crate) layer_norm_eps: f64,
+    /// Of the embeddings and within the layers.
+    pub(crate) dropout: Dropout,
+    /// Whether the attention scores of the last layer are asked for.
+    pub(crate) with_scores: bool,
+    /// Whether of the last layer only the first token's state is asked for.
+    pub(crate) first_only: bool,
+}
+
+/// Hidden states of the last layer, `[batch, tokens, hidden]` of all tokens or the first, and its attention scores if
+/// they are asked for.
+pub(crate) fn encode(
+    parameters: &Parameters<Share>,
+    arch: &Architecture,
+    batch: &Batch,
+    engine: &Engine,
+    pass: Pass,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let Pass { layer_norm_eps, dropout, with_scores, first_only } = pass;
     let (rows, sequence) = batch.mask.dims2()?;
     let hidden = arch.hidden();
     let look_up = |table: &Share, ids: &Tensor| engine.lookup(table, ids, hidden);
@@ -69,27 +100,37 @@ pub(crate) fn forward(
     let embedded = engine.add3(&words, &types, &positions)?;
     let mut states =
         engine.layer_norm(&embedded, &engine.take(weight)?, &engine.take(bias)?, layer_norm_eps)?;
+    states = engine.dropout(&states, dropout.at(0))?;
 
     let penalty = batch.mask.affine(-MASKED, MASKED)?;
     let mut attention_scores = None;
     for (number, (layer, sizes)) in parameters.layers.iter().zip(arch.layers()).enumerate() {
         let Layer { intermediate, heads, qkv } = *sizes;
-        let shape = LayerShape { rows, sequence, hidden, intermediate, heads, qkv, layer_norm_eps };
         let last = number + 1 == arch.num_layers();
-        (states, attention_scores) = engine.layer(&states, layer, shape, &penalty, last)?;
+        let shape = LayerShape {
+            rows,
+            sequence,
+            asked: if first_only && last { 1 } else { sequence },
+            hidden,
+            intermediate,
+            heads,
+            qkv,
+            layer_norm_eps,
+        };
+        let scores = with_scores && last;
+        let dropout = dropout.at(1 + number as u64);
+        (states, attention_scores) =
+            engine.layer(&states, layer, shape, &penalty, scores, dropout)?;
     }
-    let attention_scores = attention_scores
-        .ok_or_else(|| candle_core::Error::msg("an architecture without layers"))?;
+    let tokens = if first_only { 1 } else { sequence };
+    Ok((states.reshape((rows, tokens, hidden))?, attention_scores))
+}
 
-    let hidden = states.reshape((rows, sequence, hidden))?;
-    let pooled = match &parameters.pooler {
-        Some(Linear { weight, bias }) => {
-            let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
-            Some(engine.linear(&first, &engine.take(weight)?, &engine.take(bias)?)?.tanh()?)
-        }
-        None => None,
-    };
-    Ok(Output { hidden, attention_scores, pooled })
+/// The pooler's view of the first token, `[batch, hidden]`.
+pub(crate) fn pool(pooler: &Linear<Share>, hidden: &Tensor, engine: &Engine) -> Result<Tensor> {
+    let Linear { weight, bias } = pooler;
+    let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
+    engine.linear(&first, &engine.take(weight)?, &engine.take(bias)?)?.tanh()
 }
 
 /// What masked tokens are predicted to be, `[positions, vocabulary]` logits.

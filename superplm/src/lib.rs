@@ -8,6 +8,7 @@
 //!
 //! [`train`] makes one: from text that [`prepare`] has tokenized, by distillation from a
 //! teacher or by masked language modelling, many sub-architectures at a time or one.
+//! [`Finetuning`] trains a model and a head for a task.
 //!
 //! ```
 //! use atb_superplm::{SuperPlm, extract};
@@ -32,6 +33,7 @@ mod bert;
 mod data;
 mod error;
 mod extract;
+mod finetune;
 mod fitness;
 mod heads;
 mod kd;
@@ -40,6 +42,7 @@ mod model;
 mod ops;
 mod parameters;
 mod random;
+mod task_head;
 mod train;
 mod vectorised;
 
@@ -47,10 +50,14 @@ pub use bert::Output;
 pub use data::{DataError, Dataset, PrepareProgress, prepare};
 pub use error::PlmError;
 pub use extract::{extract, extract_compact};
+pub use finetune::{
+    DistillationSettings, FinetuneSettings, Finetuning, HeldOutScore, Row, Target, TaskTraining,
+};
 pub use fitness::KdFitness;
 pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
+pub use task_head::TaskHead;
 pub use train::{
     Accelerator, MetricsLine, Objective, ObjectiveKind, Outcome, Progress, Schedule, Stopped,
     SubModels, TrainError, TrainSettings, Training, check_start, default_panel, keep_freed_memory,

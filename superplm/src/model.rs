@@ -8,7 +8,7 @@ use atb_checkpoint::{
     Axis, BertConfig, Checkpoint, KD_PROJECTION, KD_PROJECTION_BIAS, MLM_TRANSFORM,
     WORD_EMBEDDINGS, shape,
 };
-use atb_interface::{Dense, HEADS, Head};
+use atb_interface::{Dense, HEADS, Head, Reads};
 use atb_space::Architecture;
 use atb_text::{Encoded, Tokenizer};
 use candle_core::{DType, Device, Tensor};
@@ -20,6 +20,7 @@ use crate::PlmError;
 use crate::bert::{self, Batch, Output};
 use crate::ops::{Engine, slice};
 use crate::parameters::{Linear, MlmHead, Parameters, check_fit};
+use crate::task_head::TaskHead;
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
 const INITIALIZER_RANGE: f32 = 0.02;
@@ -207,6 +208,65 @@ impl SuperPlm {
             return Ok(());
         }
         self.add_mlm_head(|name, shape| initial(name, shape, rng))
+    }
+
+    /// Makes it a model for a task: one that ends in the task's head, which is a fresh one unless
+    /// it has that already with the same labels, and has no other.
+    ///
+    /// Gives whether the head is fresh.
+    pub(crate) fn end_in(
+        &mut self,
+        wanted: &TaskHead,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<bool, PlmError> {
+        let TaskHead { task, head, labels } = wanted;
+        let class = head.task.map(|end| format!("Bert{end}"));
+        let (dense, outputs) = (head.dense, wanted.outputs());
+        let is_there = dense.is_some_and(|dense| {
+            self.parameter(&dense.weight()).is_some_and(|weight| weight.dims()[0] == outputs)
+        });
+        let kept = is_there && self.config.class == class && self.config.labels == *labels;
+        let others: Vec<String> = self.heads().map(|(name, _)| name.clone()).collect();
+        let own = |name: &String| dense.is_some_and(|dense| dense.parameters().any(|p| p == *name));
+        for name in others {
+            if !(kept && own(&name)) {
+                self.tensors.remove(&name);
+            }
+        }
+        let pooled = head.reads == Reads::Pooled;
+        if pooled != self.has_pooler {
+            self.tensors.retain(|name, _| !name.starts_with("pooler."));
+            self.has_pooler = pooled;
+            if pooled {
+                let Some(dense) = Head::POOLER.dense else { return Ok(!kept) };
+                self.add_dense(&dense, Axis::Hidden, rng)?;
+            }
+        }
+        if let Some(dense) = dense.filter(|_| !kept) {
+            self.add_dense(&dense, Axis::Label(outputs), rng)?;
+        }
+        self.config.class = class;
+        self.config.labels.clone_from(labels);
+        self.config.task = Some(task.clone());
+        Ok(!kept)
+    }
+
+    /// Adds an untrained linear layer of a head.
+    fn add_dense(
+        &mut self,
+        dense: &Dense,
+        outputs: Axis,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), PlmError> {
+        for name in dense.parameters() {
+            let axes = match name.ends_with("bias") {
+                true => vec![outputs],
+                false => vec![outputs, Axis::Hidden],
+            };
+            let tensor = initial(&name, &shape(&axes, &self.config), rng)?;
+            self.tensors.insert(name, Stored { tensor, axes });
+        }
+        Ok(())
     }
 
     fn add_mlm_head(

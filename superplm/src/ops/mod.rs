@@ -25,6 +25,7 @@ mod used;
 
 mod add3;
 mod cross_entropy;
+mod dropout;
 mod gelu;
 mod layer;
 mod layer_norm;
@@ -33,6 +34,7 @@ mod lookup;
 mod squared_error;
 
 pub(crate) use cut::slice;
+pub(crate) use dropout::Dropout;
 pub(crate) use engine::{Engine, share_in_place, share_of_view};
 pub(crate) use gradient::{Gradient, Sum, Touched};
 pub(crate) use layer::LayerShape;

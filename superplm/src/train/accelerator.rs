@@ -22,7 +22,7 @@ pub enum Accelerator {
 
 impl Accelerator {
     /// Refuses an accelerator that this program was not built for.
-    pub(super) fn check(self) -> Result<(), TrainError> {
+    pub(crate) fn check(self) -> Result<(), TrainError> {
         match self {
             Self::Cuda if !cfg!(feature = "cuda") => Err(TrainError::NoCuda),
             Self::Cpu | Self::Cuda => Ok(()),
@@ -30,7 +30,7 @@ impl Accelerator {
     }
 
     /// Opens it.
-    pub(super) fn engine(self) -> Result<Engine, TrainError> {
+    pub(crate) fn engine(self) -> Result<Engine, TrainError> {
         self.check()?;
         match self {
             Self::Cpu => Ok(Engine::cpu()),

@@ -94,7 +94,7 @@ impl Dense {
 
 /// The numbers of one update.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Update {
+pub(crate) struct Update {
     learning_rate: f32,
     decay: f32,
     /// Factor of the gradient (clipping).
@@ -105,7 +105,7 @@ pub(super) struct Update {
 
 impl Update {
     /// The update of a step, counted from 0.
-    pub(super) fn new(step: u64, learning_rate: f64, weight_decay: f64, scale: f64) -> Self {
+    pub(crate) fn new(step: u64, learning_rate: f64, weight_decay: f64, scale: f64) -> Self {
         let correction = |beta: f64| 1.0 / (1.0 - beta.powf((step + 1) as f64));
         Self {
             learning_rate: learning_rate as f32,

@@ -29,18 +29,18 @@ const STATE_FILE: &str = "training.json";
 /// What is needed to continue besides weights and optimizer: everything random follows
 /// from the seed and the number of steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(crate) struct State {
     schema: u32,
     /// Steps made.
-    pub(super) steps: u64,
+    pub(crate) steps: u64,
     /// Mean loss of the first step, by which an explosion is told.
-    pub(super) first_loss: Option<f64>,
+    pub(crate) first_loss: Option<f64>,
     /// What the training is, see [`identity`].
     identity: Value,
 }
 
 impl State {
-    pub(super) fn new(identity: Value) -> Self {
+    pub(crate) fn new(identity: Value) -> Self {
         Self { schema: SCHEMA, steps: 0, first_loss: None, identity }
     }
 }
@@ -64,13 +64,13 @@ pub(super) fn identity(training: &Training) -> Value {
 
 /// A checkpoint on disk.
 #[derive(Clone, Debug)]
-pub(super) struct Saved {
-    pub(super) folder: PathBuf,
+pub(crate) struct Saved {
+    pub(crate) folder: PathBuf,
     steps: u64,
 }
 
 /// The checkpoints of a training's folder, oldest first.
-pub(super) fn list(training: &Path) -> Vec<Saved> {
+pub(crate) fn list(training: &Path) -> Vec<Saved> {
     let entries = fs::read_dir(training.join(FOLDER)).into_iter().flatten().flatten();
     let mut saved: Vec<Saved> = entries
         .filter_map(|entry| {
@@ -83,7 +83,7 @@ pub(super) fn list(training: &Path) -> Vec<Saved> {
 }
 
 /// Writes a checkpoint and removes those that are no longer needed.
-pub(super) fn save(
+pub(crate) fn save(
     training: &Path,
     plm: &SuperPlm,
     variables: &Variables,
@@ -115,7 +115,7 @@ pub(super) fn save(
 }
 
 /// Reads the state of a checkpoint, which must be of the training that `identity` is.
-pub(super) fn read_state(saved: &Saved, identity: &Value) -> Result<State, TrainError> {
+pub(crate) fn read_state(saved: &Saved, identity: &Value) -> Result<State, TrainError> {
     #[derive(Deserialize)]
     struct Version {
         schema: u64,
@@ -179,7 +179,7 @@ fn difference(key: &str, there: &Value, here: &Value) -> Option<(String, String,
 }
 
 /// Reads the optimizer's state of a checkpoint.
-pub(super) fn restore(saved: &Saved, variables: &mut Variables) -> Result<(), TrainError> {
+pub(crate) fn restore(saved: &Saved, variables: &mut Variables) -> Result<(), TrainError> {
     let path = saved.folder.join(OPTIMIZER_FILE);
     let damaged = |problem: String| TrainError::Damaged { path: path.clone(), problem };
     let tensors = candle_core::safetensors::load(&path, &Device::Cpu)

@@ -34,6 +34,8 @@ pub enum TrainError {
     Objective { name: &'static str, problem: String },
     #[error("the model cannot be distilled from this teacher: {0}")]
     Teacher(String),
+    #[error("the model cannot be fine-tuned on these examples: {0}")]
+    Examples(String),
     #[error("the text was tokenized with another vocabulary or tokenizer than the model's")]
     #[diagnostic(help("tokenize it again with the model's"))]
     Vocabulary,

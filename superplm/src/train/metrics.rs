@@ -47,6 +47,15 @@ pub enum MetricsLine {
         /// Each architecture's loss.
         losses: Vec<(Architecture, f64)>,
     },
+    /// What a task's metric is on the examples that a fine-tuning holds out.
+    HeldOut {
+        /// Steps made before.
+        step: u64,
+        /// The metric.
+        metric: String,
+        /// Its value; null where it is not defined.
+        score: Option<f64>,
+    },
 }
 
 impl MetricsLine {
@@ -56,22 +65,24 @@ impl MetricsLine {
             Self::Header { .. } => true,
             Self::Step { step, .. } => *step < steps,
             // The validation after the last step belongs to it.
-            Self::Validation { step, .. } => *step <= steps,
+            Self::Validation { step, .. } | Self::HeldOut { step, .. } => *step <= steps,
         }
     }
 }
 
 /// Appends to `metrics.jsonl`.
-pub(super) struct Metrics {
+pub(crate) struct Metrics {
     file: Appender,
     /// Step of the last validation in the file.
     pub(super) validated: Option<u64>,
+    /// Step and score of each line of the kind `held-out` in the file.
+    pub(crate) held_out: Vec<(u64, Option<f64>)>,
 }
 
 impl Metrics {
     /// Opens the file for a training that has made `steps` steps: lines of later ones, and
     /// a torn last line, are cut off.
-    pub(super) fn open(path: &Path, steps: u64) -> Result<Self, TrainError> {
+    pub(crate) fn open(path: &Path, steps: u64) -> Result<Self, TrainError> {
         let mut lines = vec![MetricsLine::Header { schema: SCHEMA }];
         if steps > 0 {
             let file = JsonLines::read_or_empty(path)?;
@@ -85,18 +96,25 @@ impl Metrics {
             MetricsLine::Validation { step, .. } => Some(*step),
             _ => None,
         });
+        let held_out = lines.iter().filter_map(|line| match line {
+            MetricsLine::HeldOut { step, score, .. } => Some((*step, *score)),
+            _ => None,
+        });
+        let held_out = held_out.collect();
         let mut bytes = Vec::new();
         for line in &lines {
             bytes.extend(json_line(line).map_err(std::io::Error::from)?);
         }
         atb_files::write(path, &bytes)?;
-        Ok(Self { file: JsonLines::read(path)?.appender(&lines[0])?, validated })
+        Ok(Self { file: JsonLines::read(path)?.appender(&lines[0])?, validated, held_out })
     }
 
-    pub(super) fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
+    pub(crate) fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
         self.file.append(line)?;
-        if let MetricsLine::Validation { step, .. } = line {
-            self.validated = Some(*step);
+        match line {
+            MetricsLine::Validation { step, .. } => self.validated = Some(*step),
+            MetricsLine::HeldOut { step, score, .. } => self.held_out.push((*step, *score)),
+            MetricsLine::Header { .. } | MetricsLine::Step { .. } => {}
         }
         Ok(())
     }
@@ -123,8 +141,13 @@ mod tests {
         };
         let validation = |step| MetricsLine::Validation { step, losses: Vec::new() };
         let mut metrics = Metrics::open(&path, 0).expect("begins");
-        for line in [validation(0), step(0), step(1), validation(2), step(2)] {
-            metrics.append(&line).expect("writes");
+        let held_out = |step| {
+            let metric = "accuracy".to_owned();
+            MetricsLine::HeldOut { step, metric, score: Some(0.5) }
+        };
+        let before = [validation(0), step(0), step(1), validation(2), held_out(2)];
+        for line in before.iter().chain(&[step(2), held_out(3)]) {
+            metrics.append(line).expect("writes");
         }
         drop(metrics);
         let mut text = fs::read_to_string(&path).expect("reads");
@@ -133,10 +156,11 @@ mod tests {
 
         let metrics = Metrics::open(&path, 2).expect("continues");
         assert_eq!(metrics.validated, Some(2));
+        assert_eq!(metrics.held_out, [(2, Some(0.5))]);
         let text = fs::read_to_string(&path).expect("reads");
         let lines: Vec<MetricsLine> =
             text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
         let header = MetricsLine::Header { schema: SCHEMA };
-        assert_eq!(lines, [header, validation(0), step(0), step(1), validation(2)]);
+        assert_eq!(lines, [&[header][..], &before].concat());
     }
 }

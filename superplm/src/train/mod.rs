@@ -6,7 +6,7 @@
 
 mod accelerator;
 mod adamw;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod error;
 mod memory;
 mod metrics;
@@ -18,14 +18,17 @@ mod training;
 mod variables;
 
 pub use accelerator::Accelerator;
+pub(crate) use adamw::Update;
 pub use error::TrainError;
 pub use memory::keep_freed_memory;
+pub(crate) use metrics::Metrics;
 pub use metrics::MetricsLine;
 pub use objective::{Objective, ObjectiveKind};
 pub use settings::{Schedule, TrainSettings};
 pub use sub_models::{SubModels, default_panel};
 pub use trainer::{Outcome, Progress, Stopped, check_start, train};
 pub use training::Training;
+pub(crate) use variables::Variables;
 
 #[cfg(test)]
 mod tests;

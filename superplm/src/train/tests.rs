@@ -89,7 +89,7 @@ fn numbers(folder: &Path) -> Vec<f64> {
     let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line"));
     lines
         .flat_map(|line| match line {
-            MetricsLine::Header { .. } => Vec::new(),
+            MetricsLine::Header { .. } | MetricsLine::HeldOut { .. } => Vec::new(),
             MetricsLine::Step { losses, gradient_norm, .. } => {
                 let losses = losses.into_iter().map(|(_, loss)| loss);
                 losses.chain([gradient_norm]).collect()

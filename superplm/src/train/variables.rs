@@ -55,14 +55,14 @@ impl Variable {
 ///
 /// Where the fused operations run, the model shares their memory, so it always is what the
 /// training has come to; elsewhere [`Variables::write_to`] makes it that.
-pub(super) struct Variables {
+pub(crate) struct Variables {
     whole: Architecture,
     variables: BTreeMap<String, Variable>,
     engine: Engine,
 }
 
 impl Variables {
-    pub(super) fn of(plm: &mut SuperPlm, engine: &Engine) -> Result<Self, PlmError> {
+    pub(crate) fn of(plm: &mut SuperPlm, engine: &Engine) -> Result<Self, PlmError> {
         let whole = plm.architecture().clone();
         let mut variables = BTreeMap::new();
         for (name, stored) in plm.stored_mut() {
@@ -83,7 +83,7 @@ impl Variables {
     }
 
     /// Brings a model, that these are the parameters of, up to date.
-    pub(super) fn write_to(&self, plm: &mut SuperPlm) -> Result<(), PlmError> {
+    pub(crate) fn write_to(&self, plm: &mut SuperPlm) -> Result<(), PlmError> {
         for (name, stored) in plm.stored_mut() {
             let Variable { var, state, .. } = &self.variables[name];
             if let State::Dense(_) = state {
@@ -97,8 +97,28 @@ impl Variables {
     /// trains.
     pub(super) fn encoder(&self, arch: &Architecture) -> Result<Parameters<Share>, PlmError> {
         parameters::check_fit(&self.whole, arch)?;
+        self.collect(arch, false)
+    }
+
+    /// All of the encoder, with the pooler where the model has one.
+    pub(crate) fn whole_encoder(&self) -> Result<Parameters<Share>, PlmError> {
+        self.collect(&self.whole, self.variables.contains_key("pooler.dense.weight"))
+    }
+
+    fn collect(&self, arch: &Architecture, pooler: bool) -> Result<Parameters<Share>, PlmError> {
         let share = |name: &str, axes: &[Axis]| Ok(self.share(name, axes, arch)?);
-        Parameters::collect(arch.num_layers(), false, share)
+        Parameters::collect(arch.num_layers(), pooler, share)
+    }
+
+    /// The linear layer of a head.
+    pub(crate) fn dense(&self, dense: &atb_interface::Dense) -> Result<Linear, PlmError> {
+        let take = |name: String| {
+            let Some(variable) = self.variables.get(&name) else {
+                candle_core::bail!("the model has no `{name}`");
+            };
+            self.engine.take(&self.share(&name, &variable.axes, &self.whole)?)
+        };
+        Ok(Linear { weight: take(dense.weight())?, bias: take(format!("{}.bias", dense.module))? })
     }
 
     /// What an architecture uses of the MLM head, and the decoder's weights.
@@ -122,7 +142,7 @@ impl Variables {
     }
 
     /// What computes with them.
-    pub(super) fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
 
@@ -140,7 +160,7 @@ impl Variables {
 
     /// Adds the gradients that a backward pass returned; those of fused operations it has
     /// added itself.
-    pub(super) fn add_gradients(&mut self, store: &GradStore) -> candle_core::Result<()> {
+    pub(crate) fn add_gradients(&mut self, store: &GradStore) -> candle_core::Result<()> {
         for variable in self.variables.values_mut() {
             if let State::Dense(dense) = &mut variable.state
                 && let Some(gradient) = store.get(&variable.var)
@@ -152,7 +172,7 @@ impl Variables {
     }
 
     /// The norm of all gradients together.
-    pub(super) fn gradient_norm(&self) -> candle_core::Result<f64> {
+    pub(crate) fn gradient_norm(&self) -> candle_core::Result<f64> {
         let mut on_device = Vec::new();
         for variable in self.variables.values() {
             if let State::Dense(dense) = &variable.state {
@@ -175,7 +195,7 @@ impl Variables {
     }
 
     /// One step of AdamW, after which all gradients are zero.
-    pub(super) fn update(&mut self, update: Update) -> candle_core::Result<()> {
+    pub(crate) fn update(&mut self, update: Update) -> candle_core::Result<()> {
         let update_one = |(_, variable): (&String, &mut Variable)| {
             let update = if variable.decays { update } else { update.without_decay() };
             let width = variable.width();

@@ -3,6 +3,7 @@
 mod common;
 mod data;
 mod elastic;
+mod finetuning;
 mod folders;
 mod layouts;
 mod reference;

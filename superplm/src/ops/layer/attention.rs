@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::super::dropout::Dropout;
 use super::super::loops::add_to;
 use super::super::product::{Matrix, MatrixMut, Mode, multiply};
 use super::super::scratch::Scratch;
@@ -11,6 +12,9 @@ use super::softmax::{masked_softmax_of_rows, softmax_gradient_of_rows};
 /// One head of one sequence: where its columns lie.
 #[derive(Clone, Copy)]
 struct Head {
+    /// Tokens that attend.
+    asked: usize,
+    /// Tokens that are attended to.
     sequence: usize,
     size: usize,
     /// Width of q, k and v.
@@ -21,25 +25,33 @@ struct Head {
 
 impl Head {
     fn each(shape: &LayerShape) -> impl Iterator<Item = Self> + use<> {
-        let (sequence, size, width) = (shape.sequence, shape.head_size(), shape.qkv);
-        (0..shape.heads).map(move |head| Self { sequence, size, width, start: head * size })
+        let LayerShape { asked, sequence, qkv: width, .. } = *shape;
+        let size = shape.head_size();
+        (0..shape.heads).map(move |head| Self { asked, sequence, size, width, start: head * size })
     }
 
-    /// The head's columns of a sequence's values.
+    /// The head's columns of what a sequence's tokens have.
     fn of(self, values: &[f32]) -> Matrix<'_> {
-        Matrix::strided(&values[self.start..], self.sequence, self.size, self.width)
+        let tokens = values.len() / self.width;
+        Matrix::strided(&values[self.start..], tokens, self.size, self.width)
     }
 
     fn of_mut(self, values: &mut [f32]) -> MatrixMut<'_> {
-        MatrixMut::strided(&mut values[self.start..], self.sequence, self.size, self.width)
+        let tokens = values.len() / self.width;
+        MatrixMut::strided(&mut values[self.start..], tokens, self.size, self.width)
     }
 
-    fn square(self, values: &[f32]) -> Matrix<'_> {
-        Matrix::new(values, self.sequence, self.sequence)
+    /// What there is for each pair of tokens.
+    fn pairs(self, values: &[f32]) -> Matrix<'_> {
+        Matrix::new(values, self.asked, self.sequence)
+    }
+
+    fn pairs_mut(self, values: &mut [f32]) -> MatrixMut<'_> {
+        MatrixMut::new(values, self.asked, self.sequence)
     }
 }
 
-/// Queries (scaled), keys and values, each `[rows * sequence, qkv]`.
+/// Queries (scaled), `[rows * asked, qkv]`, keys and values, each `[rows * sequence, qkv]`.
 pub(super) struct Projections<'a> {
     pub(super) query: &'a [f32],
     pub(super) key: &'a [f32],
@@ -49,44 +61,59 @@ pub(super) struct Projections<'a> {
 /// One row's probabilities and attended values, and its scores if they are asked for.
 type RowOutputs<'a> = ((&'a mut [f32], &'a mut [f32]), Option<&'a mut [f32]>);
 
-/// Sets the probabilities, `[rows, heads, sequence, sequence]`, the attended values and, if
-/// they are asked for, the scores.
+/// What attention makes of them.
+pub(super) struct Attended<'a> {
+    /// Probabilities before dropout, `[rows, heads, asked, sequence]`.
+    pub(super) probabilities: &'a mut [f32],
+    /// The values that each token gets, `[rows * asked, qkv]`.
+    pub(super) attended: &'a mut [f32],
+    /// The scores, if they are asked for, as many as probabilities.
+    pub(super) scores: Option<&'a mut [f32]>,
+}
+
+/// Sets the probabilities, the attended values and, if they are asked for, the scores.
 pub(super) fn forward(
     shape: &LayerShape,
     of: &Projections<'_>,
     penalty: &[f32],
-    probabilities: &mut [f32],
-    attended: &mut [f32],
-    scores: Option<&mut [f32]>,
+    output: Attended<'_>,
+    dropout: Dropout,
+    scratch: &Scratch,
 ) {
-    let (width, square) = (shape.sequence * shape.qkv, shape.sequence * shape.sequence);
+    let (width, asked_width) = (shape.sequence * shape.qkv, shape.asked * shape.qkv);
+    let square = shape.asked * shape.sequence;
     let squares = shape.heads * square;
     let row = |(row, ((probabilities, attended), scores)): (usize, RowOutputs<'_>)| {
-        let [query, key, value] =
-            [of.query, of.key, of.value].map(|values| &values[row * width..][..width]);
+        let query = &of.query[row * asked_width..][..asked_width];
+        let [key, value] = [of.key, of.value].map(|values| &values[row * width..][..width]);
         let penalty = &penalty[row * shape.sequence..][..shape.sequence];
         for (head, probabilities) in Head::each(shape).zip(probabilities.chunks_exact_mut(square)) {
-            let output = MatrixMut::new(probabilities, shape.sequence, shape.sequence);
+            let output = head.pairs_mut(probabilities);
             let keys = head.of(key).transposed();
             multiply(output, head.of(query), keys, 1.0, Mode::Overwrite);
         }
         if let Some(scores) = scores {
             scores.copy_from_slice(probabilities);
         }
-        for (head, probabilities) in Head::each(shape).zip(probabilities.chunks_exact_mut(square)) {
+        let mut kept = (!dropout.is_none()).then(|| scratch.take(square));
+        let heads = Head::each(shape).zip(probabilities.chunks_exact_mut(square));
+        for (number, (head, probabilities)) in heads.enumerate() {
             masked_softmax_of_rows(probabilities, penalty);
-            let values = head.of(value);
-            multiply(
-                head.of_mut(attended),
-                head.square(probabilities),
-                values,
-                1.0,
-                Mode::Overwrite,
-            );
+            let probabilities: &[f32] = match &mut kept {
+                Some(kept) => {
+                    kept.copy_from_slice(probabilities);
+                    dropout.apply(kept, row * squares + number * square);
+                    kept
+                }
+                None => probabilities,
+            };
+            let (output, values) = (head.of_mut(attended), head.of(value));
+            multiply(output, head.pairs(probabilities), values, 1.0, Mode::Overwrite);
         }
     };
+    let Attended { probabilities, attended, scores } = output;
     let rows =
-        probabilities.par_chunks_exact_mut(squares).zip(attended.par_chunks_exact_mut(width));
+        probabilities.par_chunks_exact_mut(squares).zip(attended.par_chunks_exact_mut(asked_width));
     match scores {
         Some(scores) => {
             let scores = scores.par_chunks_exact_mut(squares).map(Some);
@@ -103,41 +130,59 @@ pub(super) struct ProjectionGradients<'a> {
     pub(super) value: &'a mut [f32],
 }
 
-/// Sets the gradients of the projections from that of the attended values and, if they were
-/// asked for, of the scores.
+/// The gradients of what attention made.
+pub(super) struct AttendedGradients<'a> {
+    pub(super) attended: &'a [f32],
+    /// If the scores were asked for.
+    pub(super) scores: Option<&'a [f32]>,
+}
+
+/// Sets the gradients of the projections; `probabilities` are those before dropout.
 pub(super) fn backward(
     shape: &LayerShape,
     of: &Projections<'_>,
     probabilities: &[f32],
-    attended: &[f32],
-    scores: Option<&[f32]>,
+    gradients: &AttendedGradients<'_>,
     output: ProjectionGradients<'_>,
+    dropout: Dropout,
     scratch: &Scratch,
 ) {
-    let (width, square) = (shape.sequence * shape.qkv, shape.sequence * shape.sequence);
+    let AttendedGradients { attended, scores } = *gradients;
+    let (width, asked_width) = (shape.sequence * shape.qkv, shape.asked * shape.qkv);
+    let square = shape.asked * shape.sequence;
     let scale = shape.scale() as f32;
     let rows = output
         .query
-        .par_chunks_exact_mut(width)
+        .par_chunks_exact_mut(asked_width)
         .zip(output.key.par_chunks_exact_mut(width))
         .zip(output.value.par_chunks_exact_mut(width));
     rows.enumerate().for_each(|(row, ((to_query, to_key), to_value))| {
-        let [query, key, value, attended] =
-            [of.query, of.key, of.value, attended].map(|values| &values[row * width..][..width]);
+        let [query, attended] =
+            [of.query, attended].map(|values| &values[row * asked_width..][..asked_width]);
+        let [key, value] = [of.key, of.value].map(|values| &values[row * width..][..width]);
         let mut gradient = scratch.take(square);
+        let mut kept = (!dropout.is_none()).then(|| scratch.take(square));
         for (number, head) in Head::each(shape).enumerate() {
             let at = (row * shape.heads + number) * square;
             let probabilities = &probabilities[at..at + square];
             let from = head.of(attended);
-            let of_probabilities = MatrixMut::new(&mut gradient, head.sequence, head.sequence);
+            let of_probabilities = head.pairs_mut(&mut gradient);
             multiply(of_probabilities, from, head.of(value).transposed(), 1.0, Mode::Overwrite);
-            let transposed = head.square(probabilities).transposed();
+            dropout.apply(&mut gradient, at);
+            let transposed = match &mut kept {
+                Some(kept) => {
+                    kept.copy_from_slice(probabilities);
+                    dropout.apply(kept, at);
+                    head.pairs(kept).transposed()
+                }
+                None => head.pairs(probabilities).transposed(),
+            };
             multiply(head.of_mut(to_value), transposed, from, 1.0, Mode::Overwrite);
             softmax_gradient_of_rows(probabilities, &mut gradient, head.sequence);
             if let Some(scores) = scores {
                 add_to(&mut gradient, &scores[at..at + square]);
             }
-            let of_scores = head.square(&gradient);
+            let of_scores = head.pairs(&gradient);
             multiply(head.of_mut(to_query), of_scores, head.of(key), scale, Mode::Overwrite);
             let transposed = of_scores.transposed();
             multiply(head.of_mut(to_key), transposed, head.of(query), 1.0, Mode::Overwrite);

@@ -1,13 +1,16 @@
 //! From a layer's input to its output.
 
+use std::borrow::Cow;
+
 use candle_core::Result;
 
+use super::super::dropout::Dropout;
 use super::super::gelu::gelu_with_slope;
 use super::super::layer_norm;
 use super::super::product::{Matrix, linear};
 use super::super::scratch::Buffer;
-use super::attention::{self, Projections};
-use super::{InPlace, LayerOp};
+use super::attention::{self, Attended, Projections};
+use super::{InPlace, LayerOp, LayerShape};
 use crate::parameters::{Linear, Norm};
 
 /// What the backward pass needs of the forward one.
@@ -35,27 +38,39 @@ impl LayerOp {
     /// pass needs.
     pub(super) fn forward(&self, x: &[f32]) -> Result<(Vec<f32>, Saved)> {
         let (shape, weights) = (&self.shape, &self.parameters);
-        let tokens = shape.tokens();
-        let query = self.linear(x, &weights.query, shape.scale(), None)?;
-        let key = self.linear(x, &weights.key, 1.0, None)?;
-        let value = self.linear(x, &weights.value, 1.0, None)?;
+        let asked = self.asked(x);
+        let query = self.linear(&asked, &weights.query, shape.scale())?;
+        let key = self.linear(x, &weights.key, 1.0)?;
+        let value = self.linear(x, &weights.value, 1.0)?;
         let mut probabilities = self.scratch.take(shape.scores());
-        let mut attended = self.scratch.take(tokens * shape.qkv);
+        let mut attended = self.scratch.take(shape.asked_tokens() * shape.qkv);
 
-        let mut output = vec![0.0; shape.states() + self.length_of_scores()];
-        let (hidden, scores) = output.split_at_mut(shape.states());
+        let mut output = vec![0.0; shape.asked_states() + self.length_of_scores()];
+        let (hidden, scores) = output.split_at_mut(shape.asked_states());
         let of = Projections { query: &query, key: &key, value: &value };
         let scores = self.with_scores.then_some(scores);
-        attention::forward(shape, &of, &self.penalty, &mut probabilities, &mut attended, scores);
+        let outputs =
+            Attended { probabilities: &mut probabilities, attended: &mut attended, scores };
+        attention::forward(
+            shape,
+            &of,
+            &self.penalty,
+            outputs,
+            self.dropout.attention,
+            &self.scratch,
+        );
 
-        let attention_sum = self.linear(&attended, &weights.attention_output, 1.0, Some(x))?;
-        let mut middle = self.scratch.take(shape.states());
+        let dropout = self.dropout.attention_output;
+        let attention_sum =
+            self.linear_to_residual(&attended, &weights.attention_output, &asked, dropout)?;
+        let mut middle = self.scratch.take(shape.asked_states());
         self.layer_norm(&attention_sum, &weights.attention_norm, &mut middle)?;
 
-        let mut inner = self.linear(&middle, &weights.intermediate, 1.0, None)?;
+        let mut inner = self.linear(&middle, &weights.intermediate, 1.0)?;
         let mut slope = self.scratch.take(inner.len());
         gelu_with_slope(&mut inner, &mut slope);
-        let output_sum = self.linear(&inner, &weights.output, 1.0, Some(&middle))?;
+        let dropout = self.dropout.output;
+        let output_sum = self.linear_to_residual(&inner, &weights.output, &middle, dropout)?;
         self.layer_norm(&output_sum, &weights.output_norm, hidden)?;
         let saved = Saved {
             query,
@@ -72,24 +87,55 @@ impl LayerOp {
         Ok((output, saved))
     }
 
+    /// The states of `x` whose tokens' states after the layer are asked for.
+    pub(super) fn asked<'a>(&self, x: &'a [f32]) -> Cow<'a, [f32]> {
+        let LayerShape { sequence, asked, hidden, .. } = self.shape;
+        if asked == sequence {
+            return Cow::Borrowed(x);
+        }
+        let rows = x.chunks_exact(sequence * hidden);
+        rows.flat_map(|row| &row[..asked * hidden]).copied().collect()
+    }
+
     pub(super) fn length_of_scores(&self) -> usize {
         if self.with_scores { self.shape.scores() } else { 0 }
     }
 
-    /// `(x W^T + b) * scale`, or that and `residual`.
-    fn linear(
+    /// `(x W^T + b) * scale`.
+    fn linear(&self, x: &[f32], layer: &Linear<InPlace>, scale: f64) -> Result<Buffer> {
+        self.linear_on(x, layer, scale as f32, None)
+    }
+
+    /// `residual` and what dropout leaves of `x W^T + b`.
+    fn linear_to_residual(
         &self,
         x: &[f32],
         layer: &Linear<InPlace>,
-        scale: f64,
+        residual: &[f32],
+        dropout: Dropout,
+    ) -> Result<Buffer> {
+        if dropout.is_none() {
+            return self.linear_on(x, layer, 1.0, Some(residual));
+        }
+        let mut output = self.linear_on(x, layer, 1.0, None)?;
+        dropout.apply_and_add(&mut output, residual);
+        Ok(output)
+    }
+
+    /// `(x W^T + b) * scale`, or that and `residual`.
+    fn linear_on(
+        &self,
+        x: &[f32],
+        layer: &Linear<InPlace>,
+        scale: f32,
         residual: Option<&[f32]>,
     ) -> Result<Buffer> {
-        let tokens = self.shape.tokens();
-        let bias = layer.bias.vector()?;
-        let x = Matrix::new(x, tokens, x.len() / tokens);
+        let (bias, inputs) = (layer.bias.vector()?, layer.weight.shape[1]);
+        let tokens = x.len() / inputs;
+        let x = Matrix::new(x, tokens, inputs);
         let mut output = self.scratch.take(tokens * bias.len());
         layer.weight.with_matrix(|weight| {
-            linear(&mut output, x, weight, &bias, scale as f32, residual);
+            linear(&mut output, x, weight, &bias, scale, residual);
         })?;
         Ok(output)
     }

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::dropout::Dropout;
 use super::engine::{Engine, Form};
 use super::operands::{shaped, values, with_values};
 use super::scratch::Scratch;
@@ -28,6 +29,8 @@ pub(crate) struct LayerShape {
     pub(crate) rows: usize,
     /// Tokens per sequence.
     pub(crate) sequence: usize,
+    /// Tokens per sequence whose states after the layer are asked for, from the first on.
+    pub(crate) asked: usize,
     pub(crate) hidden: usize,
     pub(crate) intermediate: usize,
     pub(crate) heads: usize,
@@ -42,18 +45,27 @@ impl LayerShape {
         self.rows * self.sequence
     }
 
+    fn asked_tokens(&self) -> usize {
+        self.rows * self.asked
+    }
+
     fn head_size(&self) -> usize {
         self.qkv / self.heads
     }
 
-    /// Values of the hidden states.
+    /// Values of the hidden states before the layer.
     fn states(&self) -> usize {
         self.tokens() * self.hidden
     }
 
+    /// Values of the hidden states after it.
+    fn asked_states(&self) -> usize {
+        self.asked_tokens() * self.hidden
+    }
+
     /// Values of the attention scores.
     fn scores(&self) -> usize {
-        self.rows * self.heads * self.sequence * self.sequence
+        self.rows * self.heads * self.asked * self.sequence
     }
 
     /// What the scores are multiplied by.
@@ -63,11 +75,12 @@ impl LayerShape {
 }
 
 impl Engine {
-    /// Hidden states after a layer, `[rows * sequence, hidden]`, and, if they are asked for,
-    /// its attention scores before mask and softmax, `[rows, heads, sequence, sequence]`.
+    /// Hidden states after a layer, `[rows * asked, hidden]`, and, if they are asked for,
+    /// its attention scores before mask and softmax, `[rows, heads, asked, sequence]`.
     ///
     /// `x` is `[rows * sequence, hidden]`, `penalty`, added to the scores of each key,
-    /// `[rows, sequence]`.
+    /// `[rows, sequence]`. Attention's probabilities and what is added to the residuals lose some
+    /// values to `dropout`.
     pub(crate) fn layer(
         &self,
         x: &Tensor,
@@ -75,15 +88,16 @@ impl Engine {
         shape: LayerShape,
         penalty: &Tensor,
         with_scores: bool,
+        dropout: Dropout,
     ) -> Result<(Tensor, Option<Tensor>)> {
         match self.form {
             Form::Fused => {
                 let parameters = parameters.try_map(Share::in_place)?;
-                fused(x, parameters, shape, penalty, with_scores, &self.scratch)
+                fused(x, parameters, shape, penalty, with_scores, dropout, &self.scratch)
             }
             Form::Composite => {
                 let parameters = parameters.try_map(Share::tensor)?;
-                let (hidden, scores) = composite::layer(x, &parameters, &shape, penalty)?;
+                let (hidden, scores) = composite::layer(x, &parameters, &shape, penalty, dropout)?;
                 Ok((hidden, with_scores.then_some(scores)))
             }
         }
@@ -96,6 +110,7 @@ fn fused(
     shape: LayerShape,
     penalty: &Tensor,
     with_scores: bool,
+    dropout: Dropout,
     scratch: &Scratch,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let operation = LayerOp {
@@ -103,18 +118,38 @@ fn fused(
         shape,
         penalty: penalty.flatten_all()?.to_vec1()?,
         with_scores,
+        dropout: Places::of(dropout),
         scratch: scratch.clone(),
         saved: Mutex::new(None),
     };
     // One tensor with both, hidden states first: an operation has one result.
     let both = x.contiguous()?.apply_op1(operation)?;
-    let LayerShape { rows, sequence, hidden, heads, .. } = shape;
+    let LayerShape { rows, sequence, asked, hidden, heads, .. } = shape;
     if !with_scores {
-        return Ok((both.reshape((shape.tokens(), hidden))?, None));
+        return Ok((both.reshape((shape.asked_tokens(), hidden))?, None));
     }
-    let states = both.narrow(0, 0, shape.states())?.reshape((shape.tokens(), hidden))?;
-    let scores = both.narrow(0, shape.states(), shape.scores())?;
-    Ok((states, Some(scores.reshape((rows, heads, sequence, sequence))?)))
+    let states = both.narrow(0, 0, shape.asked_states())?;
+    let scores = both.narrow(0, shape.asked_states(), shape.scores())?;
+    let scores = scores.reshape((rows, heads, asked, sequence))?;
+    Ok((states.reshape((shape.asked_tokens(), hidden))?, Some(scores)))
+}
+
+/// Dropout in the places of a layer that have one.
+#[derive(Clone, Copy)]
+struct Places {
+    /// Of attention's probabilities.
+    attention: Dropout,
+    /// Of what the attention block adds to its residual.
+    attention_output: Dropout,
+    /// Of what the feed-forward block adds to its residual.
+    output: Dropout,
+}
+
+impl Places {
+    fn of(dropout: Dropout) -> Self {
+        let [attention, attention_output, output] = [0, 1, 2].map(|place| dropout.at(place));
+        Self { attention, attention_output, output }
+    }
 }
 
 struct LayerOp {
@@ -122,6 +157,7 @@ struct LayerOp {
     shape: LayerShape,
     penalty: Vec<f32>,
     with_scores: bool,
+    dropout: Places,
     scratch: Scratch,
     /// From the forward to the backward pass, if there is to be one.
     saved: Mutex<Option<Saved>>,
