@@ -13,6 +13,7 @@ use atb_settings::{OutOfRange, SettingsError};
 use atb_space::SpaceError;
 use atb_superplm::{DataError, PlmError, TrainError};
 use atb_targets::TargetError;
+use atb_tasks::TaskError;
 use atb_text::TextError;
 
 /// Why the main job, or one of its steps, could not be done.
@@ -90,6 +91,9 @@ pub enum PipelineError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Train(#[from] TrainError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Task(#[from] TaskError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Text(#[from] TextError),

@@ -15,6 +15,7 @@
 
 mod config;
 mod error;
+mod finetune;
 mod report;
 mod reporter;
 mod run;
@@ -27,6 +28,7 @@ pub use config::{
     Config, FitnessConfig, HeldOutConfig, Loss, ProfileConfig, Sampling, SpaceChoice,
 };
 pub use error::PipelineError;
+pub use finetune::{FinetuneConfig, FinetuneReport, OfSeed, finetune};
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Event, Quiet, Reporter};
 pub use run::{Files, run};

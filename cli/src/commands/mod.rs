@@ -8,6 +8,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod extract;
+mod finetune;
 mod fit;
 mod predict;
 mod profile;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Train(train::Arguments),
     /// Cut a sub-architecture out of a SuperPLM
     Extract(extract::Arguments),
+    /// Train a model for a task
+    Finetune(finetune::Arguments),
     /// Export a model folder to a bundle with an ONNX file
     Export(export::Arguments),
     /// Score models on tasks, with intervals and paired differences
@@ -80,6 +83,7 @@ impl Command {
             Self::Search(arguments) => search::execute(&arguments),
             Self::Train(arguments) => train::execute(&arguments),
             Self::Extract(arguments) => extract::execute(&arguments),
+            Self::Finetune(arguments) => finetune::execute(&arguments),
             Self::Export(arguments) => export::execute(&arguments),
             Self::Evaluate(arguments) => evaluate::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),

@@ -3,6 +3,7 @@
 mod bad_input;
 mod devices;
 mod evaluate;
+mod finetune;
 mod job;
 mod profiles;
 mod run;
