@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use atb_benches::write_text;
 use atb_graph::{Network, NetworkConfig, NetworkHead, RandomWeights};
 use atb_measurements::{median, percentile};
 use atb_onnx_runtime::{Batch, OnnxRuntime, OnnxSession};
+use atb_rten::RtenSession;
 use atb_runtime::{Engine, Inputs, Output, Outputs, Session};
 use atb_space::{Architecture, Workload};
 use clap::{Parser, ValueEnum};
@@ -19,7 +19,6 @@ use nix::time::{ClockId, clock_gettime};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rten::{NodeId, RunOptions, Value, ValueOrView};
 use serde::Serialize;
 
 /// Sequence length of the files.
@@ -113,56 +112,7 @@ impl std::fmt::Display for Peer {
 enum Loaded {
     Ours(Box<Session>),
     OnnxRuntime(OnnxSession, Batch),
-    Rten(Box<InRten>),
-}
-
-/// A model in rten with the values that it is run on.
-struct InRten {
-    model: rten::Model,
-    inputs: Vec<(NodeId, Value)>,
-    outputs: Vec<NodeId>,
-    options: RunOptions,
-}
-
-impl InRten {
-    fn load(file: &Path, inputs: &Inputs) -> Result<Self> {
-        let model = rten::Model::load_file(file)?;
-        let shape = [1, SEQUENCE];
-        let inputs = inputs.named().into_iter().map(|(name, values)| {
-            let values: Vec<i32> = values.iter().map(|value| *value as i32).collect();
-            Ok((model.node_id(name)?, Value::from_shape(shape, values)?))
-        });
-        let inputs = inputs.collect::<Result<_>>()?;
-        let outputs = model.output_ids().to_vec();
-        let pool = rten::ThreadPool::with_num_threads(1);
-        let options = RunOptions::default().with_thread_pool(Some(Arc::new(pool)));
-        Ok(Self { model, inputs, outputs, options })
-    }
-
-    fn run(&self) -> Result<Vec<Value>> {
-        let inputs = self.inputs.iter();
-        let inputs = inputs.map(|(id, value)| (*id, ValueOrView::from(value))).collect();
-        Ok(self.model.run(inputs, &self.outputs, Some(self.options.clone()))?)
-    }
-
-    fn outputs(&self) -> Result<Outputs> {
-        let ids = self.outputs.iter();
-        let outputs = ids.zip(self.run()?).map(|(id, value)| {
-            let info = self.model.node_info(*id).context("no such output")?;
-            let name = info.name().context("an output without a name")?.to_owned();
-            let (shape, values) = match info.shape().map_or(0, |shape| shape.len()) {
-                2 => shape_and_values::<2>(value)?,
-                _ => shape_and_values::<3>(value)?,
-            };
-            Ok(Output { name, shape, values })
-        });
-        outputs.collect::<Result<_>>().map(Outputs)
-    }
-}
-
-fn shape_and_values<const AXES: usize>(value: Value) -> Result<(Vec<usize>, Vec<f32>)> {
-    let (shape, values) = value.into_shape_vec::<f32, AXES>()?;
-    Ok((shape.to_vec(), values))
+    Rten(Box<RtenSession>, atb_rten::Batch),
 }
 
 impl Loaded {
@@ -172,9 +122,7 @@ impl Loaded {
                 std::hint::black_box(session.run(inputs)?);
             }
             Self::OnnxRuntime(session, batch) => session.run(batch)?,
-            Self::Rten(model) => {
-                std::hint::black_box(model.run()?);
-            }
+            Self::Rten(session, batch) => session.run(batch)?,
         }
         Ok(())
     }
@@ -183,7 +131,7 @@ impl Loaded {
         Ok(match self {
             Self::Ours(session) => session.run(inputs)?,
             Self::OnnxRuntime(session, batch) => session.outputs(batch)?,
-            Self::Rten(model) => model.outputs()?,
+            Self::Rten(session, batch) => session.outputs(batch)?,
         })
     }
 }
@@ -232,7 +180,11 @@ fn main() -> Result<()> {
                         Peer::Tuned => ours(Engine::Tuned)?,
                         Peer::Fixed => ours(Engine::Fixed)?,
                         Peer::Tract => ours(Engine::Plain)?,
-                        Peer::Rten => Loaded::Rten(Box::new(InRten::load(&file, &inputs)?)),
+                        Peer::Rten => {
+                            let session = RtenSession::open(&file, 1)?;
+                            let batch = session.batch([1, SEQUENCE], &inputs)?;
+                            Loaded::Rten(Box::new(session), batch)
+                        }
                         Peer::OnnxRuntimeExact => ort(&exact, tokens, &text(tokens, tokens))?,
                         Peer::OnnxRuntime => ort(&file, SEQUENCE, &inputs)?,
                     },
@@ -329,8 +281,7 @@ fn check(
         let (one, other) = (&one.values, &other.values[..by_token(other)]);
         for (a, b) in one.iter().zip(other) {
             let difference = (a - b).abs();
-            // rten approximates exp and erf.
-            let most = if peer == Peer::Rten { 5e-4 } else { 1e-4 };
+            let most = if peer == Peer::Rten { atb_rten::TOLERANCE } else { 1e-4 };
             if difference.is_nan() || difference > most {
                 bail!("{name} in {peer}: {a} instead of {b}");
             }

@@ -46,7 +46,7 @@ fn other_readers_of_onnx_take_the_file() {
     let workload = Workload { batch: 2, sequence: 48 };
     let bundle = export(&model, workload, &folder.path().join("bundle")).expect("exports");
     let rten = rten_engine::difference(&bundle);
-    assert!(rten > 0.0 && rten <= rten_engine::TOLERANCE, "{rten:e}");
+    assert!(rten > 0.0 && rten <= atb_rten::TOLERANCE, "{rten:e}");
     let file = bundle.model_file();
     let checked = checker::check(&[&file]).expect("a valid file");
     assert_eq!(checked.trim(), file.display().to_string());

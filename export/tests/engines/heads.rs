@@ -22,7 +22,7 @@ fn check(bundle: &Bundle, model: &Path, outputs: &[(&str, &[usize])]) {
     let parity = verify(bundle, model, Some(onnx_runtime()));
     assert!(parity.holds() && parity.candle_tract > 0.0, "{outputs:?}: {parity:?}");
     let rten = rten_engine::difference(bundle);
-    assert!(rten <= rten_engine::TOLERANCE, "{outputs:?}: {rten:e}");
+    assert!(rten <= atb_rten::TOLERANCE, "{outputs:?}: {rten:e}");
     checker::check(&[&bundle.model_file()]).expect("a valid file");
 }
 
