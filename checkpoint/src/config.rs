@@ -24,6 +24,14 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Total width of each of q, k and v.
 const QKV_SIZE: &str = "qkv_size";
 
+/// The kind of model that Hugging Face builds.
+const MODEL_TYPE: &str = "model_type";
+const BERT: &str = "bert";
+const ELECTRA: &str = "electra";
+
+/// Width of the embeddings, which an ELECTRA's configuration states.
+const EMBEDDING_SIZE: &str = "embedding_size";
+
 /// Classes that Hugging Face loads the model as.
 const CLASS: &str = "architectures";
 
@@ -133,12 +141,12 @@ impl BertConfig {
 
     /// The content of a `config.json` that [`BertConfig::read`] reads back, and that
     /// `transformers` takes for a `BertModel` if q|k|v is as wide as the hidden size and
-    /// all layers are alike (its BERT knows no others).
+    /// all layers are alike (its BERT knows no others). Of an ELECTRA it remains one.
     #[must_use]
     pub fn to_json(&self) -> String {
         let arch = &self.architecture;
         let mut config = json!({
-            "model_type": "bert",
+            MODEL_TYPE: BERT,
             "hidden_act": "gelu",
             "vocab_size": self.vocab_size,
             "max_position_embeddings": self.max_position_embeddings,
@@ -161,6 +169,11 @@ impl BertConfig {
         }
         if let Some(class) = &self.class {
             config[CLASS] = json!([class]);
+            // Its heads are not those of the BERT classes; Hugging Face has one for the other.
+            if class.starts_with("Electra") {
+                config[MODEL_TYPE] = json!(ELECTRA);
+                config[EMBEDDING_SIZE] = json!(arch.hidden());
+            }
         }
         if !self.labels.is_empty() {
             let labels = || self.labels.iter().enumerate();
@@ -197,11 +210,11 @@ struct Keys<'a> {
 
 impl Keys<'_> {
     fn config(&self) -> Result<BertConfig, CheckpointError> {
-        self.only("model_type", &["bert", "electra"])?;
+        self.only(MODEL_TYPE, &[BERT, ELECTRA])?;
         self.only("hidden_act", &["gelu"])?;
         self.only("position_embedding_type", &["absolute"])?;
         let hidden = self.required("hidden_size", MAX_SIZE)?;
-        if let Some(size) = self.size("embedding_size", MAX_SIZE)?
+        if let Some(size) = self.size(EMBEDDING_SIZE, MAX_SIZE)?
             && size != hidden
         {
             let problem = format!(
@@ -209,7 +222,7 @@ impl Keys<'_> {
                  ELECTRA-small has them, are not supported"
             );
             let help = "ELECTRA-base and ELECTRA-large are supported";
-            return Err(self.problem_with_help("embedding_size", problem, Some(help)));
+            return Err(self.problem_with_help(EMBEDDING_SIZE, problem, Some(help)));
         }
         let layers = self.required("num_hidden_layers", MAX_LAYERS)?;
         let layer = Layer {

@@ -341,3 +341,18 @@ fn what_is_written_is_read_back() {
     fs::write(folder.path().join("config.json"), config.to_json()).expect("writes");
     assert_eq!(BertConfig::read(folder.path()).expect("reads"), config);
 }
+
+#[test]
+fn an_electra_is_written_as_one() {
+    let changed = Changed::config(|config| {
+        config["model_type"] = json!("electra");
+        config["architectures"] = json!(["ElectraForSequenceClassification"]);
+    });
+    let config = BertConfig::read(changed.folder.path()).expect("reads");
+    let text = config.to_json();
+    let written: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(written["model_type"], "electra");
+    assert_eq!(written["embedding_size"], written["hidden_size"]);
+    fs::write(changed.path("config.json"), text).expect("writes");
+    assert_eq!(BertConfig::read(changed.folder.path()).expect("reads"), config);
+}
