@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
-use atb_files::{digest_of_file, write_json};
+use atb_files::{digest_of_file, read_json, write_json};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
 use atb_runtime::ENGINE;
@@ -301,7 +301,7 @@ impl Run<'_> {
         let outcome: Outcome = self.step(
             "search",
             &inputs,
-            || file.exists().then(|| read_json(&file)).transpose(),
+            || Ok(file.exists().then(|| read_json(&file, atb_search::SCHEMA)).transpose()?),
             |_, reporter| {
                 let (settings, fitness) = (&config.search, fitness.as_ref());
                 let outcome = steps::search_space(
@@ -583,12 +583,4 @@ fn remove_file(path: &Path) -> Result<(), PipelineError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
-    let text = fs_err::read_to_string(path)?;
-    serde_json::from_str(&text).map_err(|error| PipelineError::Content {
-        path: path.to_owned(),
-        problem: error.to_string(),
-    })
 }

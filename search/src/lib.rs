@@ -75,6 +75,6 @@ pub use evaluate::{Evaluated, Observer, Progress};
 pub use fitness::{EvaluationError, Fitness};
 pub use mutation::{Gene, Mutation};
 pub use scan::LatencyHistogram;
-pub use search::{Outcome, pareto_front, search};
+pub use search::{Outcome, SCHEMA, pareto_front, search};
 pub use store::Store;
 pub use strategy::{Settings, Strategy, UnknownStrategy};

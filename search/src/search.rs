@@ -8,9 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::evaluate::{Evaluated, Evaluator, Observer};
 use crate::{Candidates, Fitness, SearchError, Settings, Store, Strategy};
 
+/// Version of the schema of [`Outcome`]; files of before it have none.
+pub const SCHEMA: u32 = 1;
+
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// Version of the schema, [`SCHEMA`] when written by this version.
+    #[serde(default)]
+    pub schema: u32,
     /// How candidates were chosen.
     pub strategy: Strategy,
     /// Seed of the search.
@@ -66,6 +72,7 @@ pub fn search(
     let mut ranking = evaluator.history;
     ranking.sort_by(|a, b| a.fitness.total_cmp(&b.fitness).then_with(|| a.arch.cmp(&b.arch)));
     Ok(Outcome {
+        schema: SCHEMA,
         strategy,
         seed: settings.seed,
         scanned: candidates.scanned(),
