@@ -99,7 +99,7 @@ pub(crate) fn encode(
     let Norm { weight, bias } = &parameters.embedding_norm;
     let embedded = engine.add3(&words, &types, &positions)?;
     let mut states =
-        engine.layer_norm(&embedded, &engine.take(weight)?, &engine.take(bias)?, layer_norm_eps)?;
+        engine.layer_norm(&embedded, &weight.tensor()?, &bias.tensor()?, layer_norm_eps)?;
     states = engine.dropout(&states, dropout.at(0))?;
 
     let penalty = batch.mask.affine(-MASKED, MASKED)?;
@@ -130,7 +130,7 @@ pub(crate) fn encode(
 pub(crate) fn pool(pooler: &Linear<Share>, hidden: &Tensor, engine: &Engine) -> Result<Tensor> {
     let Linear { weight, bias } = pooler;
     let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
-    engine.linear(&first, &engine.take(weight)?, &engine.take(bias)?)?.tanh()
+    engine.linear(&first, &weight.tensor()?, &bias.tensor()?)?.tanh()
 }
 
 /// What masked tokens are predicted to be, `[positions, vocabulary]` logits.

@@ -71,11 +71,6 @@ impl Engine {
             Form::Composite => share_of_view(tensor, axes, whole, arch, None),
         }
     }
-
-    /// A share as a tensor.
-    pub(crate) fn take(&self, share: &Share) -> Result<Tensor> {
-        share.tensor()
-    }
 }
 
 /// What `arch` uses of a whole parameter, for the fused operations.

@@ -53,7 +53,7 @@ impl Share {
     }
 
     /// The part as a tensor; all of the parameter counts as used.
-    pub(super) fn tensor(&self) -> Result<Tensor> {
+    pub(crate) fn tensor(&self) -> Result<Tensor> {
         match self {
             Self::InPlace(share) => share.tensor(),
             Self::View(View { part, used, .. }) => {

@@ -116,22 +116,21 @@ impl Variables {
             let Some(variable) = self.variables.get(&name) else {
                 candle_core::bail!("the model has no `{name}`");
             };
-            self.engine.take(&self.share(&name, &variable.axes, &self.whole)?)
+            self.share(&name, &variable.axes, &self.whole)?.tensor()
         };
         Ok(Linear { weight: take(dense.weight())?, bias: take(format!("{}.bias", dense.module))? })
     }
 
     /// What an architecture uses of the MLM head, and the decoder's weights.
     pub(super) fn mlm_head(&self, arch: &Architecture) -> Result<(MlmHead, Tensor), PlmError> {
-        let tensor = |name: &str, axes: &[Axis]| self.engine.take(&self.share(name, axes, arch)?);
+        let tensor = |name: &str, axes: &[Axis]| self.share(name, axes, arch)?.tensor();
         let decoder = tensor(WORD_EMBEDDINGS, &[Axis::Vocabulary, Axis::Hidden])?;
         Ok((MlmHead::collect(tensor)?, decoder))
     }
 
     /// The KD projection's share of `arch`, with a bias of zeros where it has none.
     pub(super) fn kd_projection(&self, arch: &Architecture) -> Result<Linear, PlmError> {
-        let take =
-            |name: &str| self.engine.take(&self.share(name, &self.variables[name].axes, arch)?);
+        let take = |name: &str| self.share(name, &self.variables[name].axes, arch)?.tensor();
         let weight = take(KD_PROJECTION)?;
         let bias = if self.variables.contains_key(KD_PROJECTION_BIAS) {
             take(KD_PROJECTION_BIAS)?
