@@ -1,12 +1,12 @@
 //! The loss of sub-architectures in masked language modelling, which a search minimises.
 
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::bert;
-use crate::data::{Masked, Specials, mask};
+use crate::data::{Masked, mask};
 use crate::fitness::digest;
 use crate::random::{Purpose, generator};
 use crate::{PlmError, SuperPlm};
@@ -29,12 +29,10 @@ impl<'a> MaskedLmFitness<'a> {
     ///
     /// # Errors
     /// [`PlmError::NoMlmHead`] if the SuperPLM was not trained by this objective,
-    /// [`PlmError::NothingToScore`] if `text` is padding only, and what its vocabulary
-    /// lacks of BERT's special tokens.
+    /// [`PlmError::NothingToScore`] if `text` is padding only.
     pub fn new(plm: &'a SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
         plm.mlm_head(plm.architecture())?.ok_or(PlmError::NoMlmHead)?;
-        let specials = Specials::of(plm.tokenizer())?;
-        let batches = mask_held_out(plm, &specials, text);
+        let batches = mask_held_out(plm, &plm.tokenizer().specials(), text);
         if batches.iter().all(|batch| batch.labels.is_empty()) {
             return Err(PlmError::NothingToScore);
         }

@@ -63,7 +63,7 @@ pub struct Token {
     pub end: usize,
 }
 
-/// Ids of the tokens that sequences are put together with.
+/// Ids of BERT's special tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Specials {
     /// What fills a sequence up.
@@ -72,6 +72,22 @@ pub struct Specials {
     pub start: i64,
     /// What ends each text of a sequence.
     pub separator: i64,
+    /// What stands for a token that is to be predicted.
+    pub mask: i64,
+}
+
+impl Specials {
+    /// All five of BERT's must be in the vocabulary; nothing here uses the id of the unknown
+    /// token.
+    fn of(inner: &tokenizers::Tokenizer, name: &str) -> Result<Self, TextError> {
+        let id = |token: &'static str| {
+            let id = inner.token_to_id(token).map(i64::from);
+            id.ok_or_else(|| TextError::MissingToken { name: name.to_owned(), token })
+        };
+        id(UNKNOWN)?;
+        let (mask, padding) = (id(MASK)?, id(PADDING)?);
+        Ok(Self { padding, start: id(START)?, separator: id(SEPARATOR)?, mask })
+    }
 }
 
 /// How text is normalised before it is split, the part of `tokenizer_config.json` that
@@ -150,7 +166,7 @@ impl Tokenizer {
             .build()
             .map_err(invalid)?;
         let mut inner = tokenizers::Tokenizer::new(model);
-        let ids = special_ids(&inner, name)?;
+        let ids = Specials::of(&inner, name)?;
         inner
             .with_normalizer(Some(BertNormalizer::new(
                 true,
@@ -161,8 +177,8 @@ impl Tokenizer {
             .map_err(invalid)?
             .with_pre_tokenizer(Some(BertPreTokenizer))
             .with_post_processor(Some(BertProcessing::new(
-                (SEPARATOR.to_owned(), ids.separator),
-                (START.to_owned(), ids.start),
+                (SEPARATOR.to_owned(), ids.separator as u32),
+                (START.to_owned(), ids.start as u32),
             )));
         let special = [PADDING, UNKNOWN, START, SEPARATOR, MASK];
         inner
@@ -197,12 +213,7 @@ impl Tokenizer {
     }
 
     fn new(inner: tokenizers::Tokenizer, casing: Casing, name: &str) -> Result<Self, TextError> {
-        let ids = special_ids(&inner, name)?;
-        let specials = Specials {
-            padding: ids.padding.into(),
-            start: ids.start.into(),
-            separator: ids.separator.into(),
-        };
+        let specials = Specials::of(&inner, name)?;
         let processor = inner
             .get_post_processor()
             .cloned()
@@ -293,7 +304,7 @@ impl Tokenizer {
             .collect())
     }
 
-    /// Ids of the tokens that sequences are put together with.
+    /// Ids of the special tokens.
     #[must_use]
     pub fn specials(&self) -> Specials {
         self.specials
@@ -326,24 +337,6 @@ impl Tokenizer {
         });
         format!("{config:#}\n")
     }
-}
-
-struct SpecialIds {
-    padding: u32,
-    start: u32,
-    separator: u32,
-}
-
-/// The ids of the special tokens; all five of BERT's must be there.
-fn special_ids(inner: &tokenizers::Tokenizer, name: &str) -> Result<SpecialIds, TextError> {
-    let id = |token: &'static str| {
-        inner
-            .token_to_id(token)
-            .ok_or_else(|| TextError::MissingToken { name: name.to_owned(), token })
-    };
-    id(UNKNOWN)?;
-    id(MASK)?;
-    Ok(SpecialIds { padding: id(PADDING)?, start: id(START)?, separator: id(SEPARATOR)? })
 }
 
 fn read(path: &Path) -> Result<String, TextError> {
@@ -482,7 +475,7 @@ mod tests {
         let parts: Vec<(i64, &str)> =
             tokens.iter().map(|token| (token.id, &text[token.start..token.end])).collect();
         assert_eq!(parts, [(5, "The"), (9, "caf"), (10, "\u{e9}"), (1, ","), (6, "cat"), (7, "s")]);
-        assert_eq!(tokenizer.specials(), Specials { padding: 0, start: 2, separator: 3 });
+        assert_eq!(tokenizer.specials(), Specials { padding: 0, start: 2, separator: 3, mask: 4 });
     }
 
     #[test]

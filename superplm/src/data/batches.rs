@@ -10,7 +10,7 @@ use crate::random::{Purpose, generator};
 /// on seed and epoch only; so a position in the stream is all there is to remember.
 pub(crate) struct Batches {
     dataset: Dataset,
-    padding: u32,
+    padding: i64,
     seed: u64,
     /// The epoch that `order` belongs to.
     epoch: Option<u64>,
@@ -18,7 +18,7 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    pub(crate) fn new(dataset: Dataset, padding: u32, seed: u64) -> Self {
+    pub(crate) fn new(dataset: Dataset, padding: i64, seed: u64) -> Self {
         Self { dataset, padding, seed, epoch: None, order: Vec::new() }
     }
 
@@ -36,7 +36,8 @@ impl Batches {
             self.shuffle(position / sequences);
             let index = self.order[(position % sequences) as usize] as usize;
             for id in self.dataset.sequence(index) {
-                batch.input_ids.push(i64::from(id));
+                let id = i64::from(id);
+                batch.input_ids.push(id);
                 batch.attention_mask.push(i64::from(id != self.padding));
             }
         }

@@ -1,12 +1,10 @@
 //! Masking for masked language modelling (BERT, section 3.1): 15 % of a sequence's tokens
 //! are to be predicted; of those 80 % are masked, 10 % become a random token, 10 % stay.
 
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-
-use super::Specials;
 
 const SHARE: f64 = 0.15;
 
@@ -29,7 +27,7 @@ pub(crate) fn mask(
     rng: &mut ChaCha8Rng,
 ) -> Masked {
     let mut masked = Masked { batch: batch.clone(), positions: Vec::new(), labels: Vec::new() };
-    let never = [specials.start, specials.separator, specials.padding].map(i64::from);
+    let never = [specials.start, specials.separator, specials.padding];
     for row in 0..batch.batch {
         let mut candidates: Vec<usize> = (row * batch.sequence..(row + 1) * batch.sequence)
             .filter(|i| batch.attention_mask[*i] != 0 && !never.contains(&batch.input_ids[*i]))
@@ -47,7 +45,7 @@ pub(crate) fn mask(
             *id = match rng.random_range(0..10_u32) {
                 0 => i64::from(rng.random_range(0..vocabulary_size as u32)),
                 1 => *id,
-                _ => i64::from(specials.mask),
+                _ => specials.mask,
             };
         }
     }

@@ -10,11 +10,9 @@ mod error;
 mod masking;
 mod prepare;
 mod shard;
-mod specials;
 
 pub(crate) use batches::Batches;
 pub use dataset::Dataset;
 pub use error::DataError;
 pub(crate) use masking::{Masked, mask};
 pub use prepare::{PrepareProgress, prepare};
-pub(crate) use specials::Specials;

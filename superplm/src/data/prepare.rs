@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use atb_text::{Corpus, Paragraph, TextError, Tokenizer};
+use atb_text::{Corpus, Paragraph, Specials, TextError, Tokenizer};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::dataset::{LIST_FILE, List, vocabulary_digest};
 use super::shard::{Header, SCHEMA, Shard};
-use super::{DataError, Dataset, Specials};
+use super::{DataError, Dataset};
 
 /// Bytes of text after which a part ends with its document; a document that goes on for
 /// as much again is cut.
@@ -75,7 +75,7 @@ pub fn prepare(
         bytes_total += fs_err::metadata(path)?.len();
     }
     fs_err::create_dir_all(folder)?;
-    let packer = Packer { tokenizer, specials: Specials::of(tokenizer)?, sequence_length };
+    let packer = Packer { tokenizer, specials: tokenizer.specials(), sequence_length };
     let vocabulary = vocabulary_digest(tokenizer);
     let mut state =
         PrepareProgress { file: PathBuf::new(), bytes_done: 0, bytes_total, tokens: 0, reused: 0 };
@@ -180,12 +180,13 @@ impl Packer<'_> {
             part.par_iter().map(|paragraph| self.ids(&paragraph.text)).collect::<Result<_, _>>()?;
         let begins = with_beginnings(part).map(|(begins, _)| begins);
         let ids = self.pack(begins.zip(&tokens));
+        let padding = self.specials.padding as u32;
         let header = Header {
             text,
             vocabulary,
             sequence_length: self.sequence_length,
             sequences: ids.len() / self.sequence_length,
-            tokens: ids.iter().filter(|id| **id != self.specials.padding).count() as u64,
+            tokens: ids.iter().filter(|id| **id != padding).count() as u64,
         };
         Shard::write(path, &header, &ids)?;
         Ok(header)
@@ -202,6 +203,7 @@ impl Packer<'_> {
     /// Sequences of full length one after the other; only the last may have padding.
     fn pack<'a>(&self, paragraphs: impl Iterator<Item = (bool, &'a Vec<u32>)>) -> Vec<u32> {
         let Specials { padding, start, separator, .. } = self.specials;
+        let [padding, start, separator] = [padding, start, separator].map(|id| id as u32);
         let mut packed = Vec::new();
         // Ids in the sequence that is being filled, its `[CLS]` included; 0: not begun.
         let mut filled = 0;
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn documents_are_packed_with_separators_between_them() {
         let tokenizer = Tokenizer::bert_uncased().expect("loads");
-        let specials = Specials::of(&tokenizer).expect("BERT's");
+        let specials = tokenizer.specials();
         assert_eq!(specials, Specials { padding: 0, start: 101, separator: 102, mask: 103 });
         let packer = Packer { tokenizer: &tokenizer, specials, sequence_length: 6 };
         let (a, b, c) = (vec![1, 2], vec![3, 4, 5], vec![6]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use candle_core::Tensor;
 use fs_err as fs;
 
@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::objective;
 use super::variables::Variables;
 use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings, Training};
-use crate::data::{Batches, Specials};
+use crate::data::Batches;
 use crate::ops::Engine;
 use crate::parameters::check_fit;
 use crate::{SuperPlm, extract};
@@ -232,7 +232,7 @@ impl Trainer {
         if let Some(saved) = &saved {
             checkpoint::restore(saved, &mut variables)?;
         }
-        let specials = Specials::of(plm.tokenizer()).map_err(crate::PlmError::from)?;
+        let specials = plm.tokenizer().specials();
         let batches = Batches::new(data, specials.padding, settings.seed);
         Ok(Self {
             metrics: Metrics::open(&folder.join("metrics.jsonl"), state.steps)?,

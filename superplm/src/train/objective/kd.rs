@@ -1,14 +1,13 @@
 //! Distillation of the last layer: hidden states and attention scores as the teacher's.
 
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 
 use super::{
     Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection, needed,
     no_options,
 };
 use crate::bert::{Batch, Output};
-use crate::data::Specials;
 use crate::fitness::KdFitness;
 use crate::kd::KdLoss;
 use crate::ops::Engine;

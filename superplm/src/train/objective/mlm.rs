@@ -1,12 +1,12 @@
 //! Masked language modelling.
 
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use candle_core::Tensor;
 
 use super::{Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, no_options};
 use crate::bert::{self, Batch};
-use crate::data::{Specials, mask};
+use crate::data::mask;
 use crate::masked_lm::{mask_held_out, masked_lm_loss, targets};
 use crate::ops::Engine;
 use crate::random::{Purpose, generator};

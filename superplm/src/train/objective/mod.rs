@@ -10,14 +10,13 @@ mod sentence;
 use std::fmt;
 
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use candle_core::Tensor;
 use serde_json::Value;
 
 use super::variables::Variables;
 use super::{TrainError, TrainSettings};
 use crate::bert::{self, Batch, Output};
-use crate::data::Specials;
 use crate::fitness::KdFitness;
 use crate::ops::Engine;
 use crate::parameters::{Linear, MlmHead};

@@ -13,7 +13,7 @@
 //! projected there by the projection that distillation learns.
 
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use candle_core::{D, Result as TensorResult, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,6 @@ use super::{
     Goal, Minimised, ObjectiveKind, Prepared, Step, Student, Term, check_projection, needed,
 };
 use crate::bert::Batch;
-use crate::data::Specials;
 use crate::kd::project;
 use crate::ops::Engine;
 use crate::train::TrainError;
