@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use atb_settings::OutOfRange;
+
 use crate::SampleError;
 
 /// Why a measurement file could not be read or written.
@@ -11,9 +13,9 @@ pub enum FileError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] atb_files::FileError),
-    #[error("{}: line 1: `protocol.{field}` is 0; it must be at least 1", path.display())]
+    #[error("{}: line 1: {problem}", path.display())]
     #[diagnostic(help("the file was not written by `atb profile`: measure again"))]
-    Header { path: PathBuf, field: &'static str },
+    Header { path: PathBuf, problem: OutOfRange },
     #[error("{}: line {line}: {problem}", path.display())]
     #[diagnostic(help("delete that line to go on without it"))]
     Samples { path: PathBuf, line: usize, problem: SampleError },

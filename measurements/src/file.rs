@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use atb_files::{JsonLines, TornLine};
+use atb_settings::{Check, Checked};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,19 +28,9 @@ pub struct Header {
     pub agent: AgentContext,
 }
 
-impl Header {
-    /// Refuses a protocol that nothing can have been measured by.
-    fn check(&self, path: &Path) -> Result<(), FileError> {
-        let protocol = &self.protocol;
-        let fields = [
-            ("workload.batch", protocol.workload.batch),
-            ("workload.sequence", protocol.workload.sequence),
-            ("threads", protocol.threads),
-        ];
-        match fields.into_iter().find(|(_, value)| *value == 0) {
-            Some((field, _)) => Err(FileError::Header { path: path.to_owned(), field }),
-            None => Ok(()),
-        }
+impl Checked for Header {
+    fn check(&self, at: &mut Check) {
+        at.nested("protocol", &self.protocol);
     }
 }
 
@@ -85,7 +76,9 @@ impl MeasurementFile {
     pub(crate) fn parse(file: &JsonLines) -> Result<Self, FileError> {
         let path = file.path();
         let header: Header = file.header(SCHEMA, "a measurement header")?;
-        header.check(path)?;
+        header
+            .checked()
+            .map_err(|problem| FileError::Header { path: path.to_owned(), problem })?;
         let (mut records, mut record_lines) = (Vec::<Record>::new(), Vec::new());
         let (mut failures, mut copies) = (Vec::new(), Vec::new());
         for line in file.lines() {
@@ -263,7 +256,7 @@ mod tests {
         assert!(error(String::new()).contains("line 1"));
         assert_eq!(
             error(text.replacen("\"sequence\":128", "\"sequence\":0", 1)),
-            "m.jsonl: line 1: `protocol.workload.sequence` is 0; it must be at least 1"
+            "m.jsonl: line 1: `protocol.workload.sequence` is 0, expected 1 to 8192"
         );
         assert!(
             error(text.replacen("500.0", "1e308", 1))

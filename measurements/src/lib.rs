@@ -40,7 +40,9 @@ pub use device::{AgentContext, Battery, CoreCluster, DeviceContext, ThermalZone}
 pub use error::FileError;
 pub use file::{Header, MeasurementFile, SCHEMA};
 pub use flag::Flag;
-pub use protocol::{CoreList, DriftRule, Protocol, ProtocolOf, ProtocolSettings, WarmUp};
+pub use protocol::{
+    CoreList, DriftRule, Protocol, ProtocolOf, ProtocolSettings, THREADS, WarmUp, check_cores,
+};
 pub use quantity::{Quantity, UnknownQuantity};
 pub use record::{Failure, GivenUp, Record, Role, Subject};
 pub use simulation::{

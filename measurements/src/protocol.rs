@@ -1,5 +1,7 @@
 //! How a model is measured: everything that must be equal for two numbers to compare.
 
+use std::ops::RangeInclusive;
+
 use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
@@ -178,13 +180,9 @@ impl<Threads, Cores> ProtocolOf<Threads, Cores> {
 
     /// The ranges, of whichever threads and cores are given.
     fn check_all(&self, threads: Option<usize>, cores: &[usize], at: &mut Check) {
-        at.range("workload.batch", self.workload.batch, 1..=1_024);
-        at.range("workload.sequence", self.workload.sequence, 1..=8_192);
-        at.optional("threads", threads, 1..=1_024);
-        let twice = |&(index, core): &(usize, &usize)| cores[..index].contains(core);
-        let shown = || format!("{cores:?}");
-        at.that("cores", shown(), !cores.iter().enumerate().any(|c| twice(&c)), "each core once");
-        at.that("cores", shown(), cores.iter().all(|&core| core < 8_192), "cores below 8192");
+        at.nested("workload", &self.workload);
+        at.optional("threads", threads, THREADS);
+        check_cores(cores, at);
         at.range("settle_runs", self.settle_runs, 0..=1_000);
         at.range("min_pairs", self.min_pairs, 1..=100_000);
         at.range("max_pairs", self.max_pairs, 1..=100_000);
@@ -201,6 +199,20 @@ impl<Threads, Cores> ProtocolOf<Threads, Cores> {
         at.nested("drift", &self.drift);
         at.range("vocabulary", self.vocabulary, 1..=1_000_000);
     }
+}
+
+/// How many threads a runtime may have.
+pub const THREADS: RangeInclusive<usize> = 1..=1_024;
+
+/// States what the key `cores`, a list of logical cores, may hold: as many as a set of them has
+/// room for in the systems' interface.
+pub fn check_cores(cores: &[usize], at: &mut Check) {
+    let mut sorted = cores.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let shown = || format!("{cores:?}");
+    at.that("cores", shown(), sorted.len() == cores.len(), "each core once");
+    at.that("cores", shown(), cores.iter().all(|&core| core < 1_024), "cores from 0 to 1023");
 }
 
 impl ProtocolSettings {

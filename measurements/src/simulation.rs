@@ -1,5 +1,8 @@
 //! A device that does not exist: how fast it would be, and how it would misbehave.
 
+use std::ops::Bound;
+
+use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Cost, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +97,50 @@ pub struct SimulatedMigration {
     pub every_s: f64,
     /// Time that the program then stays there, in seconds.
     pub for_s: f64,
+}
+
+impl Checked for Simulation {
+    fn check(&self, at: &mut Check) {
+        let above_0 = |most: f64| (Bound::Excluded(0.0), Bound::Included(most));
+        let cores = self.clusters.iter().map(|cluster| cluster.cores).fold(0, usize::saturating_add);
+        at.that("clusters", cores, (1..=1_024).contains(&cores), "1 to 1024 cores in all");
+        for (number, cluster) in self.clusters.iter().enumerate() {
+            at.table(&format!("clusters.{number}"), |at| {
+                at.range("frequency_mhz", cluster.frequency_mhz, above_0(1e6));
+                at.range("flops_per_cycle", cluster.flops_per_cycle, above_0(1e6));
+            });
+        }
+        at.range("memory_gb_per_s", self.memory_gb_per_s, above_0(1e6));
+        at.range("layer_overhead_us", self.layer_overhead_us, 0.0..=1e9);
+        at.range("run_overhead_us", self.run_overhead_us, 0.0..=1e9);
+        at.range("cold_cache", self.cold_cache, 0.0..=100.0);
+        at.range("noise", self.noise, 0.0..=1.0);
+        at.range("outliers", self.outliers, 0.0..=1.0);
+        if let Some(drift) = self.drift {
+            at.table("drift", |at| {
+                at.range("amplitude", drift.amplitude, 0.0..1.0);
+                at.range("period_s", drift.period_s, above_0(1e9));
+            });
+        }
+        if let Some(rule) = self.throttling {
+            at.table("throttling", |at| {
+                at.range("room_c", rule.room_c, -100.0..=200.0);
+                at.range("full_load_c", rule.full_load_c, -100.0..=1_000.0);
+                at.range("time_constant_s", rule.time_constant_s, above_0(1e9));
+                at.range("limit_c", rule.limit_c, -100.0..=1_000.0);
+                at.range("speed", rule.speed, above_0(1.0));
+            });
+        }
+        at.range("other_load", self.other_load, 0.0..=0.95);
+        if let Some(migration) = self.migration {
+            at.table("migration", |at| {
+                at.range("every_s", migration.every_s, above_0(1e9));
+                at.range("for_s", migration.for_s, 0.0..=1e9);
+            });
+        }
+        at.optional("battery_percent", self.battery_percent, 0..=100);
+        at.range("pace", self.pace, 0.0..=1e6);
+    }
 }
 
 impl Default for Simulation {
@@ -205,6 +252,19 @@ mod tests {
         let little = &simulation.clusters[1];
         assert!(simulation.latency_on_us(little, &arch, workload, 1) > 2.0 * latency_us);
         assert!(simulation.latency_us(&arch, workload, 2) < latency_us);
+    }
+
+    #[test]
+    fn values_outside_of_their_range_are_refused() {
+        assert!(Simulation::default().checked().is_ok());
+        let text = r#"{"clusters": [], "noise": -1, "drift": {"amplitude": 1, "period_s": 0}}"#;
+        let simulation: Simulation = serde_json::from_str(text).expect("reads");
+        assert_eq!(
+            simulation.checked().expect_err("out of range").to_string(),
+            "`clusters` is 0, expected 1 to 1024 cores in all; `noise` is -1, expected 0 to 1; \
+             `drift.amplitude` is 1, expected 0 to below 1; `drift.period_s` is 0, expected above \
+             0 to 1000000000"
+        );
     }
 
     #[test]

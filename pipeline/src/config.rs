@@ -158,6 +158,20 @@ pub enum Sampling {
     Uniform,
 }
 
+impl Sampling {
+    /// All ways, the default one first.
+    pub const ALL: [Self; 2] = [Self::Designed, Self::Uniform];
+
+    /// What it is called in files and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Designed => "designed",
+            Self::Uniform => "uniform",
+        }
+    }
+}
+
 /// From `[CLS]`, a token and `[SEP]` to far more than any BERT has positions for.
 pub(crate) const SEQUENCE_LENGTHS: RangeInclusive<usize> = 3..=65_536;
 

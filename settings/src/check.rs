@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::ops::{Bound, RangeBounds};
 
+use crate::visible::visible;
+
 /// Settings that know the range of each of their values.
 pub trait Checked {
     /// States the range of every value to `at`, which notes those that lie outside.
@@ -92,9 +94,14 @@ impl Check {
 
     /// `settings` in the table `key` are within their ranges.
     pub fn nested(&mut self, key: &str, settings: &(impl Checked + ?Sized)) {
+        self.table(key, |at| settings.check(at));
+    }
+
+    /// What `check` states of the keys in the table `key`.
+    pub fn table(&mut self, key: &str, check: impl FnOnce(&mut Self)) {
         let inner = self.at(key);
         let outer = std::mem::replace(&mut self.path, inner);
-        settings.check(self);
+        check(self);
         self.path = outer;
     }
 
@@ -151,12 +158,12 @@ fn expected<T: Display>(start: Bound<&T>, end: Bound<&T>) -> String {
     }
 }
 
-/// `text` in at most about 60 characters.
+/// `text` in at most about 60 characters, none of which steers a terminal.
 pub(crate) fn shortened(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => visible(&format!("{}...", &text[..end])),
+        None => visible(text),
     }
 }
 

@@ -184,13 +184,23 @@ impl Layers {
     /// expected there.
     pub fn read<T: DeserializeOwned + Checked>(&self) -> Result<T, SettingsError> {
         let settings: T = self.parse()?;
-        let Err(OutOfRange { violations }) = settings.checked() else { return Ok(settings) };
+        self.check(&settings)?;
+        Ok(settings)
+    }
+
+    /// What was made of the layers is within its ranges.
+    ///
+    /// # Errors
+    /// [`SettingsError::OutOfRange`] naming the line of the file or the flag.
+    pub fn check(&self, settings: &(impl Checked + ?Sized)) -> Result<(), SettingsError> {
+        let Err(OutOfRange { violations }) = settings.checked() else { return Ok(()) };
         let located =
             |violation: Violation| Located { source: self.source_of(&violation.key), violation };
         Err(SettingsError::OutOfRange { values: violations.into_iter().map(located).collect() })
     }
 
-    /// What comes of the layers, for a type that checks itself while it is read.
+    /// What comes of the layers, for a type that checks itself while it is read, or that
+    /// [`Layers::check`] checks later.
     ///
     /// # Errors
     /// As [`Layers::read`], but for ranges.

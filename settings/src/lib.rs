@@ -34,9 +34,11 @@ mod error;
 mod layers;
 #[cfg(feature = "layers")]
 mod tree;
+mod visible;
 
 pub use check::{Check, Checked, Number, OutOfRange, Violation};
 #[cfg(feature = "layers")]
 pub use error::{Located, SettingsError, Source};
 #[cfg(feature = "layers")]
 pub use layers::{Layers, Renamed};
+pub use visible::{has_control_characters, visible};

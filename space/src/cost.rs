@@ -1,5 +1,6 @@
 //! What an architecture costs: parameters and floating-point operations.
 
+use atb_settings::{Check, Checked};
 use serde::{Deserialize, Serialize};
 
 use crate::Architecture;
@@ -18,6 +19,13 @@ impl Default for Workload {
     /// Batch 1, sequence length 128: what the paper measures.
     fn default() -> Self {
         Self { batch: 1, sequence: 128 }
+    }
+}
+
+impl Checked for Workload {
+    fn check(&self, at: &mut Check) {
+        at.range("batch", self.batch, 1..=1_024);
+        at.range("sequence", self.sequence, 1..=8_192);
     }
 }
 

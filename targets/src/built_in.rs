@@ -3,9 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use atb_settings::visible;
+
 use crate::error::TargetError;
 use crate::target::Target;
-use crate::visible::visible;
 
 /// Every file of `devices/`, by its name; `build.rs` collects them.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/devices.rs"));
@@ -108,7 +109,7 @@ mod tests {
         assert!(Target::find("local@10.0.0.7").is_err());
         for address in ["-oProxyCommand=x", "..\\..", "a/b", "\u{1b}[2J"] {
             let error = Target::find(&format!("raspberry-pi-4@{address}")).expect_err(address);
-            assert!(matches!(error, TargetError::Value { .. }), "{error}");
+            assert!(matches!(error, TargetError::Address { .. }), "{error}");
             assert!(!error.to_string().contains('\u{1b}'), "{error}");
         }
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use atb_settings::{OutOfRange, SettingsError};
+
 /// Why a target could not be found, reached or used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -18,10 +20,11 @@ pub enum TargetError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cache(#[from] atb_files::CacheError),
-    #[error("{origin}: {}", problem.to_string().trim_end())]
-    Invalid { origin: String, problem: Box<toml::de::Error> },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Settings(#[from] SettingsError),
     #[error("{origin}: {problem}")]
-    Value { origin: String, problem: InvalidValue },
+    Address { origin: String, problem: OutOfRange },
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] atb_files::FileError),
@@ -59,22 +62,4 @@ pub enum TargetError {
         #[help]
         help: Option<String>,
     },
-}
-
-/// A value that no target can have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` is `{value}`; it must be {expected}")]
-pub struct InvalidValue {
-    /// The key.
-    pub key: &'static str,
-    /// What it says.
-    pub value: String,
-    /// What it may say.
-    pub expected: &'static str,
-}
-
-impl InvalidValue {
-    pub(crate) fn new(key: &'static str, value: impl ToString, expected: &'static str) -> Self {
-        Self { key, value: crate::visible::visible(&value.to_string()), expected }
-    }
 }

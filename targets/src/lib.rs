@@ -31,7 +31,8 @@ mod shell;
 mod target;
 mod toolchain;
 mod transport;
-mod visible;
+
+pub use atb_settings::visible;
 
 pub use agent_build::{AgentBuild, BuildError};
 pub use agents::{agent_path, triple_of};
@@ -39,7 +40,7 @@ pub use built_in::user_folder;
 pub use connection::Connection;
 pub use deployment::Deployment;
 pub use device::Device;
-pub use error::{InvalidValue, TargetError};
+pub use error::TargetError;
 pub use process::{Heartbeat, ProcessConnection};
 pub use target::{SCHEMA, Target};
 pub use toolchain::Tool;
@@ -47,4 +48,3 @@ pub use transport::{
     Adb, AdbDevice, CommandTransport, Discovery, Emulated, Local, Simulated, Ssh, Transport,
     TransportKind, adb_devices,
 };
-pub use visible::visible;

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use atb_settings::visible;
+
 use crate::connection::Connection;
 use crate::lines::{LINE_LIMIT, read_line};
 use crate::marker::skip_to_marker;
-use crate::visible::visible;
 
 /// Longest tail of the error output that is kept, in bytes.
 const ERROR_TAIL: usize = 4096;

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use atb_settings::{has_control_characters, visible};
+
 use crate::agents::{AGENT, agent_for};
 use crate::connection::Connection;
 use crate::deployment::Deployment;
@@ -12,7 +14,6 @@ use crate::error::TargetError;
 use crate::marker::{after_marker, marked};
 use crate::process::{Heartbeat, ProcessConnection, ProcessOptions, output_of};
 use crate::shell::{Shell, ShellError, last_line, path_in_script, quote, words};
-use crate::visible::{has_control_characters, visible};
 
 /// A device with a shell.
 pub(crate) struct Remote<S> {

@@ -4,9 +4,10 @@ use std::io::{self, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use atb_settings::visible;
+
 use crate::marker::{marked, skip_to_marker};
 use crate::process::output_of;
-use crate::visible::visible;
 
 /// What keeps a shell from doing as asked.
 pub(crate) enum ShellError {

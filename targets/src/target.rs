@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use atb_measurements::{THREADS, check_cores};
+use atb_settings::{Check, Checked, Layers, SettingsError, has_control_characters, visible};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
 use crate::connection::Connection;
 use crate::deployment::Deployment;
 use crate::device::Device;
-use crate::error::{InvalidValue, TargetError};
-use crate::transport::{KindName, Local, Transport, TransportReader};
-use crate::visible::has_control_characters;
+use crate::error::TargetError;
+use crate::transport::{KindName, Transport, TransportReader};
 
 /// The newest schema of target files that is understood.
 pub const SCHEMA: u32 = 1;
@@ -43,15 +43,25 @@ pub struct Target {
     pub transport: Transport,
 }
 
-/// What stands in for a transport that does not say its kind.
+/// The version of a target file.
 #[derive(Deserialize)]
-struct Kindless {
-    #[serde(rename = "kind")]
-    _kind: KindName,
+struct Versioned {
+    schema: Option<u64>,
+}
+
+/// A target file whose transport is not known yet.
+#[derive(Deserialize)]
+struct AnyTarget {
+    transport: AnyTransport,
+}
+
+#[derive(Deserialize)]
+struct AnyTransport {
+    kind: KindName,
 }
 
 /// A target file whose transport is a `T`; `schema` and the transport's `kind` are taken out
-/// before, so that serde reads every table as what it is and knows the line of every key.
+/// before, so that every transport knows its own keys alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Definition<T> {
@@ -100,29 +110,7 @@ impl Target {
     /// # Errors
     /// [`TargetError`] naming the line that is wrong.
     pub fn parse(text: &str, origin: &str) -> Result<Self, TargetError> {
-        let invalid = |mut error: Error| {
-            error.set_input(Some(text));
-            TargetError::Invalid { origin: origin.to_owned(), problem: Box::new(error) }
-        };
-        let mut document = DeTable::parse(text).map_err(invalid)?;
-        if let Some(schema) = document.get_mut().remove("schema") {
-            let found = u64::deserialize(ValueDeserializer::from(schema)).map_err(invalid)?;
-            atb_files::check_schema(origin, found, SCHEMA)?;
-        }
-        let kind = match document.get_mut().get_mut("transport").map(|value| value.get_mut()) {
-            Some(DeValue::Table(transport)) => transport.remove("kind"),
-            _ => None,
-        };
-        let kind = kind.map(|kind| KindName::deserialize(ValueDeserializer::from(kind)));
-        let kind = kind.transpose().map_err(invalid)?;
-        let document = Document(toml::Deserializer::from(document));
-        let target = match kind {
-            // It is not there to be read, and the error says so.
-            None => document.read_as::<Kindless>(|_| Transport::Local(Local {})),
-            Some(kind) => kind.read(document),
-        };
-        let target = target.map_err(invalid)?;
-        target.checked(origin)
+        Self::of(Layers::new().text(origin, text)?, origin)
     }
 
     /// Reads a target file. Relative paths in it count from its folder.
@@ -130,11 +118,22 @@ impl Target {
     /// # Errors
     /// [`TargetError`] naming the file and the line that is wrong.
     pub fn read(path: &Path) -> Result<Self, TargetError> {
-        let text = fs_err::read_to_string(path)?;
-        let mut target = Self::parse(&text, &path.display().to_string())?;
+        let layers = Layers::new().file(path)?;
+        let mut target = Self::of(layers, &path.display().to_string())?;
         if let Some(agent) = &mut target.agent {
             *agent = atb_files::folder_of(path).join(&agent);
         }
+        Ok(target)
+    }
+
+    fn of(layers: Layers, origin: &str) -> Result<Self, TargetError> {
+        if let Versioned { schema: Some(found) } = layers.parse()? {
+            atb_files::check_schema(origin, found, SCHEMA)?;
+        }
+        let AnyTarget { transport } = layers.parse()?;
+        let layers = layers.without("schema").without("transport.kind");
+        let target = transport.kind.read(Document(&layers))?;
+        layers.check(&target)?;
         Ok(target)
     }
 
@@ -146,59 +145,10 @@ impl Target {
             return None;
         }
         self.name = origin.clone();
-        Some(self.checked(&crate::visible::visible(&origin)))
-    }
-
-    fn checked(self, origin: &str) -> Result<Self, TargetError> {
-        match self.check() {
+        Some(match self.checked() {
             Ok(()) => Ok(self),
-            Err(problem) => Err(TargetError::Value { origin: origin.to_owned(), problem }),
-        }
-    }
-
-    fn check(&self) -> Result<(), InvalidValue> {
-        let ends = |text: &str| text.trim() != text || text.starts_with('.') || text.len() > 100;
-        if self.name.is_empty()
-            || self.name.contains(['/', '\\'])
-            || has_control_characters(&self.name)
-            || ends(&self.name)
-        {
-            let expected = "up to 100 characters that begin with no dot, without slashes and \
-                            control characters: it goes into file names";
-            return Err(InvalidValue::new("name", &self.name, expected));
-        }
-        if let Some(core) = self.cores.iter().find(|core| **core > MOST_CORES) {
-            return Err(InvalidValue::new("cores", core, "a list of numbers from 0 to 1023"));
-        }
-        if let Some(core) = self.cores.iter().find(|core| {
-            let same = |other: &&usize| other == core;
-            self.cores.iter().filter(same).count() > 1
-        }) {
-            return Err(InvalidValue::new("cores", core, "a list of different cores"));
-        }
-        if let Some(threads) = self.threads.filter(|threads| !(1..=MOST_CORES).contains(threads)) {
-            return Err(InvalidValue::new("threads", threads, "1 to 1023"));
-        }
-        let is_name = |name: &str| {
-            !name.starts_with(|c: char| c.is_ascii_digit())
-                && !name.is_empty()
-                && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
-        };
-        if let Some(name) = self.environment.keys().find(|name| !is_name(name)) {
-            let expected = "names of letters, digits and underscores";
-            return Err(InvalidValue::new("environment", name, expected));
-        }
-        if self.folder.is_empty() || has_control_characters(&self.folder) {
-            return Err(InvalidValue::new("folder", &self.folder, "a path on the device"));
-        }
-        self.transport.check()?;
-        match self.runner.first() {
-            Some(program) if !self.transport.is_remote() => {
-                let expected = "absent where the agent runs on this machine";
-                Err(InvalidValue::new("runner", program, expected))
-            }
-            _ => Ok(()),
-        }
+            Err(problem) => Err(TargetError::Address { origin: visible(&origin), problem }),
+        })
     }
 
     fn deployment(&self) -> Deployment {
@@ -229,23 +179,47 @@ impl Target {
     }
 }
 
-/// Highest number of a core, and most threads.
-const MOST_CORES: usize = 1023;
-
-/// A target file without `schema` and the transport's `kind`.
-struct Document<'a>(toml::Deserializer<'a>);
-
-impl Document<'_> {
-    fn read_as<T: DeserializeOwned>(self, transport: fn(T) -> Transport) -> Result<Target, Error> {
-        Ok(Definition::<T>::deserialize(self.0)?.into_target(transport))
+impl Checked for Target {
+    fn check(&self, at: &mut Check) {
+        let name = &self.name;
+        let is_file_name = !name.is_empty()
+            && name.len() <= 100
+            && name.trim() == name
+            && !name.starts_with('.')
+            && !name.contains(['/', '\\'])
+            && !has_control_characters(name);
+        let expected = "up to 100 characters that begin with no dot, without slashes and control \
+                        characters: it goes into file names";
+        at.that("name", quoted(name), is_file_name, expected);
+        check_cores(&self.cores, at);
+        at.optional("threads", self.threads, THREADS);
+        for name in self.environment.keys() {
+            let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
+                && !name.is_empty()
+                && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
+            at.that("environment", quoted(name), is_name, "names of letters, digits and underscores");
+        }
+        let is_path = !self.folder.is_empty() && !has_control_characters(&self.folder);
+        at.that("folder", quoted(&self.folder), is_path, "a path on the device");
+        at.table("transport", |at| self.transport.check(at));
+        let can_run = self.runner.is_empty() || self.transport.is_remote();
+        let expected = "none where the agent runs on this machine";
+        at.that("runner", format!("{:?}", self.runner), can_run, expected);
     }
 }
 
+fn quoted(text: &str) -> String {
+    format!("`{text}`")
+}
+
+/// A target file without `schema` and the transport's `kind`.
+struct Document<'a>(&'a Layers);
+
 impl TransportReader for Document<'_> {
-    type Output = Result<Target, Error>;
+    type Output = Result<Target, SettingsError>;
 
     fn read<T: DeserializeOwned>(self, wrap: fn(T) -> Transport) -> Self::Output {
-        self.read_as(wrap)
+        Ok(self.0.parse::<Definition<T>>()?.into_target(wrap))
     }
 }
 

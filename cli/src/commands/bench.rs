@@ -51,7 +51,10 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let target = Target::find(&arguments.target)?;
     // The shape stands in the bundle's report; for a lone file the arguments give it.
     let folder = arguments.model.parent().unwrap_or(&arguments.model);
-    let workload = steps::bundle_workload(folder).unwrap_or_else(|| arguments.workload.into());
+    let workload = match steps::bundle_workload(folder) {
+        Some(workload) => workload,
+        None => arguments.workload.read()?,
+    };
     let settings = ProtocolSettings { workload, ..ProtocolSettings::default() };
     settings.checked()?;
     let protocol = settings.on(target.threads, &target.cores);

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let Arguments { model, workload, heads, out } = arguments;
-    let bundle = atb_export::export_heads(model, (*workload).into(), heads, out)?;
+    let bundle = atb_export::export_heads(model, workload.read()?, heads, out)?;
     display::data(&bundle.model_file().display().to_string())?;
     Ok(())
 }

@@ -20,7 +20,7 @@ mod verify;
 
 use atb_measurements::{Protocol, ProtocolSettings};
 use atb_pipeline::SpaceChoice;
-use atb_settings::Layers;
+use atb_settings::{Layers, SettingsError};
 use atb_space::{Architecture, Space, Workload};
 use atb_targets::Target;
 use clap::{Args, Subcommand};
@@ -128,11 +128,8 @@ pub(crate) struct ProtocolArguments {
 
 impl ProtocolArguments {
     pub(crate) fn on(self, target: &Target) -> miette::Result<Protocol> {
-        let layers = Layers::new()
-            .flag("threads", "--threads", self.threads)
-            .flag("workload.batch", "--batch", Some(self.workload.batch))
-            .flag("workload.sequence", "--sequence", Some(self.workload.sequence));
-        let settings: ProtocolSettings = layers.read()?;
+        let layers = Layers::new().flag("threads", "--threads", self.threads);
+        let settings: ProtocolSettings = self.workload.over(layers, "workload.").read()?;
         Ok(settings.on(target.threads, &target.cores))
     }
 }
@@ -141,32 +138,23 @@ impl ProtocolArguments {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct WorkloadArguments {
     /// Batch size
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, default_value_t = Workload::default().batch)]
     batch: usize,
     /// Sequence length in tokens, padding included
-    #[arg(long, default_value_t = 128, value_parser = at_least_one)]
+    #[arg(long, default_value_t = Workload::default().sequence)]
     sequence: usize,
 }
 
-impl From<WorkloadArguments> for Workload {
-    fn from(arguments: WorkloadArguments) -> Self {
-        Self { batch: arguments.batch, sequence: arguments.sequence }
+impl WorkloadArguments {
+    pub(crate) fn read(self) -> Result<Workload, SettingsError> {
+        self.over(Layers::new(), "").read()
     }
-}
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("it is not a whole number".to_owned()),
-    }
-}
-
-fn above_0(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
-        Ok(_) => Err("it must be above 0".to_owned()),
-        Err(_) => Err("it is not a number".to_owned()),
+    /// These over `layers`, where the keys of the table have this prefix.
+    fn over(self, layers: Layers, table: &str) -> Layers {
+        layers
+            .flag(&format!("{table}batch"), "--batch", Some(self.batch))
+            .flag(&format!("{table}sequence"), "--sequence", Some(self.sequence))
     }
 }
 

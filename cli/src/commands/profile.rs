@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use atb_measurements::{MeasurementFile, Verdict};
 use atb_pipeline::steps::{self, ProfiledDevice};
 use atb_pipeline::{ProfileConfig, Sampling};
-use atb_settings::Checked;
+use atb_settings::{Layers, SettingsError};
 use atb_space::Architecture;
 use atb_targets::Target;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{ProtocolArguments, SpaceArguments};
 use crate::display::{self, Display};
@@ -34,8 +34,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// How they are chosen: those that tell a predictor most, or uniformly, to test one on
-    #[arg(long, value_enum, default_value_t)]
-    sampling: SamplingArgument,
+    #[arg(long, default_value = Sampling::ALL[0].name(), value_parser = Sampling::ALL.map(Sampling::name))]
+    sampling: String,
     #[command(flatten)]
     protocol: ProtocolArguments,
     /// Measurement file; an existing one is resumed. Of several devices each has its
@@ -44,32 +44,21 @@ pub(crate) struct Arguments {
     out: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum SamplingArgument {
-    #[default]
-    Designed,
-    Uniform,
-}
-
-impl From<SamplingArgument> for Sampling {
-    fn from(argument: SamplingArgument) -> Self {
-        match argument {
-            SamplingArgument::Designed => Self::Designed,
-            SamplingArgument::Uniform => Self::Uniform,
-        }
+impl Arguments {
+    fn settings(&self) -> Result<ProfileConfig, SettingsError> {
+        Layers::new()
+            .flag("samples", "--samples", Some(self.samples))
+            .flag("retests", "--retests", Some(self.retests))
+            .flag("seed", "--seed", Some(self.seed))
+            .flag("sampling", "--sampling", Some(&self.sampling))
+            .flags("baselines", "--baseline", &self.baselines)
+            .read()
     }
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let space = arguments.space.find()?;
-    let settings = ProfileConfig {
-        samples: arguments.samples,
-        retests: arguments.retests,
-        seed: arguments.seed,
-        sampling: arguments.sampling.into(),
-        baselines: arguments.baselines.clone(),
-    };
-    settings.checked()?;
+    let settings = arguments.settings()?;
     let several = arguments.targets.len() > 1;
     let mut devices = Vec::new();
     for name in &arguments.targets {

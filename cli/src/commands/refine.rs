@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use atb_pipeline::{ProfileConfig, steps};
 use atb_predictor::{RefineSettings, Refined};
-use atb_search::Band;
+use atb_search::{Band, Budget};
 use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
 
-use super::{ProtocolArguments, SpaceArguments, above_0, fit, renamed};
+use super::{ProtocolArguments, SpaceArguments, fit, renamed};
 use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     retests: usize,
     /// Measure where a search for this latency looks, in milliseconds, as long as there is
     /// something to learn there
-    #[arg(long, value_name = "LATENCY_MS", value_parser = above_0)]
+    #[arg(long, value_name = "LATENCY_MS")]
     around: Option<f64>,
     /// Architecture to measure besides, so that speed-ups can be quoted against it; several
     /// are possible
@@ -73,24 +73,35 @@ impl Arguments {
             .flag("max_samples", "--max-samples", Some(self.max_samples))
             .flag("target_mape", "--target-mape", Some(self.target_mape / 100.0))
             .flag("seed", "--seed", Some(self.seed));
-        let focus = self.around.map(|latency_ms| {
+        let around = Layers::new().flag("latency_ms", "--around", self.around);
+        let focus = around.read::<Budget>()?.latency_ms.map(|latency_ms| {
             let band = Band::paper(latency_ms);
             (band.low_ms(), band.high_ms())
         });
         Ok(RefineSettings { focus, ..layers.read()? })
     }
+
+    /// Of what `atb profile` measures, the part that is measured here as well.
+    fn first_round(&self) -> miette::Result<ProfileConfig> {
+        let layers = Layers::new()
+            .flag("samples", "--initial-samples", Some(self.initial_samples))
+            .flag("retests", "--retests", Some(self.retests))
+            .flags("baselines", "--baseline", &self.baselines);
+        Ok(layers.read()?)
+    }
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let settings = arguments.settings()?;
+    let ProfileConfig { retests, baselines, .. } = arguments.first_round()?;
     let target = Target::find(&arguments.target)?;
     let space = arguments.space.find()?;
     let refined = steps::refine_space(
         &target,
         &space,
         &settings,
-        arguments.retests,
-        &arguments.baselines,
+        retests,
+        &baselines,
         &arguments.protocol.on(&target)?,
         &arguments.measurements,
         &mut Display::new(),

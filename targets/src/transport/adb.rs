@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use atb_settings::visible;
 use serde::Deserialize;
 
 use super::kind::{Discovery, TransportKind};
@@ -12,7 +13,6 @@ use crate::error::TargetError;
 use crate::process::output_of;
 use crate::remote::Remote;
 use crate::shell::{Shell, ShellError, succeeded, words};
-use crate::visible::visible;
 
 /// An Android device that the `adb` program reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -3,12 +3,13 @@
 
 use std::process::Command;
 
+use atb_settings::Check;
 use serde::Deserialize;
 
 use super::kind::{Discovery, TransportKind};
 use crate::deployment::Deployment;
 use crate::device::Device;
-use crate::error::{InvalidValue, TargetError};
+use crate::error::TargetError;
 use crate::remote::Remote;
 use crate::shell::{Shell, ShellError, quote};
 
@@ -31,15 +32,10 @@ impl TransportKind for CommandTransport {
         Ok(Box::new(Remote::open(deployment, self.clone())?))
     }
 
-    fn check(&self) -> Result<(), InvalidValue> {
-        match self.prefix.first() {
-            Some(program) if !program.is_empty() => Ok(()),
-            _ => Err(InvalidValue::new(
-                "prefix",
-                self.prefix.join(" "),
-                "a program with its arguments, as [\"docker\", \"exec\", \"-i\", \"NAME\"]",
-            )),
-        }
+    fn check(&self, at: &mut Check) {
+        let expected = "a program with its arguments, as [\"docker\", \"exec\", \"-i\", \"NAME\"]";
+        let is_program = !self.program().is_empty();
+        at.that("prefix", format!("{:?}", self.prefix), is_program, expected);
     }
 
     fn discover(&self) -> Discovery {

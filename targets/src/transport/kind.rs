@@ -1,8 +1,10 @@
 //! What a transport does.
 
+use atb_settings::Check;
+
 use crate::deployment::Deployment;
 use crate::device::Device;
-use crate::error::{InvalidValue, TargetError};
+use crate::error::TargetError;
 
 /// Which devices a transport finds by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +26,8 @@ pub trait TransportKind {
     /// [`TargetError`] if it does not answer.
     fn open(&self, deployment: &Deployment) -> Result<Box<dyn Device>, TargetError>;
 
-    /// Checks the values of its settings.
-    ///
-    /// # Errors
-    /// The first that is out of its range.
-    fn check(&self) -> Result<(), InvalidValue> {
-        Ok(())
-    }
+    /// States the range of every value of its settings.
+    fn check(&self, _at: &mut Check) {}
 
     /// Takes the address of `NAME@ADDRESS`; `false` if it has none.
     fn set_address(&mut self, _address: &str) -> bool {

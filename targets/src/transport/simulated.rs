@@ -3,6 +3,7 @@
 use std::env::consts::ARCH;
 
 use atb_measurements::Simulation;
+use atb_settings::{Check, Checked};
 use serde::Deserialize;
 
 use super::kind::TransportKind;
@@ -29,6 +30,10 @@ impl TransportKind for Simulated {
             Ok(command)
         };
         Ok(Box::new(Host::new(deployment, ARCH, Box::new(command))))
+    }
+
+    fn check(&self, at: &mut Check) {
+        self.0.check(at);
     }
 
     fn agent_is_atb(&self) -> bool {

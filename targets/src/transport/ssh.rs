@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use atb_settings::{Check, visible};
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::kind::{Discovery, TransportKind};
 use crate::deployment::Deployment;
 use crate::device::Device;
-use crate::error::{InvalidValue, TargetError};
+use crate::error::TargetError;
 use crate::remote::Remote;
 use crate::shell::{Shell, ShellError, quote};
-use crate::visible::visible;
 
 /// A machine that the system's OpenSSH client reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,15 +44,11 @@ impl TransportKind for Ssh {
         Ok(Box::new(Remote::open(deployment, Client::new(self)?)?))
     }
 
-    fn check(&self) -> Result<(), InvalidValue> {
+    fn check(&self, at: &mut Check) {
         // ssh takes what begins with a dash for an option.
-        if self.address.is_empty() || self.address.starts_with('-') {
-            return Err(InvalidValue::new("address", &self.address, "a host name or address"));
-        }
-        if self.port == Some(0) {
-            return Err(InvalidValue::new("port", 0, "1 to 65535"));
-        }
-        Ok(())
+        let is_address = !self.address.is_empty() && !self.address.starts_with('-');
+        at.that("address", format!("`{}`", self.address), is_address, "a host name or address");
+        at.optional("port", self.port, 1..=65_535);
     }
 
     fn set_address(&mut self, address: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Text from a device, made fit for a terminal.
+//! Text from elsewhere, made fit for a terminal.
 
 /// `text` with every character that would steer a terminal written out as an escape, such as
 /// `\u{1b}`; line ends and tabs stay.
@@ -16,7 +16,8 @@ pub fn visible(text: &str) -> String {
 }
 
 /// Whether `text` has a character that would steer a terminal, line ends and tabs among them.
-pub(crate) fn has_control_characters(text: &str) -> bool {
+#[must_use]
+pub fn has_control_characters(text: &str) -> bool {
     text.chars().any(steers)
 }
 
