@@ -7,37 +7,17 @@
 //! squares in relative error on features that count what an encoder computes.
 //!
 //! ```
-//! use atb_predictor::{FitSettings, Observations, Predictor};
-//! # use atb_measurements::{AgentContext, DeviceContext, Header, MeasurementWriter, Protocol};
-//! # use atb_measurements::{Record, Role, SCHEMA, Subject};
-//! # use atb_space::{Cost, Sampler};
 //! use atb_measurements::MeasurementFile;
+//! use atb_predictor::{FitSettings, Observations, Predictor};
 //! use atb_space::Space;
-//! # let folder = tempfile::tempdir()?;
-//! # let path = folder.path().join("measurements.jsonl");
-//! # let header = Header {
-//! #     schema: SCHEMA,
-//! #     target: "local".to_owned(),
-//! #     protocol: Protocol::default(),
-//! #     device: DeviceContext::default(),
-//! #     agent: AgentContext::default(),
-//! # };
-//! # let (mut writer, _) = MeasurementWriter::open(&path, &header)?;
-//! # for arch in Sampler::new(&Space::paper_kd(), 1).take(30) {
-//! #     let time = Cost::flops(&arch, 1, 128) / 1e5;
-//! #     writer.append(&Record {
-//! #         samples_us: vec![time; 5],
-//! #         reference_us: vec![1000.0; 5],
-//! #         ..Record::new(Subject::architecture(arch), Role::Sample)
-//! #     })?;
-//! # }
 //!
-//! let measured = Observations::from_file(&MeasurementFile::read(&path)?)?;
-//! let predictor = Predictor::fit(&measured, &Space::paper_kd(), &FitSettings::default())?;
+//! let measured = MeasurementFile::read("../examples/measurements.jsonl".as_ref())?;
+//! let observations = Observations::from_file(&measured)?;
+//! let predictor = Predictor::fit(&observations, &Space::paper_kd(), &FitSettings::default())?;
 //! println!("cross-validated error: {:.1} %", 100.0 * predictor.validation.metrics.mape);
 //!
 //! let prediction = predictor.predict(&"5-564-1024-12-528".parse()?);
-//! assert!(prediction.low <= prediction.value);
+//! assert!(prediction.low <= prediction.value && prediction.value <= prediction.high);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

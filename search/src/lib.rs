@@ -6,49 +6,36 @@
 //! interrupted search resumes where it stopped.
 //!
 //! ```
-//! use atb_search::{Budget, Candidates, Fitness, Settings, Store, search};
-//! # use atb_measurements::{AgentContext, DeviceContext, Header, MeasurementFile};
-//! # use atb_measurements::{MeasurementWriter, Protocol, Record, Role, SCHEMA, Subject};
-//! # use atb_predictor::{FitSettings, Observations, Predictor};
-//! # use atb_space::{Architecture, Cost, Range, Sampler, Space};
-//! # let space = Space {
-//! #     hidden: Range::new(128, 512, 64),
-//! #     intermediate: Range::new(256, 2048, 64),
-//! #     ..Space::paper_kd()
-//! # };
-//! # let folder = tempfile::tempdir()?;
-//! # let path = folder.path().join("measurements.jsonl");
-//! # let header = Header {
-//! #     schema: SCHEMA,
-//! #     target: "local".to_owned(),
-//! #     protocol: Protocol::default(),
-//! #     device: DeviceContext::default(),
-//! #     agent: AgentContext::default(),
-//! # };
-//! # let (mut writer, _) = MeasurementWriter::open(&path, &header)?;
-//! # for arch in Sampler::new(&space, 1).take(30) {
-//! #     let time = Cost::flops(&arch, 1, 128) / 1e5;
-//! #     writer.append(&Record {
-//! #         samples_us: vec![time; 5],
-//! #         reference_us: vec![1000.0; 5],
-//! #         ..Record::new(Subject::architecture(arch), Role::Sample)
-//! #     })?;
-//! # }
-//! # let measured = Observations::from_file(&MeasurementFile::read(&path)?)?;
-//! # let predictor = Predictor::fit(&measured, &space, &FitSettings::default())?;
-//! # struct Loss;
-//! # impl Fitness for Loss {
-//! #     fn name(&self) -> &str { "loss" }
-//! #     fn digest(&self) -> String { String::new() }
-//! #     fn evaluate(&self, arch: &Architecture) -> Result<f64, atb_search::EvaluationError> {
-//! #         Ok(1.0 / arch.hidden() as f64)
-//! #     }
-//! # }
-//! # let loss = Loss;
-//! // `space`, `predictor` and `loss` come from the crates that make them.
+//! use atb_measurements::MeasurementFile;
+//! use atb_predictor::{FitSettings, Observations, Predictor};
+//! use atb_search::{Budget, Candidates, EvaluationError, Fitness, Settings, Store, search};
+//! use atb_space::{Architecture, Range, Space};
+//!
+//! /// What is minimised; here larger is better.
+//! struct Size;
+//!
+//! impl Fitness for Size {
+//!     fn name(&self) -> &str {
+//!         "size"
+//!     }
+//!
+//!     fn digest(&self) -> String {
+//!         "1".to_owned()
+//!     }
+//!
+//!     fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
+//!         Ok(1.0 / arch.hidden() as f64)
+//!     }
+//! }
+//!
+//! let space = Space { intermediate: Range::new(128, 3072, 64), ..Space::paper_kd() };
+//! let measured = MeasurementFile::read("../examples/measurements.jsonl".as_ref())?;
+//! let observations = Observations::from_file(&measured)?;
+//! let predictor = Predictor::fit(&observations, &space, &FitSettings::default())?;
+//!
 //! let candidates = Candidates::scan(&space, &predictor, &Budget::paper(10.0))?;
 //! let mut store = Store::in_memory();
-//! let outcome = search(&candidates, &loss, &mut store, &Settings::default(), &mut |progress| {
+//! let outcome = search(&candidates, &Size, &mut store, &Settings::default(), &mut |progress| {
 //!     println!("{} of {}: {}", progress.done, progress.planned, progress.best.arch);
 //! })?;
 //! let winner = outcome.winner().ok_or("nothing was evaluated")?;

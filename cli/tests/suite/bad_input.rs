@@ -93,9 +93,39 @@ fn settings_of_rounds_are_checked_before_anything_is_measured() {
     error: --max-samples: `max_samples` is 0, expected 1 to 100000
       --target-mape: `target_mape` is NaN, expected 0 to 1
     hint: change the value, or leave the flag out to take its default
-    error: invalid value '0' for '--around <LATENCY_MS>': it must be above 0
+    error: --around: `latency_ms` is 0, expected above 0 to 1000000000
+    hint: change the value, or leave the flag out to take its default
+    ");
+    assert!(!job.path("measurements.jsonl").exists());
+}
+
+#[test]
+fn flags_of_a_profile_a_bench_and_an_export_have_the_ranges_of_the_configuration() {
+    let job = Job::new();
+    let messages = [
+        job.fails(&["profile", "--samples", "0", "--retests", "1000000"]),
+        job.fails(&["profile", "--threads", "5000", "--batch", "0"]),
+        job.fails(&["profile", "--sampling", "designd"]),
+        job.fails(&["bench", "model.onnx", "--sequence", "0"]),
+        job.fails(&["export", "superplm", "--sequence", "100000"]),
+    ];
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    error: --samples: `samples` is 0, expected 1 to 100000
+      --retests: `retests` is 1000000, expected 0 to 100000
+    hint: change the value, or leave the flag out to take its default
+    error: --batch: `workload.batch` is 0, expected 1 to 1024
+      --threads: `threads` is 5000, expected 1 to 1024
+    hint: change the value, or leave the flag out to take its default
+    error: invalid value 'designd' for '--sampling <SAMPLING>'
+      [possible values: designed, uniform]
+
+      tip: a similar value exists: 'designed'
 
     For more information, try '--help'.
+    error: --sequence: `sequence` is 0, expected 1 to 8192
+    hint: change the value, or leave the flag out to take its default
+    error: --sequence: `sequence` is 100000, expected 1 to 8192
+    hint: change the value, or leave the flag out to take its default
     ");
     assert!(!job.path("measurements.jsonl").exists());
 }
