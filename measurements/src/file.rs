@@ -76,9 +76,7 @@ impl MeasurementFile {
     pub(crate) fn parse(file: &JsonLines) -> Result<Self, FileError> {
         let path = file.path();
         let header: Header = file.header(SCHEMA, "a measurement header")?;
-        header
-            .checked()
-            .map_err(|problem| FileError::Header { path: path.to_owned(), problem })?;
+        header.checked().map_err(|problem| FileError::Header { path: path.to_owned(), problem })?;
         let (mut records, mut record_lines) = (Vec::<Record>::new(), Vec::new());
         let (mut failures, mut copies) = (Vec::new(), Vec::new());
         for line in file.lines() {

@@ -102,7 +102,8 @@ pub struct SimulatedMigration {
 impl Checked for Simulation {
     fn check(&self, at: &mut Check) {
         let above_0 = |most: f64| (Bound::Excluded(0.0), Bound::Included(most));
-        let cores = self.clusters.iter().map(|cluster| cluster.cores).fold(0, usize::saturating_add);
+        let cores =
+            self.clusters.iter().map(|cluster| cluster.cores).fold(0, usize::saturating_add);
         at.that("clusters", cores, (1..=1_024).contains(&cores), "1 to 1024 cores in all");
         for (number, cluster) in self.clusters.iter().enumerate() {
             at.table(&format!("clusters.{number}"), |at| {

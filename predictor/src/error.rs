@@ -10,8 +10,8 @@ use crate::observation::{Observation, Observations};
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum UnknownKind {
     #[error("there is no model `{name}`")]
-    #[diagnostic(help("the only one is `structured`"))]
-    Unknown { name: String },
+    #[diagnostic(help("the models are {known}"))]
+    Unknown { name: String, known: String },
     #[error("the model `{name}` is no longer fitted: it never predicted better than `structured`")]
     #[diagnostic(help(
         "leave --model away; the benchmark `compare-predictors` compares the others with it"
@@ -59,6 +59,9 @@ pub enum FitError {
     #[error("no combination of the features explains what was measured of {count} architectures")]
     #[diagnostic(help("check the measurement file: values should grow with the architecture"))]
     NothingFits { count: usize },
+    #[error("a model of this kind cannot be carried over to another device")]
+    #[diagnostic(help("fit a new one to more measurements with `atb fit`"))]
+    NotCalibrated,
 }
 
 /// `batch 1, sequence length 128`.

@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::kinds;
+use crate::kinds::Kind;
 use crate::predictor::{Predictor, SCHEMA};
 
 /// Why a predictor file could not be read or written.
@@ -60,8 +60,8 @@ impl Predictor {
         let content = |error: serde_json::Error| refused(error.to_string());
         let head: Head = serde_json::from_str(&text).map_err(content)?;
         check_schema(path.display(), head.schema, SCHEMA)?;
-        if let Some(ModelHead { kind }) = head.model.filter(|model| kinds::is_retired(&model.kind))
-        {
+        let is_retired = |model: &ModelHead| Kind::RETIRED.contains(&model.kind.as_str());
+        if let Some(ModelHead { kind }) = head.model.filter(is_retired) {
             return Err(PredictorFileError::RetiredKind { path: path.to_owned(), kind });
         }
         let predictor: Self = match head.schema == u64::from(SCHEMA) {

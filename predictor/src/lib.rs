@@ -36,7 +36,6 @@ mod nnls;
 mod observation;
 mod predictor;
 mod refine;
-mod structured;
 mod validation;
 
 pub use error::{FitError, UnknownKind, one_workload};
@@ -44,15 +43,14 @@ pub use evaluation::{Evaluation, EvaluationError};
 pub use features::{Machine, Machines};
 pub use file::PredictorFileError;
 pub use fit::{FEWEST, FitSettings};
-pub use kinds::{Fitted, Kind};
+pub use kinds::{Fitted, Kind, Structured};
 pub use linear::Cholesky;
 pub use metrics::Metrics;
-pub use model::{Breakdown, Model, Rows};
+pub use model::{Breakdown, Fit, Model, Rows};
 pub use nnls::nnls;
 pub use observation::{NoiseFloor, Observation, ObservationError, Observations, Source};
 pub use predictor::{
     Baseline, CONFIDENCE_LEVEL, LeftOut, PredictError, Prediction, Predictor, SCHEMA,
 };
 pub use refine::{RefineError, RefineSettings, Refined, Round, refine};
-pub use structured::Structured;
 pub use validation::{Residuals, Validation, Worst, cross_validate};

@@ -1,8 +1,12 @@
-//! What every kind of model can do; a kind implements [`Model`] and is registered in
-//! [`crate::kinds`].
+//! What every kind of model can do; a kind implements [`Model`] and [`Fit`] and is registered
+//! in [`crate::kinds`].
 
 use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
+
+use crate::error::FitError;
+use crate::features::Machines;
+use crate::observation::Observation;
 
 /// A predicted value by part of the network, in the unit of the quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,5 +68,23 @@ pub trait Model: Send + Sync {
                 visit(layers_index, attention_index, &values);
             }
         }
+    }
+}
+
+/// A kind of model that is fitted to observations.
+pub trait Fit: Model + Sized {
+    /// Fits a model.
+    ///
+    /// # Errors
+    /// [`FitError`] if the observations do not suit the kind.
+    fn fit(observations: &[Observation], machines: &Machines) -> Result<Self, FitError>;
+
+    /// This model carried over to what a handful of `observations` were measured on, with
+    /// those `machines`.
+    ///
+    /// # Errors
+    /// [`FitError`] if nothing explains the values, or by default that the kind cannot.
+    fn calibrated(&self, _: &[Observation], _: &Machines) -> Result<Self, FitError> {
+        Err(FitError::NotCalibrated)
     }
 }

@@ -197,7 +197,12 @@ impl Checked for Target {
             let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
                 && !name.is_empty()
                 && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-            at.that("environment", quoted(name), is_name, "names of letters, digits and underscores");
+            at.that(
+                "environment",
+                quoted(name),
+                is_name,
+                "names of letters, digits and underscores",
+            );
         }
         let is_path = !self.folder.is_empty() && !has_control_characters(&self.folder);
         at.that("folder", quoted(&self.folder), is_path, "a path on the device");

@@ -6,6 +6,7 @@ use atb_measurements::Quantity;
 use atb_pipeline::{PredictorSummary, steps};
 use atb_predictor::{Evaluation, Kind, Predictor, Worst};
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use super::SpaceArguments;
 use crate::display::{self, Display};
@@ -17,8 +18,8 @@ pub(crate) struct Arguments {
     measurements: Vec<PathBuf>,
     #[command(flatten)]
     space: SpaceArguments,
-    /// Kind of model: `structured`, non-negative least squares on analytic features
-    #[arg(long, default_value_t)]
+    /// Kind of model
+    #[arg(long, default_value_t, value_parser = kinds())]
     model: Kind,
     /// What to fit: latency, memory or load-time
     #[arg(long, default_value = "latency")]
@@ -29,6 +30,14 @@ pub(crate) struct Arguments {
     /// Predictor file
     #[arg(long, short, default_value = "predictor.json")]
     out: PathBuf,
+}
+
+/// The kinds that there are; of former ones the error says what became of them.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let known = |kind: &Kind| PossibleValue::new(kind.name()).help(kind.about());
+    let former = Kind::RETIRED.iter().map(|name| PossibleValue::new(*name).hide(true));
+    PossibleValuesParser::new(Kind::ALL.iter().map(known).chain(former))
+        .try_map(|name| name.parse::<Kind>())
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {

@@ -152,9 +152,11 @@ impl WorkloadArguments {
 
     /// These over `layers`, where the keys of the table have this prefix.
     fn over(self, layers: Layers, table: &str) -> Layers {
-        layers
-            .flag(&format!("{table}batch"), "--batch", Some(self.batch))
-            .flag(&format!("{table}sequence"), "--sequence", Some(self.sequence))
+        layers.flag(&format!("{table}batch"), "--batch", Some(self.batch)).flag(
+            &format!("{table}sequence"),
+            "--sequence",
+            Some(self.sequence),
+        )
     }
 }
 

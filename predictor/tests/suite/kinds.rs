@@ -24,7 +24,7 @@ fn every_kind_learns_and_reads_back_from_its_file() {
     let measured = observed(120, 1);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("p.json");
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let model = kind.fit(&measured.items, &Machines::default()).expect("fits");
         let error = error_on_others(&model).mape;
         assert!(error < 0.015, "{kind}: {error}");
@@ -52,7 +52,7 @@ fn scans_of_every_kind_agree_with_single_predictions() {
         attention: &[(12, 192), (12, 384)],
         intermediates: &[128, 700, 2048],
     };
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         let model = kind.fit(&measured.items, &Machines::default()).expect("fits");
         let mut seen = 0;
         model.scan(&rows, &mut |layers, attention, values| {
@@ -71,7 +71,7 @@ fn scans_of_every_kind_agree_with_single_predictions() {
 
 #[test]
 fn kinds_have_names() {
-    for kind in Kind::ALL {
+    for &kind in Kind::ALL {
         assert_eq!(kind.name().parse::<Kind>().expect("a kind"), kind);
     }
     let told = |name: &str| {

@@ -7,9 +7,11 @@ use atb_space::{Architecture, Layer, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::error::FitError;
-use crate::features::{COUNT, Features, Machines, NAMES, Setting, needs_several_workloads};
+use crate::features::{
+    COUNT, Features, Machines, NAMES, Setting, Work, needs_several_workloads, work_of,
+};
 use crate::linear;
-use crate::model::{Breakdown, Model, Rows};
+use crate::model::{Breakdown, Fit, Model, Rows};
 use crate::nnls::nnls;
 use crate::observation::Observation;
 
@@ -17,6 +19,10 @@ use crate::observation::Observation;
 const ROBUST_ROUNDS: usize = 4;
 /// Residuals above this many robust standard deviations lose weight (Huber's constant).
 const HUBER: f64 = 2.5;
+/// How strongly a kind of work keeps its proportion to the others when a model is calibrated:
+/// the relative error of a measurement over the relative change of a proportion that is likely
+/// between devices.
+const STIFFNESS: f64 = 0.07;
 
 /// Non-negative least squares on analytic features, in relative error.
 ///
@@ -80,57 +86,6 @@ impl TryFrom<Form> for Structured {
 }
 
 impl Structured {
-    /// Fits the coefficients to `observations`, which may differ in batch and sequence
-    /// length.
-    ///
-    /// # Errors
-    /// [`FitError::NothingFits`] if no feature explains the values.
-    pub fn fit(observations: &[Observation], machines: &Machines) -> Result<Self, FitError> {
-        let several = observations.iter().any(|item| item.workload != observations[0].workload);
-        let rows: Vec<Features> = observations
-            .iter()
-            .map(|item| {
-                let mut row = setting(machines, item.workload).of(&item.arch);
-                for (index, value) in row.iter_mut().enumerate() {
-                    *value /= item.value;
-                    if needs_several_workloads(index) && !several {
-                        *value = 0.0;
-                    }
-                }
-                row
-            })
-            .collect();
-        let mut weights = vec![1.0; rows.len()];
-        let mut coefficients = weighted_fit(&rows, &weights);
-        for _ in 0..ROBUST_ROUNDS {
-            let errors: Vec<f64> =
-                rows.iter().map(|row| (linear::dot(row, &coefficients) - 1.0).abs()).collect();
-            let scale = 1.4826 * atb_measurements::median(&errors).unwrap_or(0.0);
-            for (weight, error) in weights.iter_mut().zip(&errors) {
-                *weight = if *error > HUBER * scale { (HUBER * scale / error).sqrt() } else { 1.0 };
-            }
-            coefficients = weighted_fit(&rows, &weights);
-        }
-        let machines = machines.clone();
-        let mut model = Self { machines, coefficients, covariance: Vec::new() };
-        let active = model.active();
-        if active.is_empty() {
-            return Err(FitError::NothingFits { count: observations.len() });
-        }
-        let gram: Vec<Vec<f64>> = active
-            .iter()
-            .map(|&a| {
-                active
-                    .iter()
-                    .map(|&b| rows.iter().zip(&weights).map(|(r, w)| w * w * r[a] * r[b]).sum())
-                    .collect()
-            })
-            .collect();
-        model.covariance =
-            scaled_inverse(&gram).ok_or(FitError::NothingFits { count: observations.len() })?;
-        Ok(model)
-    }
-
     /// Indices of the features with a coefficient, in the order of their names, which is
     /// the order of the covariance's rows.
     fn active(&self) -> Vec<usize> {
@@ -139,20 +94,15 @@ impl Structured {
         active
     }
 
-    /// The same costs for each unit of a feature, with the features of another device.
-    pub(crate) fn on(self, machines: Machines) -> Self {
-        Self { machines, ..self }
-    }
-
     /// What each feature contributes to an architecture's value.
-    pub(crate) fn costs(&self, arch: &Architecture, workload: Workload) -> Features {
+    fn costs(&self, arch: &Architecture, workload: Workload) -> Features {
         let features = self.setting(workload).of(arch);
         std::array::from_fn(|i| features[i] * self.coefficients[i])
     }
 
     /// The model with each coefficient times `scales`, none negative; `None` if nothing is
     /// left.
-    pub(crate) fn with_scaled_coefficients(&self, scales: &Features) -> Option<Self> {
+    fn with_scaled_coefficients(&self, scales: &Features) -> Option<Self> {
         let active = self.active();
         let kept: Vec<usize> = (0..active.len()).filter(|&i| scales[active[i]] > 0.0).collect();
         let covariance = kept
@@ -210,6 +160,108 @@ fn scaled_inverse(gram: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
         matrix.iter().zip(&scale).map(row).collect()
     };
     linear::symmetric_inverse(&scaled_by(gram)).map(|inverse| scaled_by(&inverse))
+}
+
+impl Fit for Structured {
+    /// Fits the coefficients to `observations`, which may differ in batch and sequence
+    /// length.
+    ///
+    /// # Errors
+    /// [`FitError::NothingFits`] if no feature explains the values.
+    fn fit(observations: &[Observation], machines: &Machines) -> Result<Self, FitError> {
+        let several = observations.iter().any(|item| item.workload != observations[0].workload);
+        let rows: Vec<Features> = observations
+            .iter()
+            .map(|item| {
+                let mut row = setting(machines, item.workload).of(&item.arch);
+                for (index, value) in row.iter_mut().enumerate() {
+                    *value /= item.value;
+                    if needs_several_workloads(index) && !several {
+                        *value = 0.0;
+                    }
+                }
+                row
+            })
+            .collect();
+        let mut weights = vec![1.0; rows.len()];
+        let mut coefficients = weighted_fit(&rows, &weights);
+        for _ in 0..ROBUST_ROUNDS {
+            let errors: Vec<f64> =
+                rows.iter().map(|row| (linear::dot(row, &coefficients) - 1.0).abs()).collect();
+            let scale = 1.4826 * atb_measurements::median(&errors).unwrap_or(0.0);
+            for (weight, error) in weights.iter_mut().zip(&errors) {
+                *weight = if *error > HUBER * scale { (HUBER * scale / error).sqrt() } else { 1.0 };
+            }
+            coefficients = weighted_fit(&rows, &weights);
+        }
+        let machines = machines.clone();
+        let mut model = Self { machines, coefficients, covariance: Vec::new() };
+        let active = model.active();
+        if active.is_empty() {
+            return Err(FitError::NothingFits { count: observations.len() });
+        }
+        let gram: Vec<Vec<f64>> = active
+            .iter()
+            .map(|&a| {
+                active
+                    .iter()
+                    .map(|&b| rows.iter().zip(&weights).map(|(r, w)| w * w * r[a] * r[b]).sum())
+                    .collect()
+            })
+            .collect();
+        model.covariance =
+            scaled_inverse(&gram).ok_or(FitError::NothingFits { count: observations.len() })?;
+        Ok(model)
+    }
+
+    /// What changes between devices is mostly how fast each kind of work is done: calls,
+    /// element-wise passes, matrix products. So the coefficients of each kind are scaled
+    /// together, and a kind that the measurements say little of keeps its proportion to the
+    /// others.
+    fn calibrated(
+        &self,
+        observations: &[Observation],
+        machines: &Machines,
+    ) -> Result<Self, FitError> {
+        let kinds = [Work::Calls, Work::Elements, Work::Products];
+        let moved = Self { machines: machines.clone(), ..self.clone() };
+        // The share of each kind of work in each measured value, as predicted so far.
+        let mut shares: Vec<Vec<f64>> = kinds
+            .iter()
+            .map(|kind| {
+                observations
+                    .iter()
+                    .map(|item| {
+                        let costs = moved.costs(&item.arch, item.workload);
+                        let cost: f64 =
+                            (0..COUNT).filter(|&i| work_of(i) == *kind).map(|i| costs[i]).sum();
+                        cost / item.value
+                    })
+                    .collect()
+            })
+            .collect();
+        let sums: Vec<f64> =
+            (0..observations.len()).map(|row| shares.iter().map(|kind| kind[row]).sum()).collect();
+        let common = sums.iter().sum::<f64>() / linear::dot(&sums, &sums);
+        if !(common.is_finite() && common > 0.0) {
+            return Err(FitError::NothingFits { count: observations.len() });
+        }
+        let mut target = vec![1.0; observations.len()];
+        for kind in 0..kinds.len() {
+            target.push(STIFFNESS);
+            for (other, column) in shares.iter_mut().enumerate() {
+                column.push(if kind == other { STIFFNESS / common } else { 0.0 });
+            }
+        }
+        let scales = nnls(&shares, &target);
+        let by_feature: Features = std::array::from_fn(|index| {
+            let place = kinds.iter().position(|kind| *kind == work_of(index)).unwrap_or(0);
+            scales[place]
+        });
+        moved
+            .with_scaled_coefficients(&by_feature)
+            .ok_or(FitError::NothingFits { count: observations.len() })
+    }
 }
 
 impl Model for Structured {
