@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask check` validates everything, cheapest first.
 
 mod circles;
+mod rust_version;
 
 use std::env;
 use std::path::Path;
@@ -33,19 +34,27 @@ const LINTS: [Check; 3] = [
 const TESTS: [Check; 1] =
     [Check { name: "tests", arguments: &["test", "--workspace"], environment: &[] }];
 
-const USAGE: &str = "usage: cargo xtask check|lint|circles\n\
-                     check:   circles, format, clippy, docs, tests\n\
-                     lint:    the same without the tests\n\
-                     circles: modules of a crate that use each other in a circle";
+const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version\n\
+                     check:        circles, rust-version, format, clippy, docs, tests\n\
+                     lint:         the same without the tests\n\
+                     circles:      modules of a crate that use each other in a circle\n\
+                     rust-version: dependencies that need a newer Rust than the declared one";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["check"] => circles().and_then(|()| run(LINTS.iter().chain(&TESTS))),
-        ["lint"] => circles().and_then(|()| run(LINTS.iter())),
+        ["check"] => quick().and_then(|()| run(LINTS.iter().chain(&TESTS))),
+        ["lint"] => quick().and_then(|()| run(LINTS.iter())),
         ["circles"] => circles(),
+        ["rust-version"] => rust_version::check(),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// The checks that compile nothing.
+fn quick() -> anyhow::Result<()> {
+    circles()?;
+    rust_version::check()
 }
 
 fn circles() -> anyhow::Result<()> {
