@@ -44,7 +44,4 @@ pub use error::TargetError;
 pub use process::{Heartbeat, ProcessConnection};
 pub use target::{SCHEMA, Target};
 pub use toolchain::Tool;
-pub use transport::{
-    Adb, AdbDevice, CommandTransport, Discovery, Emulated, Local, Simulated, Ssh, Transport,
-    TransportKind, adb_devices,
-};
+pub use transport::*;
