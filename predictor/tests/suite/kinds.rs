@@ -78,7 +78,7 @@ fn kinds_have_names() {
         let error = name.parse::<Kind>().expect_err("no kind");
         format!("{error}; {}", error.help().expect("a remedy"))
     };
-    assert_eq!(told("forest"), "there is no model `forest`; the only one is `structured`");
+    assert_eq!(told("forest"), "there is no model `forest`; the models are `structured`");
     assert_eq!(
         told("mlp-paper"),
         "the model `mlp-paper` is no longer fitted: it never predicted better than `structured`; \

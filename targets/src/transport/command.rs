@@ -160,6 +160,6 @@ mod tests {
     fn a_prefix_names_a_program() {
         let text = "name = \"box\"\n[transport]\nkind = \"command\"\nprefix = []\n";
         let error = Target::parse(text, "box").expect_err("empty").to_string();
-        assert!(error.contains("`prefix`") && error.contains("a program"), "{error}");
+        assert!(error.contains("`transport.prefix`") && error.contains("a program"), "{error}");
     }
 }
