@@ -28,11 +28,11 @@
 //!     }
 //! }
 //!
-//! let space = Space { intermediate: Range::new(128, 3072, 64), ..Space::paper_kd() };
 //! let measured = MeasurementFile::read("../examples/measurements.jsonl".as_ref())?;
 //! let observations = Observations::from_file(&measured)?;
-//! let predictor = Predictor::fit(&observations, &space, &FitSettings::default())?;
+//! let predictor = Predictor::fit(&observations, &Space::paper_kd(), &FitSettings::default())?;
 //!
+//! let space = Space { intermediate: Range::new(128, 3072, 64), ..Space::paper_kd() };
 //! let candidates = Candidates::scan(&space, &predictor, &Budget::paper(10.0))?;
 //! let mut store = Store::in_memory();
 //! let outcome = search(&candidates, &Size, &mut store, &Settings::default(), &mut |progress| {
