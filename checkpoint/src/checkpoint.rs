@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::config::CONFIG_FILE;
 use crate::layout::{self, Unclear};
 use crate::parameters::{Parameters, axes, shape};
-use crate::weights::{Dtype, Entry, Tensors, WeightsFile, pickled_tensors, shards, tensors};
+use crate::weights::{
+    Dtype, Entry, SCALE_SUFFIX, Tensors, WeightsFile, pickled_tensors, shards, tensors,
+};
 use crate::{BertConfig, CheckpointError};
 
 /// The weights file that is written, and preferred for reading.
@@ -25,8 +27,18 @@ pub struct Checkpoint {
     folder: PathBuf,
     config: BertConfig,
     files: Vec<WeightsFile>,
-    /// By Hugging Face name: which file, and where in it.
-    tensors: BTreeMap<String, (usize, Entry)>,
+    /// By Hugging Face name.
+    tensors: BTreeMap<String, Stored>,
+}
+
+/// Where a tensor is.
+struct Stored {
+    /// Which file.
+    file: usize,
+    /// Where in it.
+    entry: Entry,
+    /// Of an i8 tensor, which file its scales are in, and where.
+    scales: Option<(usize, Entry)>,
 }
 
 impl Checkpoint {
@@ -80,10 +92,10 @@ impl Checkpoint {
         files: Vec<(WeightsFile, Tensors)>,
     ) -> Result<Self, CheckpointError> {
         let (files, found): (Vec<_>, Vec<_>) = files.into_iter().unzip();
-        let mut stored: BTreeMap<String, (usize, Entry)> = BTreeMap::new();
+        let mut places: BTreeMap<String, (usize, Entry)> = BTreeMap::new();
         for (number, tensors) in found.into_iter().enumerate() {
             for (name, entry) in tensors {
-                if let Some((_, _)) = stored.insert(name.clone(), (number, entry)) {
+                if let Some((_, _)) = places.insert(name.clone(), (number, entry)) {
                     let path = files[number].path.clone();
                     return Err(CheckpointError::SameTensor {
                         path,
@@ -94,9 +106,10 @@ impl Checkpoint {
             }
         }
         let mut checkpoint = Self { folder, config, files, tensors: BTreeMap::new() };
+        let mut stored = checkpoint.with_scales(places)?;
         let names = layout::names(stored.keys(), &checkpoint.config).map_err(|unclear| {
             let path = |name: &String| match stored.get(name) {
-                Some((number, _)) => checkpoint.files[*number].path.clone(),
+                Some(stored) => checkpoint.files[stored.file].path.clone(),
                 None => checkpoint.folder.clone(),
             };
             match unclear {
@@ -119,6 +132,53 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Tensors by their names in the files, each i8 tensor with the scales that it must have.
+    fn with_scales(
+        &self,
+        mut places: BTreeMap<String, (usize, Entry)>,
+    ) -> Result<BTreeMap<String, Stored>, CheckpointError> {
+        let mut scales = BTreeMap::new();
+        for (name, (file, entry)) in &places {
+            if entry.dtype != Dtype::I8 {
+                continue;
+            }
+            let path = self.files[*file].path.clone();
+            let expected = entry.shape.get(..1).unwrap_or_default();
+            let scale = format!("{name}{SCALE_SUFFIX}");
+            match places.get(&scale) {
+                Some((_, found)) if matches!(found.dtype, Dtype::I8 | Dtype::Other(_)) => {
+                    let found = found.dtype.to_string();
+                    return Err(CheckpointError::Dtype { path, name: scale, found });
+                }
+                Some((_, found)) if found.shape != expected => {
+                    return Err(CheckpointError::Shape {
+                        path,
+                        name: scale,
+                        found: found.shape.clone(),
+                        expected: expected.to_vec(),
+                    });
+                }
+                Some(_) => drop(scales.insert(name.clone(), scale)),
+                None => {
+                    return Err(CheckpointError::MissingTensor {
+                        path,
+                        name: scale,
+                        expected: Some(expected.to_vec()),
+                    });
+                }
+            }
+        }
+        let mut scales: BTreeMap<String, (usize, Entry)> = scales
+            .into_iter()
+            .filter_map(|(name, scale)| Some((name, places.remove(&scale)?)))
+            .collect();
+        let with_scales = |(name, (file, entry)): (String, (usize, Entry))| {
+            let scales = scales.remove(&name);
+            (name, Stored { file, entry, scales })
+        };
+        Ok(places.into_iter().map(with_scales).collect())
+    }
+
     /// Checks that every tensor of the encoder is there, and type and shape of all.
     fn check(&self) -> Result<(), CheckpointError> {
         let layers = self.config.architecture.num_layers();
@@ -126,8 +186,8 @@ impl Checkpoint {
         Parameters::collect(layers, pooler, |name, axes| {
             self.entry(name, Some(&shape(axes, &self.config))).map(drop)
         })?;
-        for (name, (_, entry)) in &self.tensors {
-            if let Some(axes) = axes(name, &entry.shape, &self.config) {
+        for (name, stored) in &self.tensors {
+            if let Some(axes) = axes(name, &stored.entry.shape, &self.config) {
                 self.entry(name, Some(&shape(&axes, &self.config)))?;
             }
         }
@@ -155,16 +215,16 @@ impl Checkpoint {
     /// The shape of a tensor, if the file has it.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(name).map(|(_, entry)| entry.shape.as_slice())
+        self.tensors.get(name).map(|stored| stored.entry.shape.as_slice())
     }
 
-    /// Shape and values of a tensor, row by row; f16, bf16 and f64 become f32.
+    /// Shape and values of a tensor, row by row; i8, f16, bf16 and f64 become f32.
     ///
     /// # Errors
     /// [`CheckpointError::MissingTensor`], and [`CheckpointError::NotFinite`].
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), CheckpointError> {
-        let (file, entry) = self.entry(name, None)?;
-        Ok((entry.shape.clone(), read(file, name, entry)?))
+        let stored = self.entry(name, None)?;
+        Ok((stored.entry.shape.clone(), self.read(name, stored)?))
     }
 
     /// The values of a tensor that must have the given shape, row by row.
@@ -172,8 +232,20 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::tensor`], and [`CheckpointError::Shape`].
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let (file, entry) = self.entry(name, Some(shape))?;
-        read(file, name, entry)
+        self.read(name, self.entry(name, Some(shape))?)
+    }
+
+    /// The values of a tensor, every one of them finite.
+    fn read(&self, name: &str, stored: &Stored) -> Result<Vec<f32>, CheckpointError> {
+        let mut values = read(&self.files[stored.file], name, &stored.entry)?;
+        if let Some((file, entry)) = &stored.scales {
+            let scales = read(&self.files[*file], &format!("{name}{SCALE_SUFFIX}"), entry)?;
+            let width = (values.len() / scales.len().max(1)).max(1);
+            for (row, scale) in values.chunks_exact_mut(width).zip(scales) {
+                row.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        Ok(values)
     }
 
     /// Checks that a vocabulary of so many entries is the one that the configuration says.
@@ -191,20 +263,16 @@ impl Checkpoint {
         })
     }
 
-    fn entry(
-        &self,
-        name: &str,
-        expected: Option<&[usize]>,
-    ) -> Result<(&WeightsFile, &Entry), CheckpointError> {
-        let Some((number, entry)) = self.tensors.get(name) else {
+    fn entry(&self, name: &str, expected: Option<&[usize]>) -> Result<&Stored, CheckpointError> {
+        let Some(stored) = self.tensors.get(name) else {
             return Err(CheckpointError::MissingTensor {
                 path: self.files[0].path.clone(),
                 name: name.to_owned(),
                 expected: expected.map(<[usize]>::to_vec),
             });
         };
-        let (file, name) = (&self.files[*number], name.to_owned());
-        let path = file.path.clone();
+        let (entry, name) = (&stored.entry, name.to_owned());
+        let path = self.files[stored.file].path.clone();
         if let Dtype::Other(found) = &entry.dtype {
             return Err(CheckpointError::Dtype { path, name, found: found.clone() });
         }
@@ -215,7 +283,7 @@ impl Checkpoint {
                 found: entry.shape.clone(),
                 expected: expected.to_vec(),
             }),
-            _ => Ok((file, entry)),
+            _ => Ok(stored),
         }
     }
 

@@ -36,4 +36,4 @@ pub use parameters::{
     Axis, KD_PROJECTION, KD_PROJECTION_BIAS, LayerParameters, Linear, MLM_TRANSFORM, MlmHead, Norm,
     Parameters, WORD_EMBEDDINGS, axes, shape,
 };
-pub use write::NewFolder;
+pub use write::{NewFolder, RowsI8};

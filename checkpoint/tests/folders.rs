@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use atb_checkpoint::{BertConfig, Checkpoint};
+use atb_checkpoint::{BertConfig, Checkpoint, RowsI8};
 use miette::Diagnostic;
+use safetensors::View;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::{Value, json};
 
@@ -102,6 +103,52 @@ fn the_files_of_one_model_hold_the_same_tensors() {
     assert!(
         !Checkpoint::open(&fixture("kd", "pickle")).expect("opens").has("cls.predictions.bias")
     );
+}
+
+/// Stores the matrix `name` as i8 with scales.
+fn as_i8(tensors: &mut Tensors, name: &str) {
+    let (dtype, shape, data) = tensors.remove(name).expect(name);
+    assert_eq!((dtype, shape.len()), (Dtype::F32, 2));
+    let values: Vec<f32> =
+        data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let rows = RowsI8::round(&values, shape[1]);
+    let scales = rows.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+    tensors.insert(RowsI8::scale_name(name), (Dtype::F32, vec![shape[0]], scales));
+    tensors.insert(name.to_owned(), (Dtype::I8, shape, (&rows).data().into_owned()));
+}
+
+#[test]
+fn matrices_of_i8_are_their_scales_steps() {
+    let stored = "bert.encoder.layers.1.output.dense.weight";
+    let name = "encoder.layer.1.output.dense.weight";
+    let whole = Checkpoint::open(&fixture("kd", "safetensors")).expect("opens");
+    let rounded = Changed::weights(|tensors| as_i8(tensors, stored));
+    let rounded = Checkpoint::open(rounded.folder.path()).expect("opens");
+    let (shape, values) = whole.tensor(name).expect("reads");
+    let found = rounded.values(name, &shape).expect("reads");
+    for (row, found) in values.chunks(shape[1]).zip(found.chunks(shape[1])) {
+        let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let error = row.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(error <= largest / 254.0 * 1.001, "{error} of {largest}");
+        assert!(found.iter().any(|value| *value != 0.0));
+    }
+
+    let scale = RowsI8::scale_name(stored);
+    let without = Changed::weights(|tensors| {
+        as_i8(tensors, stored);
+        tensors.remove(&scale);
+    });
+    assert!(without.says().contains(&scale), "{}", without.says());
+    let short = Changed::weights(|tensors| {
+        as_i8(tensors, stored);
+        tensors.insert(scale.clone(), (Dtype::F32, vec![1], vec![0; 4]));
+    });
+    assert!(short.says().contains(&scale), "{}", short.says());
+    let text = Changed::weights(|tensors| {
+        as_i8(tensors, stored);
+        tensors.insert(scale.clone(), (Dtype::I64, vec![24], vec![0; 24 * 8]));
+    });
+    assert!(text.says().contains(&scale), "{}", text.says());
 }
 
 #[test]

@@ -181,7 +181,9 @@ pub(crate) const SEQUENCE_LENGTHS: RangeInclusive<usize> = 3..=65_536;
 pub struct HeldOutConfig {
     /// The file, one paragraph a line; a built-in text if absent.
     pub text: Option<PathBuf>,
-    /// Tokens that a paragraph is cut to.
+    /// Whether each sentence is a text of its own, instead of each paragraph.
+    pub sentences: bool,
+    /// Tokens that a text is cut to.
     pub sequence_length: usize,
     /// Maximum number of paragraphs.
     pub paragraphs: usize,
@@ -189,7 +191,7 @@ pub struct HeldOutConfig {
 
 impl Default for HeldOutConfig {
     fn default() -> Self {
-        Self { text: None, sequence_length: 64, paragraphs: 32 }
+        Self { text: None, sentences: true, sequence_length: 64, paragraphs: 256 }
     }
 }
 
@@ -206,8 +208,14 @@ impl Checked for HeldOutConfig {
 pub struct FitnessConfig {
     /// Which loss.
     pub loss: Loss,
+    /// The teacher that sub-models are compared with: a model folder, or `auto` for
+    /// all-MiniLM-L6-v2. If absent, what the SuperPLM keeps of its teacher, else the whole
+    /// SuperPLM.
+    pub teacher: Option<String>,
     /// The file, as [`HeldOutConfig::text`].
     pub text: Option<PathBuf>,
+    /// As [`HeldOutConfig::sentences`].
+    pub sentences: bool,
     /// As [`HeldOutConfig::sequence_length`].
     pub sequence_length: usize,
     /// As [`HeldOutConfig::paragraphs`].
@@ -218,21 +226,21 @@ impl FitnessConfig {
     /// A loss on a held-out text.
     #[must_use]
     pub fn new(loss: Loss, held_out: HeldOutConfig) -> Self {
-        let HeldOutConfig { text, sequence_length, paragraphs } = held_out;
-        Self { loss, text, sequence_length, paragraphs }
+        let HeldOutConfig { text, sentences, sequence_length, paragraphs } = held_out;
+        Self { loss, teacher: None, text, sentences, sequence_length, paragraphs }
     }
 
     /// The text.
     #[must_use]
     pub fn held_out(&self) -> HeldOutConfig {
-        let Self { text, sequence_length, paragraphs, .. } = self.clone();
-        HeldOutConfig { text, sequence_length, paragraphs }
+        let Self { text, sentences, sequence_length, paragraphs, .. } = self.clone();
+        HeldOutConfig { text, sentences, sequence_length, paragraphs }
     }
 }
 
 impl Default for FitnessConfig {
     fn default() -> Self {
-        Self::new(Loss::Kd, HeldOutConfig::default())
+        Self::new(Loss::ALL[0], HeldOutConfig::default())
     }
 }
 
@@ -246,6 +254,8 @@ impl Checked for FitnessConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
+    /// The distance from the teacher's sentence embeddings.
+    Sentence,
     /// The distance from the teacher's hidden states and attention scores.
     Kd,
     /// The cross-entropy of masked tokens, for a SuperPLM that was trained by it.
@@ -254,12 +264,13 @@ pub enum Loss {
 
 impl Loss {
     /// All losses, the default one first.
-    pub const ALL: [Self; 2] = [Self::Kd, Self::Mlm];
+    pub const ALL: [Self; 3] = [Self::Sentence, Self::Kd, Self::Mlm];
 
     /// What it is called in files and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Sentence => "sentence",
             Self::Kd => "kd",
             Self::Mlm => "mlm",
         }
@@ -269,6 +280,7 @@ impl Loss {
     #[must_use]
     pub fn about(self) -> &'static str {
         match self {
+            Self::Sentence => "Distance from the teacher's sentence embeddings",
             Self::Kd => "Distance from the teacher's hidden states and attention scores",
             Self::Mlm => "Cross-entropy of masked tokens, for a SuperPLM that was trained by it",
         }

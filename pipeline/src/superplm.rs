@@ -64,3 +64,16 @@ impl Weights {
         Ok(Self { plm, origin: Origin { description, trained } })
     }
 }
+
+/// A teacher: the model folder `choice`, or all-MiniLM-L6-v2 for `auto`, which is fetched if it is
+/// not there.
+///
+/// # Errors
+/// [`PipelineError`] if its files are damaged or not to be had.
+pub(crate) fn teacher(choice: &str) -> Result<SuperPlm, PipelineError> {
+    let folder = match choice {
+        "auto" => atb_fetch::teacher()?,
+        folder => folder.into(),
+    };
+    Ok(SuperPlm::load(&folder)?)
+}

@@ -1,5 +1,7 @@
 //! What can go wrong between a model folder and a score.
 
+use std::path::PathBuf;
+
 use atb_checkpoint::CheckpointError;
 use atb_text::TextError;
 
@@ -18,6 +20,12 @@ pub enum PlmError {
     Teacher(String),
     #[error("nothing to score on: the batches hold no token")]
     NothingToScore,
+    #[error("{} is cut short or damaged ({problem})", path.display())]
+    #[diagnostic(help("copy the model folder again, or remove the file"))]
+    Embeddings { path: PathBuf, problem: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] atb_files::FileError),
     #[error("the SuperPLM has no head for masked language modelling (`cls.predictions.*`)")]
     #[diagnostic(help("train it by that objective, or score it by the KD loss"))]
     NoMlmHead,

@@ -2,7 +2,8 @@
 //!
 //! A [`SuperPlm`] is a BERT of which any leading part is a model: fewer layers, a smaller
 //! hidden or intermediate size, fewer or narrower heads. [`SuperPlm::forward`] runs such a
-//! part in place, [`KdFitness`] scores it against a teacher on held-out text, [`extract()`]
+//! part in place, [`SentenceFitness`] and
+//! [`KdFitness`] score it against a teacher on held-out text, [`extract()`]
 //! cuts it out into an ordinary model folder; [`atb_checkpoint`] reads the tensors of such
 //! folders by their Hugging Face names.
 //!
@@ -42,14 +43,15 @@ mod model;
 mod ops;
 mod parameters;
 mod random;
+mod sentence;
 mod task_head;
 mod train;
 mod vectorised;
 
 pub use bert::Output;
-pub use data::{DataError, Dataset, PrepareProgress, prepare};
+pub use data::{DataError, Dataset, Layout, PrepareProgress, prepare};
 pub use error::PlmError;
-pub use extract::{extract, extract_compact};
+pub use extract::{Storage, extract, extract_as};
 pub use finetune::{
     DistillationSettings, FinetuneSettings, Finetuning, HeldOutScore, Row, Target, TaskTraining,
 };
@@ -57,6 +59,7 @@ pub use fitness::KdFitness;
 pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
+pub use sentence::{EMBEDDINGS_FILE, SentenceFitness, TeacherEmbeddings};
 pub use task_head::TaskHead;
 pub use train::{
     Accelerator, MetricsLine, Objective, ObjectiveKind, Outcome, Progress, Schedule, Stopped,

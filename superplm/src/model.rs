@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::Path;
 
 use atb_checkpoint::{
-    Axis, BertConfig, Checkpoint, KD_PROJECTION, KD_PROJECTION_BIAS, MLM_TRANSFORM,
-    WORD_EMBEDDINGS, shape,
+    Axis, BertConfig, Checkpoint, CheckpointError, KD_PROJECTION, KD_PROJECTION_BIAS,
+    MLM_TRANSFORM, WORD_EMBEDDINGS, shape,
 };
 use atb_interface::{Dense, HEADS, Head, Reads};
 use atb_space::Architecture;
@@ -20,6 +20,7 @@ use crate::PlmError;
 use crate::bert::{self, Batch, Output};
 use crate::ops::{Engine, slice};
 use crate::parameters::{Linear, MlmHead, Parameters, check_fit};
+use crate::sentence::{EMBEDDINGS_FILE, TeacherEmbeddings};
 use crate::task_head::TaskHead;
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
@@ -37,6 +38,7 @@ pub struct SuperPlm {
     tensors: BTreeMap<String, Stored>,
     has_pooler: bool,
     source: String,
+    teacher_embeddings: Option<TeacherEmbeddings>,
     engine: Engine,
 }
 
@@ -67,7 +69,25 @@ impl SuperPlm {
     /// tensor and [`VocabularySize`](atb_checkpoint::CheckpointError::VocabularySize) if the
     /// vocabulary and `vocab_size` differ.
     pub fn load(folder: &Path) -> Result<Self, PlmError> {
-        Self::of(&Checkpoint::open(folder)?, Tokenizer::from_folder(folder)?)
+        let plm = Self::of(&Checkpoint::open(folder)?, Tokenizer::from_folder(folder)?)?;
+        let path = folder.join(EMBEDDINGS_FILE);
+        if !path.is_file() {
+            return Ok(plm);
+        }
+        let bytes = fs_err::read(&path).map_err(CheckpointError::from)?;
+        Ok(plm.with_teacher_embeddings(TeacherEmbeddings::parse(&path, &bytes)?))
+    }
+
+    /// The same model with what it keeps of its teacher.
+    #[must_use]
+    pub fn with_teacher_embeddings(self, embeddings: TeacherEmbeddings) -> Self {
+        Self { teacher_embeddings: Some(embeddings), ..self }
+    }
+
+    /// What it keeps of its teacher, if anything.
+    #[must_use]
+    pub fn teacher_embeddings(&self) -> Option<&TeacherEmbeddings> {
+        self.teacher_embeddings.as_ref()
     }
 
     /// A model that the program carries: the contents of `config.json` and
@@ -100,7 +120,8 @@ impl SuperPlm {
 
     fn empty(config: BertConfig, tokenizer: Tokenizer, has_pooler: bool, source: String) -> Self {
         let (tensors, engine) = (BTreeMap::new(), Engine::cpu());
-        Self { config, tokenizer, tensors, has_pooler, source, engine }
+        let teacher_embeddings = None;
+        Self { config, tokenizer, tensors, has_pooler, source, teacher_embeddings, engine }
     }
 
     /// A smaller model that begins with this one's weights: the leading part of each size,
@@ -163,6 +184,7 @@ impl SuperPlm {
             tensors,
             has_pooler: self.has_pooler,
             source: self.source.clone(),
+            teacher_embeddings: None,
             engine: Engine::cpu(),
         })
     }
@@ -380,6 +402,7 @@ impl SuperPlm {
             tensors: self.tensors.iter().map(copy).collect::<Result<_, PlmError>>()?,
             has_pooler: self.has_pooler,
             source: self.source.clone(),
+            teacher_embeddings: self.teacher_embeddings.clone(),
             engine: engine.clone(),
         })
     }

@@ -13,8 +13,8 @@ use atb_pipeline::{HeldOutConfig, Weights, steps};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor};
 use atb_space::{Architecture, Sampler, Space};
 use atb_superplm::{
-    KdFitness, MetricsLine, Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training,
-    prepare, train,
+    KdFitness, Layout, MetricsLine, Objective, Schedule, SubModels, SuperPlm, TrainSettings,
+    Training, prepare, train,
 };
 use atb_text::Encoded;
 use clap::Parser;
@@ -92,6 +92,7 @@ fn main() -> Result<()> {
 
     let text = HeldOutConfig {
         text: Some(arguments.held_out.clone()),
+        sentences: false,
         sequence_length: SEQUENCE,
         paragraphs: PARAGRAPHS,
     };
@@ -149,7 +150,8 @@ fn train_alone(
     let teacher = Weights::load("teacher")?.plm;
     let start = teacher.shrink(arch)?;
     let text = arguments.trainings.join("text");
-    let data = prepare(&arguments.text, teacher.tokenizer(), SEQUENCE, &text, |_| {})?;
+    let data =
+        prepare(&arguments.text, teacher.tokenizer(), Layout::Packed, SEQUENCE, &text, |_| {})?;
     let steps = arguments.steps;
     let sub_models = SubModels::Fixed(arch.clone());
     let settings = TrainSettings {

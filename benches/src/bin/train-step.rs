@@ -10,8 +10,8 @@ use std::time::Instant;
 use anyhow::Result;
 use atb_space::Space;
 use atb_superplm::{
-    Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training, keep_freed_memory, prepare,
-    train,
+    Layout, Objective, Schedule, SubModels, SuperPlm, TrainSettings, Training, keep_freed_memory,
+    prepare, train,
 };
 use atb_text::{HELD_OUT, Tokenizer};
 use candle_core::{Device, Tensor};
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     let text = out.join("text.txt");
     std::fs::create_dir_all(&out)?;
     std::fs::write(&text, HELD_OUT.repeat(8))?;
-    let data = prepare(&[text], &tokenizer, SEQUENCE, &out.join("text"), |_| {})?;
+    let data = prepare(&[text], &tokenizer, Layout::Packed, SEQUENCE, &out.join("text"), |_| {})?;
     let held_out = tokenizer.encode_batch(["A sentence."], 8)?;
     let teacher = SuperPlm::random(TEACHER.parse()?, tokenizer.clone(), 1)?;
     let start = SuperPlm::random(STUDENT.parse()?, tokenizer, 2)?;

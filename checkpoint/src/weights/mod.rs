@@ -18,12 +18,18 @@ use crate::CheckpointError;
 pub(crate) use self::safetensors::{shards, tensors};
 pub(crate) use pickle::tensors as pickled_tensors;
 
+/// What the name of an i8 tensor's scales ends in: they are a tensor of their own, of one value
+/// a row, by which the row's elements are multiplied.
+pub(crate) const SCALE_SUFFIX: &str = ".scale";
+
 /// Axes of a tensor; those of a BERT have at most two.
 const MAX_AXES: usize = 8;
 
 /// Type of a tensor's elements, as far as it can become f32.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dtype {
+    /// Steps of a scale that each row has, see [`SCALE_SUFFIX`].
+    I8,
     F16,
     BF16,
     F32,
@@ -36,6 +42,7 @@ impl Dtype {
     /// Bytes of an element; 0 for types that are not read.
     fn size(&self) -> usize {
         match self {
+            Self::I8 => 1,
             Self::F16 | Self::BF16 => 2,
             Self::F32 => 4,
             Self::F64 => 8,
@@ -47,6 +54,7 @@ impl Dtype {
 impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::I8 => "i8",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
             Self::F32 => "f32",
@@ -152,6 +160,7 @@ impl WeightsFile {
     pub(crate) fn values(&self, entry: &Entry) -> Option<Vec<f32>> {
         let bytes = self.bytes().get(entry.offset..)?;
         match entry.dtype {
+            Dtype::I8 => gather(bytes, entry, |e| f32::from(i8::from_le_bytes(e))),
             Dtype::F16 => gather(bytes, entry, |e| f16::from_le_bytes(e).to_f32()),
             Dtype::BF16 => gather(bytes, entry, |e| bf16::from_le_bytes(e).to_f32()),
             Dtype::F32 => gather(bytes, entry, f32::from_le_bytes),

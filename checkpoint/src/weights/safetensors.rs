@@ -26,6 +26,7 @@ pub(crate) fn tensors(file: &WeightsFile) -> Result<Tensors, CheckpointError> {
         .map(|(name, view)| {
             let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
             let dtype = match view.dtype() {
+                safetensors::Dtype::I8 => Dtype::I8,
                 safetensors::Dtype::F16 => Dtype::F16,
                 safetensors::Dtype::BF16 => Dtype::BF16,
                 safetensors::Dtype::F32 => Dtype::F32,

@@ -67,9 +67,13 @@ pub(crate) struct Arguments {
     /// Seed of every random choice [default: 0]
     #[arg(long)]
     seed: Option<u64>,
-    /// Loss to minimise on held-out text [default: kd]
+    /// Loss to minimise on held-out text [default: sentence]
     #[arg(long, value_parser = losses())]
     loss: Option<String>,
+    /// Teacher that sub-models are compared with: a model folder, or `auto` for all-MiniLM-L6-v2; by
+    /// default what the SuperPLM keeps of its teacher, else the whole SuperPLM
+    #[arg(long)]
+    teacher: Option<String>,
     /// Held-out text, one paragraph a line; a built-in one if absent
     #[arg(long)]
     text: Option<PathBuf>,
@@ -140,6 +144,7 @@ impl Arguments {
             .flag("search.generations", "--generations", self.generations)
             .flag("search.seed", "--seed", self.seed)
             .flag("fitness.loss", "--loss", self.loss.as_ref())
+            .flag("fitness.teacher", "--teacher", self.teacher.as_ref())
             .flag("fitness.text", "--text", self.text.as_ref().map(|text| text.display())))
     }
 }

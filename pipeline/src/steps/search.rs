@@ -6,9 +6,12 @@ use atb_predictor::Predictor;
 use atb_search::{Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search};
 use atb_settings::{Checked, OutOfRange, Violation};
 use atb_space::{Architecture, Space};
-use atb_superplm::{KdFitness, MaskedLmFitness, PlmError, SuperPlm};
+use atb_superplm::{
+    KdFitness, Layout, MaskedLmFitness, PlmError, SentenceFitness, SuperPlm, TeacherEmbeddings,
+};
 use atb_text::{Corpus, Encoded, HELD_OUT};
 
+use crate::superplm::teacher;
 use crate::{FitnessConfig, HeldOutConfig, Loss, PipelineError, Reporter};
 
 /// The held-out text of `config` as token ids of `plm`.
@@ -26,9 +29,10 @@ pub fn held_out(config: &HeldOutConfig, plm: &SuperPlm) -> Result<Encoded, Pipel
             format!("at most {positions} for held-out text, the positions that the model has");
         return Err(OutOfRange { violations: vec![Violation { key, value, expected }] }.into());
     }
+    let layout = if config.sentences { Layout::Sentences } else { Layout::Paragraphs };
     let mut texts = Vec::new();
     let mut take = |paragraph: Result<atb_text::Paragraph, atb_text::TextError>| {
-        texts.push(paragraph?.text);
+        texts.extend(layout.texts(&paragraph?.text).into_iter().map(str::to_owned));
         Ok::<(), PipelineError>(())
     };
     match &config.text {
@@ -40,8 +44,7 @@ pub fn held_out(config: &HeldOutConfig, plm: &SuperPlm) -> Result<Encoded, Pipel
     Ok(plm.tokenizer().encode_batch(texts.iter().map(String::as_str), config.sequence_length)?)
 }
 
-/// The loss that `config` asks for, of sub-models of `plm` on its held-out text. The teacher
-/// of the KD loss is the whole SuperPLM.
+/// The loss that `config` asks for, of sub-models of `plm` on its held-out text.
 ///
 /// # Errors
 /// [`PipelineError`] if the text is at fault or the SuperPLM has no such loss.
@@ -50,9 +53,27 @@ pub fn loss_on_text<'a>(
     plm: &'a SuperPlm,
 ) -> Result<Box<dyn Fitness + 'a>, PipelineError> {
     let text = held_out(&config.held_out(), plm)?;
+    let teacher = match (&config.teacher, config.loss) {
+        (Some(choice), Loss::Sentence | Loss::Kd) => Some(teacher(choice)?),
+        _ => None,
+    };
     Ok(match config.loss {
+        Loss::Sentence => {
+            let embeddings = match (&teacher, plm.teacher_embeddings()) {
+                (Some(teacher), _) => TeacherEmbeddings::new(teacher, &text)?,
+                (None, Some(kept)) if kept.is_of(&text) => kept.clone(),
+                (None, _) => TeacherEmbeddings::of_itself(plm, &text)?,
+            };
+            let sentence = SentenceFitness::new(plm, &embeddings, &text)?;
+            let digest = sentence.digest().to_owned();
+            let loss = move |arch: &_| sentence.loss(arch);
+            Box::new(OnText { name: "sentence-loss", digest, loss })
+        }
         Loss::Kd => {
-            let kd = KdFitness::of_itself(plm, &text)?;
+            let kd = match &teacher {
+                Some(teacher) => KdFitness::new(plm, teacher, &text)?,
+                None => KdFitness::of_itself(plm, &text)?,
+            };
             let digest = kd.digest().to_owned();
             Box::new(OnText { name: "kd-loss", digest, loss: move |arch: &_| kd.loss(arch) })
         }

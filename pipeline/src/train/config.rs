@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use atb_settings::{Check, Checked, Layers, Renamed, SettingsError, Source};
 use atb_space::{Architecture, Space};
-use atb_superplm::{Accelerator, ObjectiveKind, Schedule, SubModels, TrainSettings};
+use atb_superplm::{Accelerator, Layout, ObjectiveKind, Schedule, SubModels, TrainSettings};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -34,6 +34,8 @@ pub struct TrainConfig {
     pub teacher: String,
     /// Where the steps are computed.
     pub accelerator: Accelerator,
+    /// What a sequence holds.
+    pub layout: Layout,
     /// Tokens per sequence.
     pub sequence_length: usize,
     /// Sequences per batch.
@@ -144,6 +146,7 @@ impl Default for TrainConfig {
             objective: ObjectiveChoice::default(),
             teacher: "auto".to_owned(),
             accelerator: Accelerator::Cpu,
+            layout: Layout::default(),
             sequence_length: 128,
             batch_size: 8,
             gradient_accumulation_steps: 1,

@@ -7,13 +7,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use atb_superplm::{
-    Dataset, Objective, Outcome, Progress, SubModels, SuperPlm, TrainSettings, Training,
-    check_start, default_panel, prepare, train as train_model,
+    Dataset, Layout, Objective, Outcome, PrepareProgress, Progress, SubModels, SuperPlm,
+    TrainSettings, Training, check_start, default_panel, prepare, train as train_model,
 };
 use atb_text::{Encoded, Tokenizer};
 
 pub use config::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
 
+use crate::superplm::teacher;
 use crate::{PipelineError, Reporter, steps};
 
 /// Bytes of text that progress is counted in.
@@ -100,14 +101,6 @@ impl Prepared {
     }
 }
 
-fn teacher(choice: &str) -> Result<SuperPlm, PipelineError> {
-    let folder = match choice {
-        "auto" => atb_fetch::teacher()?,
-        folder => folder.into(),
-    };
-    Ok(SuperPlm::load(&folder)?)
-}
-
 /// The model that `config` starts from, of the size that it asks for.
 fn start(config: &TrainConfig, with: Option<&SuperPlm>) -> Result<SuperPlm, PipelineError> {
     let mut start = match config.start.as_str() {
@@ -151,7 +144,7 @@ fn tokenize(
     let mut begun = false;
     let mut reused = 0;
     let folder = config.output.join("text");
-    let prepared = prepare(&config.text, tokenizer, config.sequence_length, &folder, |progress| {
+    let mut show = |progress: &PrepareProgress| {
         if !begun {
             reporter.begin(0, progress.bytes_total / MEGABYTE);
             begun = true;
@@ -159,14 +152,21 @@ fn tokenize(
         reused = progress.reused;
         let message = format!("MB of text, {:.1} million tokens", progress.tokens as f64 / 1e6);
         reporter.reach(progress.bytes_done / MEGABYTE, &message);
-    });
+    };
+    let TrainConfig { text, layout, sequence_length, .. } = config;
+    let prepared = prepare(text, tokenizer, *layout, *sequence_length, &folder, &mut show);
     reporter.end();
     let data = prepared?;
     reporter.result(&format!(
-        "{:.1} million tokens in {} sequences of {}{}",
+        "{:.1} million tokens in {} sequences of {}{}{}",
         data.tokens() as f64 / 1e6,
         data.sequences(),
         data.sequence_length(),
+        match data.layout() {
+            Layout::Packed => "",
+            Layout::Paragraphs => " at most, one a paragraph",
+            Layout::Sentences => " at most, one a sentence",
+        },
         if reused > 0 { ", tokenized before as far as possible" } else { "" }
     ));
     Ok(data)

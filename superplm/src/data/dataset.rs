@@ -7,8 +7,8 @@ use atb_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::DataError;
 use super::shard::{SCHEMA, Shard};
+use super::{DataError, Layout};
 
 /// Name of the list of shards; it is written last.
 pub(super) const LIST_FILE: &str = "dataset.json";
@@ -19,6 +19,9 @@ pub(super) struct List {
     pub(super) schema: u32,
     /// Tokens per sequence.
     pub(super) sequence_length: usize,
+    /// What a sequence holds.
+    #[serde(default)]
+    pub(super) layout: Layout,
     /// SHA-256 of the vocabulary and the tokenizer's settings.
     pub(super) vocabulary: String,
     /// The text files, for people.
@@ -46,7 +49,7 @@ impl List {
     }
 }
 
-/// Packed sequences of one length, memory-mapped: a dataset of any size takes no memory of
+/// Sequences of one length, memory-mapped: a dataset of any size takes no memory of
 /// its own.
 #[derive(Debug)]
 pub struct Dataset {
@@ -55,6 +58,7 @@ pub struct Dataset {
     first: Vec<usize>,
     sequences: usize,
     sequence_length: usize,
+    layout: Layout,
     vocabulary: String,
     digest: String,
 }
@@ -80,6 +84,7 @@ impl Dataset {
             first: Vec::new(),
             sequences: 0,
             sequence_length: list.sequence_length,
+            layout: list.layout,
             vocabulary: list.vocabulary,
             digest: String::new(),
         };
@@ -88,10 +93,11 @@ impl Dataset {
             let path = folder.join(name);
             let shard = Shard::open(&path)?;
             let header = &shard.header;
-            if (header.sequence_length, &header.vocabulary)
-                != (dataset.sequence_length, &dataset.vocabulary)
+            if (header.sequence_length, header.layout, &header.vocabulary)
+                != (dataset.sequence_length, dataset.layout, &dataset.vocabulary)
             {
-                let problem = "it is of another sequence length or vocabulary than the dataset";
+                let problem =
+                    "it is of another sequence length, layout or vocabulary than the dataset";
                 return Err(DataError::Corrupt { path, problem: problem.to_owned() });
             }
             hasher.update(header.identity());
@@ -116,6 +122,12 @@ impl Dataset {
     #[must_use]
     pub fn sequence_length(&self) -> usize {
         self.sequence_length
+    }
+
+    /// What a sequence holds.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Tokens of all sequences, padding excluded.

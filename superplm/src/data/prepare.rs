@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::dataset::{LIST_FILE, List, vocabulary_digest};
 use super::shard::{Header, SCHEMA, Shard};
-use super::{DataError, Dataset};
+use super::{DataError, Dataset, Layout};
 
 /// Bytes of text after which a part ends with its document; a document that goes on for
 /// as much again is cut.
@@ -34,9 +34,9 @@ pub struct PrepareProgress {
     pub reused: usize,
 }
 
-/// Tokenizes text files (one paragraph a line, a blank line between documents) and packs
-/// the tokens into sequences of `sequence_length`, `[CLS] .. [SEP]`, documents separated by
-/// `[SEP]`, in memory-mapped shards under `folder`.
+/// Tokenizes text files (one paragraph a line, a blank line between documents) and lays the
+/// tokens out in sequences of `sequence_length`, `[CLS] .. [SEP]`, in memory-mapped shards under
+/// `folder`.
 ///
 /// Calling it again with the same text costs no tokenization: shards are found by the
 /// digest of their text and vocabulary. `progress` is called after every shard.
@@ -48,7 +48,8 @@ pub struct PrepareProgress {
 ///
 /// let tokenizer = atb_text::Tokenizer::bert_uncased()?;
 /// let shards = folder.path().join("shards");
-/// let dataset = atb_superplm::prepare(&[text], &tokenizer, 8, &shards, |_| {})?;
+/// let layout = atb_superplm::Layout::Packed;
+/// let dataset = atb_superplm::prepare(&[text], &tokenizer, layout, 8, &shards, |_| {})?;
 /// assert_eq!((dataset.sequences(), dataset.tokens()), (2, 14));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -59,6 +60,7 @@ pub struct PrepareProgress {
 pub fn prepare(
     inputs: &[PathBuf],
     tokenizer: &Tokenizer,
+    layout: Layout,
     sequence_length: usize,
     folder: &Path,
     mut progress: impl FnMut(&PrepareProgress),
@@ -75,7 +77,8 @@ pub fn prepare(
         bytes_total += fs_err::metadata(path)?.len();
     }
     fs_err::create_dir_all(folder)?;
-    let packer = Packer { tokenizer, specials: tokenizer.specials(), sequence_length };
+    let specials = tokenizer.specials();
+    let packer = Packer { tokenizer, specials, layout, sequence_length };
     let vocabulary = vocabulary_digest(tokenizer);
     let mut state =
         PrepareProgress { file: PathBuf::new(), bytes_done: 0, bytes_total, tokens: 0, reused: 0 };
@@ -85,7 +88,7 @@ pub fn prepare(
         let mut parts = Parts { paragraphs: Corpus::open(path)?.peekable() };
         while let Some(part) = parts.next_part()? {
             let text = text_digest(&part);
-            let name = shard_name(&text, &vocabulary, sequence_length);
+            let name = shard_name(&text, &vocabulary, layout, sequence_length);
             let path = folder.join(&name);
             let header = match Shard::open(&path) {
                 Ok(Shard { header, .. })
@@ -105,17 +108,27 @@ pub fn prepare(
     }
     let mut seen = HashSet::new();
     shards.retain(|name| seen.insert(name.clone()));
-    let list =
-        List { schema: SCHEMA, sequence_length, vocabulary, inputs: inputs.to_vec(), shards };
+    let list = List {
+        schema: SCHEMA,
+        sequence_length,
+        layout,
+        vocabulary,
+        inputs: inputs.to_vec(),
+        shards,
+    };
     let path = folder.join(LIST_FILE);
     atb_files::write_json(&path, &list)?;
     Dataset::open(folder)
 }
 
 /// The name under which a part's shard is found again.
-fn shard_name(text: &str, vocabulary: &str, sequence_length: usize) -> String {
+fn shard_name(text: &str, vocabulary: &str, layout: Layout, sequence_length: usize) -> String {
     let short = |digest: &str| digest.chars().take(16).collect::<String>();
-    format!("{}-{}-{sequence_length}.safetensors", short(text), short(vocabulary))
+    let layout = match layout {
+        Layout::Packed => String::new(),
+        layout => format!("-{layout}"),
+    };
+    format!("{}-{}{layout}-{sequence_length}.safetensors", short(text), short(vocabulary))
 }
 
 /// A text's paragraphs, a part at a time.
@@ -165,6 +178,7 @@ fn text_digest(part: &[Paragraph]) -> String {
 struct Packer<'a> {
     tokenizer: &'a Tokenizer,
     specials: Specials,
+    layout: Layout,
     sequence_length: usize,
 }
 
@@ -176,12 +190,26 @@ impl Packer<'_> {
         text: String,
         vocabulary: String,
     ) -> Result<Header, DataError> {
-        let tokens: Vec<Vec<u32>> =
-            part.par_iter().map(|paragraph| self.ids(&paragraph.text)).collect::<Result<_, _>>()?;
-        let begins = with_beginnings(part).map(|(begins, _)| begins);
-        let ids = self.pack(begins.zip(&tokens));
+        let ids = match self.layout {
+            Layout::Packed => {
+                let tokens: Vec<Vec<u32>> = part
+                    .par_iter()
+                    .map(|paragraph| self.ids(&paragraph.text))
+                    .collect::<Result<_, _>>()?;
+                let begins = with_beginnings(part).map(|(begins, _)| begins);
+                self.pack(begins.zip(&tokens))
+            }
+            Layout::Paragraphs | Layout::Sentences => {
+                let rows: Vec<Vec<u32>> = part
+                    .par_iter()
+                    .map(|paragraph| self.rows(&paragraph.text))
+                    .collect::<Result<_, _>>()?;
+                rows.concat()
+            }
+        };
         let padding = self.specials.padding as u32;
         let header = Header {
+            layout: self.layout,
             text,
             vocabulary,
             sequence_length: self.sequence_length,
@@ -198,6 +226,24 @@ impl Packer<'_> {
         let encoded = self.tokenizer.encode_batch([text], text.len() + 2)?;
         let real = encoded.real_tokens();
         Ok(encoded.input_ids[1..real - 1].iter().map(|id| *id as u32).collect())
+    }
+
+    /// The texts of a paragraph, each a sequence, padded; those without a token are left out.
+    fn rows(&self, paragraph: &str) -> Result<Vec<u32>, TextError> {
+        let Specials { padding, start, separator, .. } = self.specials;
+        let [padding, start, separator] = [padding, start, separator].map(|id| id as u32);
+        let mut rows = Vec::new();
+        for text in self.layout.texts(paragraph) {
+            let ids = self.ids(text)?;
+            if ids.is_empty() {
+                continue;
+            }
+            rows.push(start);
+            rows.extend(ids.iter().take(self.sequence_length - 2));
+            rows.push(separator);
+            rows.resize(rows.len().next_multiple_of(self.sequence_length), padding);
+        }
+        Ok(rows)
     }
 
     /// Sequences of full length one after the other; only the last may have padding.
@@ -255,7 +301,8 @@ mod tests {
         let tokenizer = Tokenizer::bert_uncased().expect("loads");
         let specials = tokenizer.specials();
         assert_eq!(specials, Specials { padding: 0, start: 101, separator: 102, mask: 103 });
-        let packer = Packer { tokenizer: &tokenizer, specials, sequence_length: 6 };
+        let layout = Layout::Packed;
+        let packer = Packer { tokenizer: &tokenizer, specials, layout, sequence_length: 6 };
         let (a, b, c) = (vec![1, 2], vec![3, 4, 5], vec![6]);
         let packed = packer.pack([(true, &a), (false, &b), (true, &c)].into_iter());
         assert_eq!(packed, [101, 1, 2, 3, 4, 102, 101, 5, 102, 6, 102, 0]);
@@ -263,6 +310,21 @@ mod tests {
         let packed = packer.pack([(true, &vec![1, 2, 3, 4]), (true, &c)].into_iter());
         assert_eq!(packed, [101, 1, 2, 3, 4, 102, 101, 6, 102, 0, 0, 0]);
         assert_eq!(packer.ids("Hello, world!").expect("ids"), [7592, 1010, 2088, 999]);
+    }
+
+    #[test]
+    fn each_sentence_is_a_sequence_of_its_own() {
+        let tokenizer = Tokenizer::bert_uncased().expect("loads");
+        let specials = tokenizer.specials();
+        let layout = Layout::Sentences;
+        let packer = Packer { tokenizer: &tokenizer, specials, layout, sequence_length: 6 };
+        let rows = packer.rows("Hello, world! Hello. Hello, hello, world.").expect("rows");
+        assert_eq!(rows[..6], [101, 7592, 1010, 2088, 999, 102]);
+        assert_eq!(rows[6..12], [101, 7592, 1012, 102, 0, 0]);
+        assert_eq!(rows[12..], [101, 7592, 1010, 7592, 1010, 102], "cut");
+        let layout = Layout::Paragraphs;
+        let packer = Packer { layout, ..packer };
+        assert_eq!(packer.rows("Hello. Hello").expect("rows"), [101, 7592, 1012, 7592, 102, 0]);
     }
 
     #[test]

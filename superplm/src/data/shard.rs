@@ -1,4 +1,4 @@
-//! One file of packed sequences, memory-mapped: safetensors with one tensor,
+//! One file of sequences, memory-mapped: safetensors with one tensor,
 //! `input_ids` (u32, `[sequences, sequence_length]`), and in its metadata what it was made of.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 
-use super::DataError;
+use super::{DataError, Layout};
 
 const TENSOR: &str = "input_ids";
 /// Bytes of a token id.
@@ -30,6 +30,8 @@ pub(super) struct Header {
     pub(super) vocabulary: String,
     /// Tokens per sequence.
     pub(super) sequence_length: usize,
+    /// What a sequence holds.
+    pub(super) layout: Layout,
     /// Number of sequences.
     pub(super) sequences: usize,
     /// Tokens that are not padding.
@@ -43,6 +45,7 @@ impl Header {
             ("text".to_owned(), self.text.clone()),
             ("vocabulary".to_owned(), self.vocabulary.clone()),
             ("tokens".to_owned(), self.tokens.to_string()),
+            ("layout".to_owned(), self.layout.to_string()),
         ])
     }
 
@@ -57,10 +60,19 @@ impl Header {
             sequence_length: usize,
             sequences: usize,
             tokens: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            layout: Option<Layout>,
         }
-        let Self { text, vocabulary, sequence_length, sequences, tokens } = self;
-        let (sequence_length, sequences, tokens) = (*sequence_length, *sequences, *tokens);
-        let identity = Identity { schema: 1, text, vocabulary, sequence_length, sequences, tokens };
+        let Self { text, vocabulary, .. } = self;
+        let identity = Identity {
+            schema: 1,
+            text,
+            vocabulary,
+            sequence_length: self.sequence_length,
+            sequences: self.sequences,
+            tokens: self.tokens,
+            layout: (self.layout != Layout::Packed).then_some(self.layout),
+        };
         serde_json::to_vec(&identity).unwrap_or_default()
     }
 }
@@ -113,7 +125,15 @@ impl Shard {
                 text.parse().map_err(|_| corrupt(format!("its `{key}` is {text}")))
             };
             check_schema(path.display(), number("schema")?, SCHEMA)?;
+            // Files from before there was a choice are packed and do not say so.
+            let layout = match told.and_then(|told| told.get("layout")) {
+                Some(name) => name
+                    .parse()
+                    .map_err(|expected| corrupt(format!("its `layout` is {name}: {expected}")))?,
+                None => Layout::Packed,
+            };
             let header = Header {
+                layout,
                 text: tell("text")?,
                 vocabulary: tell("vocabulary")?,
                 sequence_length,

@@ -91,8 +91,8 @@ pub(crate) fn save(
 ) -> Result<PathBuf, TrainError> {
     let folder = training.join(FOLDER).join(format!("{PREFIX}{:08}", state.steps));
     if !folder.is_dir() {
-        let tensors = plm.tensors_of(plm.architecture())?;
-        let new = begin_folder(plm, &tensors, plm.architecture(), &folder)?;
+        let tensors = contiguous(plm.tensors_of(plm.architecture())?)?;
+        let new = begin_folder(plm, tensors, plm.architecture(), &folder)?;
         let mut tensors = Vec::new();
         for (name, moments) in variables.moments() {
             let [first, second] = moments?;
@@ -101,7 +101,7 @@ pub(crate) fn save(
         }
         let json = serde_json::to_string_pretty(state).map_err(std::io::Error::from)?;
         let write = || -> Result<(), PlmError> {
-            new.tensors(OPTIMIZER_FILE, contiguous(&tensors)?)?;
+            new.tensors(OPTIMIZER_FILE, contiguous(tensors)?)?;
             Ok(new.text(STATE_FILE, &(json + "\n"))?)
         };
         write()?;

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use super::trainer::train_on;
 use super::*;
 use crate::ops::Engine;
-use crate::{Dataset, SuperPlm, prepare};
+use crate::{Dataset, Layout, SuperPlm, prepare};
 
 const WORDS: [&str; 11] =
     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "tiny", "model", "##s", "of", "text"];
@@ -56,7 +56,7 @@ fn data(root: &Path, tokenizer: &Tokenizer) -> Dataset {
         .collect();
     let text = root.join("text.txt");
     std::fs::write(&text, documents.join("\n\n")).expect("writes");
-    prepare(&[text], tokenizer, 16, &root.join("data"), |_| {}).expect("prepares")
+    prepare(&[text], tokenizer, Layout::Packed, 16, &root.join("data"), |_| {}).expect("prepares")
 }
 
 fn training(root: &Path, distilled: bool) -> Training {

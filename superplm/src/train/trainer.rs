@@ -19,7 +19,7 @@ use super::{MetricsLine, Objective, SubModels, TrainError, TrainSettings, Traini
 use crate::data::Batches;
 use crate::ops::Engine;
 use crate::parameters::check_fit;
-use crate::{SuperPlm, extract};
+use crate::{SuperPlm, TeacherEmbeddings, extract};
 
 /// A loss this many times the first step's has exploded.
 const EXPLODED: f64 = 100.0;
@@ -99,7 +99,8 @@ pub struct Outcome {
 /// std::fs::write(&text, "Some text to train on.\n\nAnd a second document of it.\n")?;
 ///
 /// let tokenizer = Tokenizer::bert_uncased()?;
-/// let data = prepare(&[text], &tokenizer, 8, &root.path().join("data"), |_| {})?;
+/// let folder = root.path().join("data");
+/// let data = prepare(&[text], &tokenizer, Layout::Packed, 8, &folder, |_| {})?;
 /// let held_out = tokenizer.encode_batch(["Text to validate on."], 8)?;
 /// let start = SuperPlm::random("2-16-32-2-16".parse()?, tokenizer, 7)?;
 ///
@@ -233,7 +234,7 @@ impl Trainer {
             checkpoint::restore(saved, &mut variables)?;
         }
         let specials = plm.tokenizer().specials();
-        let batches = Batches::new(data, specials.padding, settings.seed);
+        let batches = Batches::new(data, specials.padding, settings.batch_size, settings.seed);
         Ok(Self {
             metrics: Metrics::open(&folder.join("metrics.jsonl"), state.steps)?,
             checkpoint: saved.map(|saved| saved.folder),
@@ -262,8 +263,7 @@ impl Trainer {
         let mut terms = BTreeMap::new();
         let mut tokens = 0;
         for number in step * accumulation..(step + 1) * accumulation {
-            let size = self.settings.batch_size;
-            let batch = self.batches.batch(number * size as u64, size);
+            let batch = self.batches.batch(number);
             tokens += batch.real_tokens() as u64;
             let prepared = self.on_device.as_ref().unwrap_or(&self.objective).get().prepare(
                 batch,
@@ -371,6 +371,10 @@ impl Trainer {
         if stopped == Stopped::Completed {
             let folder = self.folder.join("model");
             if !folder.is_dir() {
+                if let Some(teacher) = self.objective.get().teacher() {
+                    let embeddings = TeacherEmbeddings::new(teacher, &self.held_out)?;
+                    self.plm = self.plm.with_teacher_embeddings(embeddings);
+                }
                 extract(&self.plm, self.plm.architecture(), &folder)?;
             }
             model = Some(folder);

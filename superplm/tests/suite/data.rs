@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_superplm::{DataError, Dataset, prepare};
+use atb_superplm::{DataError, Dataset, Layout, prepare};
 use atb_text::Tokenizer;
 
 use crate::common::vocabulary_folder;
@@ -40,7 +40,7 @@ fn what_is_tokenized_is_not_tokenized_again() {
     let (folder, tokenizer) = (root.path().join("data"), tokenizer());
     let run = |inputs: &[PathBuf], length| {
         let mut seen = Vec::new();
-        let dataset = prepare(inputs, &tokenizer, length, &folder, |progress| {
+        let dataset = prepare(inputs, &tokenizer, Layout::Packed, length, &folder, |progress| {
             seen.push((progress.tokens, progress.reused));
         });
         (dataset.expect("prepares"), seen)
@@ -78,7 +78,8 @@ fn text_that_cannot_be_prepared() {
     let root = tempfile::tempdir().expect("temporary folder");
     let tokenizer = tokenizer();
     let refused = |inputs: &[PathBuf], length| {
-        let result = prepare(inputs, &tokenizer, length, &root.path().join("data"), |_| {});
+        let result =
+            prepare(inputs, &tokenizer, Layout::Packed, length, &root.path().join("data"), |_| {});
         refusal(result, root.path())
     };
     let fine = write(root.path(), "fine.txt", b"a tiny model\n");
@@ -102,7 +103,7 @@ fn a_dataset_of_a_newer_version_is_refused() {
     let root = tempfile::tempdir().expect("temporary folder");
     let input = write(root.path(), "a.txt", b"a tiny model");
     let folder = root.path().join("data");
-    prepare(&[input], &tokenizer(), 8, &folder, |_| {}).expect("prepares");
+    prepare(&[input], &tokenizer(), Layout::Packed, 8, &folder, |_| {}).expect("prepares");
     let list = folder.join("dataset.json");
     let json = std::fs::read_to_string(&list).expect("reads");
     let with = |schema: u32| {
@@ -119,7 +120,8 @@ fn a_shard_is_a_matrix_of_token_ids_in_safetensors() {
     let root = tempfile::tempdir().expect("temporary folder");
     let input = write(root.path(), "a.txt", b"a tiny model\nof text\n\ntext models\n");
     let folder = root.path().join("data");
-    let dataset = prepare(&[input], &tokenizer(), 6, &folder, |_| {}).expect("prepares");
+    let dataset =
+        prepare(&[input], &tokenizer(), Layout::Packed, 6, &folder, |_| {}).expect("prepares");
     let bytes = std::fs::read(&shards(&folder)[0]).expect("reads");
     let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("is safetensors");
     let ids = tensors.tensor("input_ids").expect("is there");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use atb_space::{Architecture, QkvSize, Range, Space};
 use atb_superplm::{
-    Dataset, MetricsLine, Objective, ObjectiveKind, Outcome, Schedule, Stopped, SubModels,
+    Dataset, Layout, MetricsLine, Objective, ObjectiveKind, Outcome, Schedule, Stopped, SubModels,
     SuperPlm, TrainError, TrainSettings, Training, extract, prepare, train,
 };
 use atb_text::Encoded;
@@ -61,8 +61,15 @@ impl Room {
             .collect();
         std::fs::write(&text, documents.join("\n\n")).expect("writes");
         let folder = self.path(&format!("data-{sequence_length}"));
-        prepare(&[text], self.teacher().tokenizer(), sequence_length, &folder, |_| {})
-            .expect("prepares")
+        prepare(
+            &[text],
+            self.teacher().tokenizer(),
+            Layout::Packed,
+            sequence_length,
+            &folder,
+            |_| {},
+        )
+        .expect("prepares")
     }
 
     fn held_out(&self, sequence_length: usize) -> Encoded {
@@ -227,7 +234,8 @@ fn masked_language_modelling_learns_from_the_context() {
     let tokenizer = training.start.tokenizer();
     training.held_out =
         tokenizer.encode_batch(&words.map(|word| document(&word, 9)), 12).expect("encodes");
-    training.data = prepare(&[text], tokenizer, 16, &room.path("words"), |_| {}).expect("prepares");
+    training.data = prepare(&[text], tokenizer, Layout::Packed, 16, &room.path("words"), |_| {})
+        .expect("prepares");
     training.settings.gradient_accumulation_steps = 2;
     training.settings.schedule.learning_rate = 2e-2;
     run(training, &folder).expect("trains");

@@ -14,7 +14,7 @@
 
 use atb_space::Architecture;
 use atb_text::{Encoded, Specials};
-use candle_core::{D, Result as TensorResult, Tensor};
+use candle_core::{Result as TensorResult, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +25,7 @@ use super::{
 use crate::bert::Batch;
 use crate::kd::project;
 use crate::ops::Engine;
+use crate::sentence::{cosine_distance, mean_pooled, normalised, similarity_error};
 use crate::train::TrainError;
 use crate::{PlmError, SuperPlm};
 
@@ -211,37 +212,12 @@ impl Goal for Embeddings {
     }
 }
 
-/// The mean over the real tokens of `[batch, tokens, width]`; `mask` is `[batch, tokens]`.
-fn mean_pooled(hidden: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
-    let sums = hidden.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
-    sums.broadcast_div(&mask.sum_keepdim(1)?.maximum(1.0)?)
-}
-
 /// Squared deviations of the real tokens' states from their mean, summed up.
 fn squared_deviations(hidden: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
     let mask = mask.unsqueeze(2)?;
     let sums = hidden.broadcast_mul(&mask)?.sum_keepdim((0, 1))?;
     let mean = sums.broadcast_div(&mask.sum_keepdim((0, 1))?.maximum(1.0)?)?;
     hidden.broadcast_sub(&mean)?.broadcast_mul(&mask)?.sqr()?.sum_all()? + 1e-12
-}
-
-/// Each row at length one.
-fn normalised(rows: &Tensor) -> TensorResult<Tensor> {
-    rows.broadcast_div(&(rows.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?)
-}
-
-/// One minus the cosine, on average over rows of length one.
-fn cosine_distance(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
-    (student * teacher)?.sum(D::Minus1)?.mean_all()?.affine(-1.0, 1.0)
-}
-
-/// The mean squared difference of the cosines of two different rows; zero of a single row.
-fn similarity_error(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
-    let texts = student.dim(0)?;
-    let similarities = |rows: &Tensor| rows.matmul(&rows.t()?);
-    // The diagonal is 1 in both, so it adds nothing.
-    let sum = (similarities(student)? - similarities(teacher)?)?.sqr()?.sum_all()?;
-    sum / (texts * texts.saturating_sub(1)).max(1) as f64
 }
 
 #[cfg(test)]

@@ -1,0 +1,260 @@
+//! Sentence embeddings: how far a student's are from a teacher's, and the loss of
+//! sub-architectures by that, which a search minimises.
+//!
+//! An embedding is the mean of a text's last hidden states over its real tokens, in the teacher's
+//! width: a student's are projected there by the projection that distillation learns.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use atb_checkpoint::NewFolder;
+use atb_space::Architecture;
+use atb_text::Encoded;
+use candle_core::{D, DType, Device, Result as TensorResult, Tensor};
+use rayon::prelude::*;
+use safetensors::SafeTensors;
+use sha2::{Digest, Sha256};
+
+use crate::bert::Batch;
+use crate::fitness::digest;
+use crate::kd::project;
+use crate::{PlmError, SuperPlm};
+
+/// Texts a batch.
+const BATCH_SIZE: usize = 16;
+
+/// What a model folder keeps of its teacher: [`TeacherEmbeddings`] of one text.
+pub const EMBEDDINGS_FILE: &str = "teacher-embeddings.safetensors";
+
+/// The mean over the real tokens of `[batch, tokens, width]`; `mask` is `[batch, tokens]`.
+pub(crate) fn mean_pooled(hidden: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
+    let sums = hidden.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
+    sums.broadcast_div(&mask.sum_keepdim(1)?.maximum(1.0)?)
+}
+
+/// Each row at length one.
+pub(crate) fn normalised(rows: &Tensor) -> TensorResult<Tensor> {
+    rows.broadcast_div(&(rows.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?)
+}
+
+/// One minus the cosine, on average over rows of length one.
+pub(crate) fn cosine_distance(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
+    (student * teacher)?.sum(D::Minus1)?.mean_all()?.affine(-1.0, 1.0)
+}
+
+/// The mean squared difference of the cosines of two different rows; zero of a single row.
+pub(crate) fn similarity_error(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
+    let texts = student.dim(0)?;
+    let similarities = |rows: &Tensor| rows.matmul(&rows.t()?);
+    // The diagonal is 1 in both, so it adds nothing.
+    let sum = (similarities(student)? - similarities(teacher)?)?.sqr()?.sum_all()?;
+    sum / (texts * texts.saturating_sub(1)).max(1) as f64
+}
+
+/// Version of the schema of [`EMBEDDINGS_FILE`].
+const SCHEMA: u32 = 1;
+const TENSOR: &str = "embeddings";
+
+/// A teacher's sentence embeddings of one text, kept so that a SuperPLM can be scored against
+/// its teacher without having it.
+///
+/// As a file: safetensors with `embeddings` (f16, `[texts, width]`) and in its metadata `schema`,
+/// `text` (SHA-256 of the token ids) and `teacher` (where its weights come from).
+#[derive(Clone, Debug)]
+pub struct TeacherEmbeddings {
+    /// `[texts, width]`.
+    embeddings: Tensor,
+    text: String,
+    teacher: String,
+}
+
+impl TeacherEmbeddings {
+    /// Runs the whole `teacher` on `text`.
+    ///
+    /// # Errors
+    /// [`PlmError::NothingToScore`] if a row of `text` is padding only, and what
+    /// [`SuperPlm::forward`] reports.
+    pub fn new(teacher: &SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
+        Self::of(teacher, text, |_, hidden| Ok(hidden))
+    }
+
+    /// Those that the whole SuperPLM gives itself, in its teacher's width where it has a
+    /// projection to that: for when its teacher is not at hand.
+    ///
+    /// # Errors
+    /// As [`TeacherEmbeddings::new`].
+    pub fn of_itself(plm: &SuperPlm, text: &Encoded) -> Result<Self, PlmError> {
+        Self::of(plm, text, |plm, hidden| projected(plm, plm.architecture(), hidden))
+    }
+
+    fn of(
+        model: &SuperPlm,
+        text: &Encoded,
+        finish: impl Fn(&SuperPlm, Tensor) -> Result<Tensor, PlmError> + Send + Sync,
+    ) -> Result<Self, PlmError> {
+        let embed = |tokens: &Encoded| {
+            let hidden = finish(model, model.forward(model.architecture(), tokens)?.hidden)?;
+            Ok(mean_pooled(&hidden, &Batch::new(tokens, model.engine().device())?.mask)?)
+        };
+        Ok(Self {
+            embeddings: embeddings(&batches(text)?, embed)?.to_device(&Device::Cpu)?,
+            text: digest(&[], text),
+            teacher: model.source().to_owned(),
+        })
+    }
+
+    /// Whether they are of that text.
+    #[must_use]
+    pub fn is_of(&self, text: &Encoded) -> bool {
+        self.text == digest(&[], text)
+    }
+
+    /// Reads the contents of a file; `path` stands for it in messages.
+    ///
+    /// # Errors
+    /// [`PlmError::Embeddings`], [`PlmError::File`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, PlmError> {
+        let corrupt = |problem: String| PlmError::Embeddings { path: path.to_owned(), problem };
+        let damaged = |error: safetensors::SafeTensorError| corrupt(error.to_string());
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let told = metadata.metadata().clone().unwrap_or_default();
+        let tell = |key: &str| {
+            told.get(key).cloned().ok_or_else(|| corrupt(format!("its metadata has no `{key}`")))
+        };
+        let schema = tell("schema")?;
+        let found = schema.parse().map_err(|_| corrupt(format!("its `schema` is {schema}")))?;
+        atb_files::check_schema(path.display(), found, SCHEMA)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;
+        let tensor = tensors.tensor(TENSOR).map_err(damaged)?;
+        let (safetensors::Dtype::F16, &[texts, width]) = (tensor.dtype(), tensor.shape()) else {
+            return Err(corrupt(format!("its `{TENSOR}` is not a matrix of f16")));
+        };
+        let (values, _) = tensor.data().as_chunks();
+        let values: Vec<f32> =
+            values.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect();
+        if texts * width == 0 || !values.iter().all(|value| value.is_finite()) {
+            return Err(corrupt("it holds no or not only finite values".to_owned()));
+        }
+        let embeddings = Tensor::from_vec(values, (texts, width), &Device::Cpu)?;
+        Ok(Self { embeddings, text: tell("text")?, teacher: tell("teacher")? })
+    }
+
+    /// Adds the file to a model folder in the making.
+    pub(crate) fn write(&self, folder: &NewFolder) -> Result<(), PlmError> {
+        let about = HashMap::from([
+            ("schema".to_owned(), SCHEMA.to_string()),
+            ("text".to_owned(), self.text.clone()),
+            ("teacher".to_owned(), self.teacher.clone()),
+        ]);
+        let values = self.embeddings.to_dtype(DType::F16)?;
+        Ok(folder.tensors_about(EMBEDDINGS_FILE, [(TENSOR, values)], about)?)
+    }
+}
+
+/// Scores sub-architectures of a SuperPLM by how far their sentence embeddings are from a
+/// teacher's: one minus the cosine to the teacher's, on average over the texts, and the squared
+/// error of the similarities between the texts. Lower is better.
+///
+/// ```
+/// use atb_superplm::{SentenceFitness, SuperPlm, TeacherEmbeddings};
+/// use atb_text::Tokenizer;
+///
+/// let plm = SuperPlm::random("2-32-64-2-32".parse()?, Tokenizer::bert_uncased()?, 7)?;
+/// let text = plm.tokenizer().encode_batch(["Held-out text.", "A second row of it."], 16)?;
+/// let teacher = TeacherEmbeddings::new(&plm, &text)?;
+/// let fitness = SentenceFitness::new(&plm, &teacher, &text)?;
+/// assert!(fitness.loss(plm.architecture())? < 1e-6);
+/// assert!(fitness.loss(&"1-16-32-2-16".parse()?)? > 1e-3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct SentenceFitness<'a> {
+    plm: &'a SuperPlm,
+    batches: Vec<Encoded>,
+    /// The teacher's, each of length one.
+    teacher: Tensor,
+    digest: String,
+}
+
+impl<'a> SentenceFitness<'a> {
+    /// Keeps what the loss needs.
+    ///
+    /// # Errors
+    /// [`PlmError::Teacher`] if the embeddings are of another text, or of a width that the
+    /// SuperPLM's projection does not lead to; [`PlmError::NothingToScore`].
+    pub fn new(
+        plm: &'a SuperPlm,
+        teacher: &TeacherEmbeddings,
+        text: &Encoded,
+    ) -> Result<Self, PlmError> {
+        if !teacher.is_of(text) {
+            let problem = "its embeddings are of another text".to_owned();
+            return Err(PlmError::Teacher(problem));
+        }
+        let (whole, width) = (plm.architecture(), teacher.embeddings.dim(1)?);
+        let own = plm.kd_projection(whole)?.map_or(whole.hidden(), |p| p.weight.dims()[0]);
+        if own != width {
+            let problem = format!("its embeddings have {width} values, the SuperPLM's {own}");
+            return Err(PlmError::Teacher(problem));
+        }
+        let mut hasher = Sha256::new();
+        hasher.update(digest(&[plm], text));
+        hasher.update(&teacher.teacher);
+        Ok(Self {
+            plm,
+            batches: batches(text)?,
+            teacher: normalised(&teacher.embeddings)?,
+            digest: atb_files::hex(&hasher.finalize()),
+        })
+    }
+
+    /// A digest of everything besides the architecture that the loss depends on: weights,
+    /// configuration, teacher and text.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The loss of a sub-architecture over all texts.
+    ///
+    /// # Errors
+    /// [`PlmError::DoesNotFit`] for an architecture that the SuperPLM does not contain,
+    /// [`PlmError::NotFinite`] if the weights overflow.
+    pub fn loss(&self, arch: &Architecture) -> Result<f64, PlmError> {
+        let plm = self.plm;
+        let own = embeddings(&self.batches, |tokens| {
+            let hidden = projected(plm, arch, plm.forward(arch, tokens)?.hidden)?;
+            Ok(mean_pooled(&hidden, &Batch::new(tokens, plm.engine().device())?.mask)?)
+        })?;
+        let own = normalised(&own)?;
+        let cosine = cosine_distance(&own, &self.teacher)?.to_scalar::<f32>()?;
+        let similarities = similarity_error(&own, &self.teacher)?.to_scalar::<f32>()?;
+        let loss = f64::from(cosine) + f64::from(similarities);
+        if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+    }
+}
+
+/// A text in batches, none of whose rows is empty.
+fn batches(text: &Encoded) -> Result<Vec<Encoded>, PlmError> {
+    let masks = text.attention_mask.chunks(text.sequence.max(1));
+    if text.batch == 0 || masks.into_iter().any(|mask| mask.iter().all(|real| *real == 0)) {
+        return Err(PlmError::NothingToScore);
+    }
+    Ok(text.split_trimmed(BATCH_SIZE))
+}
+
+/// The embeddings of all batches, `[texts, width]`, in the order of the text.
+fn embeddings(
+    batches: &[Encoded],
+    embed: impl Fn(&Encoded) -> Result<Tensor, PlmError> + Send + Sync,
+) -> Result<Tensor, PlmError> {
+    let parts: Vec<Tensor> = batches.par_iter().map(embed).collect::<Result<_, PlmError>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
+}
+
+/// Hidden states in the teacher's width, where the model has a projection to it.
+fn projected(plm: &SuperPlm, arch: &Architecture, hidden: Tensor) -> Result<Tensor, PlmError> {
+    match plm.kd_projection(arch)? {
+        Some(projection) => Ok(project(plm.engine(), &hidden, &projection)?),
+        None => Ok(hidden),
+    }
+}
