@@ -21,6 +21,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub mod choice;
 pub mod comparison;
 pub mod models;
 pub mod plot;

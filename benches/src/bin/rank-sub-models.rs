@@ -1,17 +1,16 @@
 //! Whether a SuperPLM ranks architectures as training each of them alone does, which is what
 //! one-shot training is for: writes `table.md` and `plot.svg`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
-use atb_benches::{plot, write_text};
+use anyhow::{Context, Result, bail};
+use atb_benches::{choice, plot, write_text};
 use atb_measurements::MeasurementFile;
 use atb_pipeline::{HeldOutConfig, Weights, steps};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor};
-use atb_space::{Architecture, Sampler, Space};
+use atb_space::{Architecture, Space};
 use atb_superplm::{
     KdFitness, Layout, MetricsLine, Objective, Schedule, SubModels, SuperPlm, TrainSettings,
     Training, prepare, train,
@@ -63,8 +62,6 @@ const SEQUENCE: usize = 128;
 const ROWS: usize = 8;
 /// Paragraphs of held-out text.
 const PARAGRAPHS: usize = 96;
-/// Architectures drawn to find those of the latency asked for.
-const DRAWN: usize = 200_000;
 /// Peak learning rate of the trainings alone.
 const LEARNING_RATE: f64 = 1e-3;
 
@@ -88,7 +85,8 @@ fn main() -> Result<()> {
     let predictor = Predictor::fit(&measured, &Space::paper_kd(), &FitSettings::default())?;
     let space = Space::paper_kd().within(plm.architecture())?;
     let target_ms = arguments.share * predictor.value(plm.architecture());
-    let chosen = choose(&arguments, &space, &predictor, target_ms)?;
+    let Arguments { tolerance, count, seed, .. } = arguments;
+    let chosen = choice::at_latency(&space, &predictor, target_ms, tolerance, count, seed)?;
 
     let text = HeldOutConfig {
         text: Some(arguments.held_out.clone()),
@@ -110,34 +108,6 @@ fn main() -> Result<()> {
     }
     ranked.sort_by(|a, b| a.alone.total_cmp(&b.alone));
     write(&arguments, &plm, &ranked)
-}
-
-/// Architectures of about the same latency, of every depth that has any as many.
-fn choose(
-    arguments: &Arguments,
-    space: &Space,
-    predictor: &Predictor,
-    target_ms: f64,
-) -> Result<Vec<Architecture>> {
-    let mut of_depth: BTreeMap<usize, Vec<Architecture>> = BTreeMap::new();
-    for arch in Sampler::new(space, arguments.seed).take(DRAWN) {
-        let error = predictor.value(&arch) / target_ms - 1.0;
-        if error.abs() <= arguments.tolerance {
-            of_depth.entry(arch.num_layers()).or_default().push(arch);
-        }
-    }
-    let mut chosen = Vec::new();
-    let mut queues: Vec<_> = of_depth.into_values().map(Vec::into_iter).collect();
-    while chosen.len() < arguments.count && queues.iter().any(|queue| queue.len() > 0) {
-        chosen.extend(queues.iter_mut().filter_map(Iterator::next));
-    }
-    chosen.truncate(arguments.count);
-    ensure!(
-        chosen.len() >= 3,
-        "{} architectures of {target_ms:.2} ms found, too few to rank; hint: another --share",
-        chosen.len()
-    );
-    Ok(chosen)
 }
 
 /// The loss of an architecture before and after a training of its own, from the teacher's

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use atb_checkpoint::{BertConfig, Checkpoint};
 use atb_space::Architecture;
-use atb_superplm::SuperPlm;
+use atb_superplm::{EMBEDDINGS_FILE, Storage, SuperPlm, TeacherEmbeddings, extract_as};
 use candle_core::{DType, Device, Tensor};
 use miette::Diagnostic;
 use serde_json::{Value, json};
@@ -61,6 +61,45 @@ fn prefixed_names_half_precision_and_foreign_tensors_are_read() {
     let after = coarse.forward(coarse.architecture(), &small_batch()).expect("runs");
     let difference = largest_difference(&before.hidden, &after.hidden);
     assert!(0.0 < difference && difference < 0.2, "{difference}");
+}
+
+#[test]
+fn smaller_storage_changes_outputs_little_and_keeps_what_the_teacher_gave() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let plm = SuperPlm::load(&small_model(root.path(), WHOLE)).expect("loads");
+    let text = small_batch();
+    let teacher = TeacherEmbeddings::new(&plm, &text).expect("embeds");
+    let plm = plm.with_teacher_embeddings(teacher);
+    let before = plm.forward(plm.architecture(), &text).expect("runs");
+    let mut sizes = Vec::new();
+    for (storage, most) in [(Storage::F32, 0.0), (Storage::F16, 0.01), (Storage::I8, 0.1)] {
+        let folder = root.path().join(storage.to_string());
+        extract_as(&plm, plm.architecture(), storage, false, &folder).expect("writes");
+        sizes.push(fs::metadata(folder.join("model.safetensors")).expect("is there").len());
+        let read = SuperPlm::load(&folder).expect("loads");
+        let after = read.forward(read.architecture(), &text).expect("runs");
+        let difference = largest_difference(&before.hidden, &after.hidden);
+        assert!(difference <= most, "{storage}: {difference}");
+        assert!(after.pooled.is_none());
+        assert!(read.teacher_embeddings().expect("are kept").is_of(&text));
+    }
+    assert!(sizes[0] > sizes[1] && sizes[1] > sizes[2], "{sizes:?}");
+
+    let path = root.path().join("i8").join(EMBEDDINGS_FILE);
+    let bytes = fs::read(&path).expect("reads");
+    for (damaged, expected) in [
+        (bytes[..bytes.len() - 1].to_vec(), "cut short or damaged"),
+        (b"{}".to_vec(), "cut short or damaged"),
+    ] {
+        fs::write(&path, damaged).expect("writes");
+        let error = SuperPlm::load(&root.path().join("i8")).expect_err("refused").to_string();
+        assert!(error.contains(EMBEDDINGS_FILE) && error.contains(expected), "{error}");
+    }
+    // A part is no longer compared with that teacher.
+    let part = "1-16-24-4-8".parse().expect("an architecture");
+    let folder = root.path().join("part");
+    extract_as(&plm, &part, Storage::F32, true, &folder).expect("writes");
+    assert!(!folder.join(EMBEDDINGS_FILE).exists());
 }
 
 #[test]

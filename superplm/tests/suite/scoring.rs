@@ -2,7 +2,9 @@
 
 use atb_checkpoint::Linear;
 use atb_space::Architecture;
-use atb_superplm::{KdFitness, KdLoss, Output, PlmError, SuperPlm, extract};
+use atb_superplm::{
+    KdFitness, KdLoss, Output, PlmError, SentenceFitness, SuperPlm, TeacherEmbeddings, extract,
+};
 use atb_text::{Corpus, Encoded, HELD_OUT};
 use candle_core::{Device, Tensor};
 
@@ -97,6 +99,63 @@ fn padding_and_batching_leave_the_loss_alone() {
     }
     let by_hand = sums[0] / counts[0] + sums[1] / counts[1];
     assert!((tight - by_hand).abs() < 1e-6 * tight, "{tight} and {by_hand}");
+}
+
+/// The mean of a row's states over its first `real` tokens, at length one.
+fn direction(hidden: &Tensor, real: usize) -> Vec<f64> {
+    let states: Vec<Vec<f32>> = hidden.squeeze(0).and_then(|h| h.to_vec2()).expect("states");
+    let mut mean = vec![0.0; states[0].len()];
+    for state in &states[..real] {
+        mean.iter_mut().zip(state).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    let length = mean.iter().map(|value| value * value).sum::<f64>().sqrt();
+    mean.iter().map(|value| value / length).collect()
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn the_sentence_loss_is_that_of_cosines_by_hand() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let plm = SuperPlm::load(&small_model(root.path(), WHOLE)).expect("loads");
+    let texts = ["a tiny model", "text of models of text", "tiny tiny tiny text", "of"];
+    let text = plm.tokenizer().encode_batch(texts, 12).expect("encodes");
+    let part = arch("2-16-16-3-6");
+    let teacher = TeacherEmbeddings::new(&plm, &text).expect("embeds");
+    let fitness = SentenceFitness::new(&plm, &teacher, &text).expect("suits");
+    assert!(fitness.loss(plm.architecture()).expect("scores") < 1e-6);
+
+    let of = |arch: &Architecture| -> Vec<Vec<f64>> {
+        let embed = |text: &&str| {
+            let row = plm.tokenizer().encode_batch([*text], 12).expect("encodes");
+            let hidden = plm.forward(arch, &row).expect("runs").hidden;
+            direction(&hidden, row.real_tokens())
+        };
+        texts.iter().map(embed).collect()
+    };
+    let (own, whole) = (of(&part), of(plm.architecture()));
+    let count = texts.len() as f64;
+    let distance = own.iter().zip(&whole).map(|(a, b)| 1.0 - cosine(a, b)).sum::<f64>() / count;
+    let mut error = 0.0;
+    for i in 0..texts.len() {
+        for j in (0..texts.len()).filter(|j| *j != i) {
+            error += (cosine(&own[i], &own[j]) - cosine(&whole[i], &whole[j])).powi(2);
+        }
+    }
+    let expected = distance + error / (count * (count - 1.0));
+    let found = fitness.loss(&part).expect("scores");
+    assert!((found - expected).abs() < 1e-5 * expected, "{found} for {expected}");
+
+    let other = plm.tokenizer().encode_batch(["of text"], 12).expect("encodes");
+    let error = SentenceFitness::new(&plm, &teacher, &other).err().expect("refused").to_string();
+    assert!(error.contains("another text"), "{error}");
+    let of_itself = TeacherEmbeddings::of_itself(&plm, &text).expect("embeds");
+    assert_ne!(
+        SentenceFitness::new(&plm, &of_itself, &text).expect("suits").digest(),
+        KdFitness::new(&plm, &plm, &text).expect("scores").digest()
+    );
 }
 
 #[test]
