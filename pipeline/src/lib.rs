@@ -32,5 +32,5 @@ pub use finetune::{FinetuneConfig, FinetuneReport, OfSeed, finetune};
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Event, Quiet, Reporter};
 pub use run::{Files, run};
-pub use superplm::{Origin, Weights};
+pub use superplm::{Origin, Weights, teacher};
 pub use train::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use atb_superplm::SuperPlm;
+use atb_superplm::{EMBEDDINGS_FILE, SuperPlm, TeacherEmbeddings};
 use atb_text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -25,13 +25,15 @@ pub struct Weights {
     pub origin: Origin,
 }
 
-/// The SuperPLM that the program carries; `assets/superplm-mini/README.md` says how it was
+/// The SuperPLM that the program carries; `assets/superplm-minilm/README.md` says how it was
 /// made.
-mod mini {
-    pub(super) const NAME: &str = "superplm-mini";
-    pub(super) const CONFIG: &str = include_str!("../../assets/superplm-mini/config.json");
+mod carried {
+    pub(super) const NAME: &str = "superplm-minilm";
+    pub(super) const CONFIG: &str = include_str!("../../assets/superplm-minilm/config.json");
     pub(super) const WEIGHTS: &[u8] =
-        include_bytes!("../../assets/superplm-mini/model.safetensors");
+        include_bytes!("../../assets/superplm-minilm/model.safetensors");
+    pub(super) const TEACHER_EMBEDDINGS: &[u8] =
+        include_bytes!("../../assets/superplm-minilm/teacher-embeddings.safetensors");
 }
 
 impl Weights {
@@ -44,8 +46,12 @@ impl Weights {
         match choice {
             "auto" => {
                 let tokenizer = Tokenizer::bert_uncased()?;
-                let plm = SuperPlm::embedded(mini::NAME, mini::CONFIG, mini::WEIGHTS, tokenizer)?;
-                let description = "superplm-mini, distilled from all-MiniLM-L6-v2".to_owned();
+                let (name, config) = (carried::NAME, carried::CONFIG);
+                let plm = SuperPlm::embedded(name, config, carried::WEIGHTS, tokenizer)?;
+                let path = Path::new(name).join(EMBEDDINGS_FILE);
+                let embeddings = TeacherEmbeddings::parse(&path, carried::TEACHER_EMBEDDINGS)?;
+                let plm = plm.with_teacher_embeddings(embeddings);
+                let description = "superplm-minilm, distilled from all-MiniLM-L6-v2".to_owned();
                 Ok(Self { plm, origin: Origin { description, trained: true } })
             }
             "teacher" => Self::folder(
@@ -70,7 +76,7 @@ impl Weights {
 ///
 /// # Errors
 /// [`PipelineError`] if its files are damaged or not to be had.
-pub(crate) fn teacher(choice: &str) -> Result<SuperPlm, PipelineError> {
+pub fn teacher(choice: &str) -> Result<SuperPlm, PipelineError> {
     let folder = match choice {
         "auto" => atb_fetch::teacher()?,
         folder => folder.into(),

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use atb_pipeline::Weights;
+use atb_pipeline::{HeldOutConfig, Weights, steps, teacher};
 use atb_space::Architecture;
-use atb_superplm::{Storage, extract_as};
+use atb_superplm::{Storage, TeacherEmbeddings, extract_as};
 use clap::Args;
 
 use super::renamed;
@@ -25,6 +25,10 @@ pub(crate) struct Arguments {
     /// Leave out the pooler, which one-shot training does not train
     #[arg(long)]
     no_pooler: bool,
+    /// Keep, beside the whole SuperPLM, the sentence embeddings that this teacher gives the
+    /// built-in text, for searches without it: a model folder, or `auto` for all-MiniLM-L6-v2
+    #[arg(long, value_name = "MODEL")]
+    teacher: Option<String>,
     /// Model folder to write
     #[arg(long, short)]
     out: PathBuf,
@@ -42,7 +46,15 @@ pub(crate) struct Arguments {
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let weights = Weights::load(&arguments.superplm)?;
     let Arguments { arch, out, no_pooler, .. } = arguments;
-    extract_as(&weights.plm, arch, arguments.weights, !no_pooler, out)?;
+    let plm = match &arguments.teacher {
+        None => weights.plm,
+        Some(choice) => {
+            let text = steps::held_out(&HeldOutConfig::default(), &weights.plm)?;
+            let embeddings = TeacherEmbeddings::new(&teacher(choice)?, &text)?;
+            weights.plm.with_teacher_embeddings(embeddings)
+        }
+    };
+    extract_as(&plm, arch, arguments.weights, !no_pooler, out)?;
     display::data(&arguments.out.display().to_string())?;
     Ok(())
 }
