@@ -179,8 +179,9 @@ impl<'a> SentenceFitness<'a> {
     /// Keeps what the loss needs.
     ///
     /// # Errors
-    /// [`PlmError::Teacher`] if the embeddings are of another text, or of a width that the
-    /// SuperPLM's projection does not lead to; [`PlmError::NothingToScore`].
+    /// [`PlmError::Teacher`] if the embeddings are of another text, of a width that the SuperPLM's
+    /// projection does not lead to, or without a projection narrower than the SuperPLM;
+    /// [`PlmError::NothingToScore`].
     pub fn new(
         plm: &'a SuperPlm,
         teacher: &TeacherEmbeddings,
@@ -191,8 +192,11 @@ impl<'a> SentenceFitness<'a> {
             return Err(PlmError::Teacher(problem));
         }
         let (whole, width) = (plm.architecture(), teacher.embeddings.dim(1)?);
-        let own = plm.kd_projection(whole)?.map_or(whole.hidden(), |p| p.weight.dims()[0]);
-        if own != width {
+        let (own, suits) = match plm.kd_projection(whole)? {
+            Some(projection) => (projection.weight.dim(0)?, projection.weight.dim(0)? == width),
+            None => (whole.hidden(), whole.hidden() <= width),
+        };
+        if !suits {
             let problem = format!("its embeddings have {width} values, the SuperPLM's {own}");
             return Err(PlmError::Teacher(problem));
         }
@@ -225,7 +229,9 @@ impl<'a> SentenceFitness<'a> {
             let hidden = projected(plm, arch, plm.forward(arch, tokens)?.hidden)?;
             Ok(mean_pooled(&hidden, &Batch::new(tokens, plm.engine().device())?.mask)?)
         })?;
-        let own = normalised(&own)?;
+        // Without a projection a narrower model has the first of the teacher's dimensions.
+        let missing = self.teacher.dim(1)? - own.dim(1)?;
+        let own = normalised(&own.pad_with_zeros(1, 0, missing)?)?;
         let cosine = cosine_distance(&own, &self.teacher)?.to_scalar::<f32>()?;
         let similarities = similarity_error(&own, &self.teacher)?.to_scalar::<f32>()?;
         let loss = f64::from(cosine) + f64::from(similarities);

@@ -2,7 +2,7 @@
 //! nothing: writes `samples.jsonl` and `table.md`.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use atb_benches::{choice, write_text};
@@ -14,10 +14,10 @@ use atb_space::{Architecture, Cost, Space};
 use atb_superplm::extract;
 use atb_tasks::{EvaluateSettings, Model, Split, Task, evaluate};
 use clap::Parser;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Scores sub-models of a SuperPLM, all of about the same latency, on tasks of sentence embeddings,
-/// and says how well losses and proxies order them.
+/// and says how well losses and proxies order them. Stopped and started again, it continues.
 #[derive(Parser)]
 struct Arguments {
     /// Folder of GLUE.
@@ -54,7 +54,7 @@ const TASKS: [&str; 2] = ["STS-B-similarity", "QNLI-retrieval"];
 const PARAGRAPHS: usize = 96;
 
 /// One architecture's scores and what is to predict them.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Sample {
     budget: String,
     arch: String,
@@ -107,7 +107,8 @@ fn main() -> Result<()> {
         .map(|(name, config)| Ok((name, steps::loss_on_text(&config, plm)?)))
         .collect::<Result<_>>()?;
 
-    let mut samples = Vec::new();
+    let path = arguments.folder.join("samples.jsonl");
+    let mut samples = kept(&path)?;
     for budget in &arguments.budgets {
         let chosen = choice::at_latency(
             &space,
@@ -118,6 +119,11 @@ fn main() -> Result<()> {
             arguments.seed,
         )?;
         for arch in chosen {
+            let known =
+                |sample: &Sample| (&sample.budget, &sample.arch) == (&budget.id(), &arch.id());
+            if samples.iter().any(known) {
+                continue;
+            }
             let folder = tempfile::tempdir()?;
             let model = folder.path().join("model");
             extract(plm, &arch, &model)?;
@@ -127,7 +133,7 @@ fn main() -> Result<()> {
                 let settings = EvaluateSettings { resamples: 0, ..EvaluateSettings::default() };
                 let evaluation = evaluate(&model, task, split, None, &settings)?;
                 let value = evaluation.scores[0].value.context("a constant embedding")?;
-                scores.push(value);
+                scores.push(100.0 * value);
             }
             let mut predictors = Vec::new();
             for (name, loss) in &losses {
@@ -148,17 +154,34 @@ fn main() -> Result<()> {
                 scores,
                 predictors,
             });
+            keep(&path, &samples)?;
         }
     }
     write(&arguments, &samples)
 }
 
-fn write(arguments: &Arguments, samples: &[Sample]) -> Result<()> {
+/// The samples of an earlier run.
+fn kept(path: &Path) -> Result<Vec<Sample>> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs_err::read_to_string(path)?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| path.display().to_string()))
+        .collect()
+}
+
+fn keep(path: &Path, samples: &[Sample]) -> Result<()> {
     let mut lines = String::new();
     for sample in samples {
         lines.push_str(&serde_json::to_string(sample)?);
         lines.push('\n');
     }
+    fs_err::create_dir_all(atb_files::folder_of(path))?;
+    write_text(path, &lines)
+}
+
+fn write(arguments: &Arguments, samples: &[Sample]) -> Result<()> {
     let mut text = format!(
         "# What orders sub-models as tasks do\n\nFor each budget {} architectures within {:.1} % of \
          its predicted latency, as many of every depth that has any, drawn with seed {}, cut out of \
@@ -200,8 +223,6 @@ fn write(arguments: &Arguments, samples: &[Sample]) -> Result<()> {
         let _ =
             writeln!(text, "| {budget} | {arch} | {latency_ms:.2} ms | {} |", scores.join(" | "));
     }
-    fs_err::create_dir_all(&arguments.folder)?;
-    write_text(&arguments.folder.join("samples.jsonl"), &lines)?;
     print!("{text}");
     write_text(&arguments.folder.join("table.md"), &text)
 }

@@ -146,6 +146,7 @@ fn the_sentence_loss_is_that_of_cosines_by_hand() {
     }
     let expected = distance + error / (count * (count - 1.0));
     let found = fitness.loss(&part).expect("scores");
+    assert!(fitness.loss(&arch("2-12-16-3-6")).expect("narrower").is_finite());
     assert!((found - expected).abs() < 1e-5 * expected, "{found} for {expected}");
 
     let other = plm.tokenizer().encode_batch(["of text"], 12).expect("encodes");
