@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::bert::{Batch, Output};
+use crate::embeddings::hash_text;
 use crate::kd::{KdLoss, project};
 use crate::{PlmError, SuperPlm};
 
@@ -172,9 +173,6 @@ pub(crate) fn digest(models: &[&SuperPlm], text: &Encoded) -> String {
         hasher.update(model.source());
         hasher.update(model.config().to_json());
     }
-    hasher.update(format!("{} {}", text.batch, text.sequence));
-    for id in text.input_ids.iter().chain(&text.attention_mask).chain(&text.token_type_ids) {
-        hasher.update(id.to_le_bytes());
-    }
+    hash_text(&mut hasher, text);
     atb_files::hex(&hasher.finalize())
 }

@@ -32,6 +32,7 @@
 
 mod bert;
 mod data;
+mod embeddings;
 mod error;
 mod extract;
 mod finetune;
@@ -50,6 +51,7 @@ mod vectorised;
 
 pub use bert::Output;
 pub use data::{DataError, Dataset, Layout, PrepareProgress, prepare};
+pub use embeddings::{EMBEDDINGS_FILE, TeacherEmbeddings};
 pub use error::PlmError;
 pub use extract::{Storage, extract, extract_as};
 pub use finetune::{
@@ -59,7 +61,7 @@ pub use fitness::KdFitness;
 pub use kd::KdLoss;
 pub use masked_lm::MaskedLmFitness;
 pub use model::SuperPlm;
-pub use sentence::{EMBEDDINGS_FILE, SentenceFitness, TeacherEmbeddings};
+pub use sentence::SentenceFitness;
 pub use task_head::TaskHead;
 pub use train::{
     Accelerator, MetricsLine, Objective, ObjectiveKind, Outcome, Progress, Schedule, Stopped,

@@ -18,9 +18,9 @@ use rand_distr::{Distribution, Normal};
 
 use crate::PlmError;
 use crate::bert::{self, Batch, Output};
+use crate::embeddings::{EMBEDDINGS_FILE, TeacherEmbeddings};
 use crate::ops::{Engine, slice};
 use crate::parameters::{Linear, MlmHead, Parameters, check_fit};
-use crate::sentence::{EMBEDDINGS_FILE, TeacherEmbeddings};
 use crate::task_head::TaskHead;
 
 /// Standard deviation of fresh weights, BERT's `initializer_range`.
