@@ -147,6 +147,9 @@ pub enum TaskError {
     #[error("{model} was fine-tuned on {trained}, not on {task}")]
     #[diagnostic(help("evaluate it on {trained}, or take a model that was fine-tuned on {task}"))]
     OtherTask { model: String, trained: String, task: String },
+    #[error("{model} was fine-tuned on {trained}, not on {task}")]
+    #[diagnostic(help("start from the model that it was fine-tuned from"))]
+    Finetuned { model: String, trained: String, task: String },
     #[error("{model} has no word embeddings that can be read")]
     #[diagnostic(help("name the model folder that the file was exported from"))]
     NoWords { model: String },

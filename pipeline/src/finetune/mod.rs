@@ -4,6 +4,7 @@ mod config;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use atb_checkpoint::CheckpointError;
 use atb_interface::Head;
@@ -109,6 +110,7 @@ pub fn finetune(
     let start = start(config, &task)?;
     reporter.step("model", &format!("{} of {}", start.architecture(), config.model));
     let rows = data.rows(config, &task, &start, reporter)?;
+    let rows = rows.into();
     let run = Run { config, task: &task, data: &data, rows, partial: partial(&config.output) };
 
     let (source, architecture) = (start.source().to_owned(), start.architecture().id());
@@ -169,7 +171,7 @@ fn refuse_existing(output: &Path) -> Result<(), PipelineError> {
 fn start(config: &FinetuneConfig, task: &Task) -> Result<SuperPlm, PipelineError> {
     let plm = Weights::load(&config.model)?.plm;
     if let Some(trained) = plm.config().other_task(&task.name) {
-        return Err(TaskError::OtherTask {
+        return Err(TaskError::Finetuned {
             model: config.model.clone(),
             trained: trained.to_owned(),
             task: task.name.clone(),
@@ -279,7 +281,7 @@ struct Run<'a> {
     config: &'a FinetuneConfig,
     task: &'a Task,
     data: &'a Data,
-    rows: Vec<Row>,
+    rows: Arc<[Row]>,
     partial: PathBuf,
 }
 

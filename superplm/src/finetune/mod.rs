@@ -11,6 +11,9 @@ mod row;
 mod settings;
 mod trainer;
 
+#[cfg(test)]
+mod tests;
+
 pub use row::{Row, Target};
 pub use settings::{DistillationSettings, FinetuneSettings};
 pub use trainer::{Finetuning, HeldOutScore, TaskTraining};

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use atb_files::digest_of_parts;
+use atb_files::{digest, digest_of_parts};
 use atb_interface::{Reads, Tokens};
 use atb_settings::Checked;
 use candle_core::{Device, Tensor};
 use fs_err as fs;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::batches::batches;
@@ -16,7 +18,7 @@ use super::loss::{self, Term};
 use super::row::{Row, Target, batch_of};
 use super::settings::FinetuneSettings;
 use crate::bert::{self, Batch, Pass};
-use crate::ops::Dropout;
+use crate::ops::{Dropout, Engine};
 use crate::random::{Purpose, generator};
 use crate::task_head::TaskHead;
 use crate::train::checkpoint::{self, State};
@@ -38,7 +40,7 @@ pub struct TaskTraining {
     /// What it is to end in.
     pub head: TaskHead,
     /// The examples that it is trained on, all of one kind; at least one.
-    pub rows: Vec<Row>,
+    pub rows: Arc<[Row]>,
     /// What all randomness depends on.
     pub seed: u64,
     /// Everything else.
@@ -86,7 +88,7 @@ impl HeldOutScore {
 /// let training = TaskTraining {
 ///     start,
 ///     head: TaskHead { task: "mood".to_owned(), head, labels },
-///     rows: vec![row(2919, 0), row(2204, 1)],
+///     rows: [row(2919, 0), row(2204, 1)].into(),
 ///     seed: 0,
 ///     settings: FinetuneSettings { epochs: 2, ..FinetuneSettings::default() },
 /// };
@@ -108,7 +110,7 @@ pub struct Finetuning {
     plm: SuperPlm,
     variables: Variables,
     head: TaskHead,
-    rows: Vec<Row>,
+    rows: Arc<[Row]>,
     seed: u64,
     settings: FinetuneSettings,
     schedule: Schedule,
@@ -135,10 +137,20 @@ impl Finetuning {
     /// continued.
     pub fn begin(training: TaskTraining, folder: &Path) -> Result<Self, TrainError> {
         training.settings.checked()?;
+        let engine = training.settings.accelerator.engine()?;
+        Self::begin_on(&engine, training, folder)
+    }
+
+    /// [`Finetuning::begin`] on the device of `engine` and with the form of the operations that
+    /// it has.
+    pub(super) fn begin_on(
+        engine: &Engine,
+        training: TaskTraining,
+        folder: &Path,
+    ) -> Result<Self, TrainError> {
         check_rows(&training)?;
         let identity = identity(&training)?;
         let TaskTraining { start, head, rows, seed, settings } = training;
-        let engine = settings.accelerator.engine()?;
         fs::create_dir_all(folder)?;
         let saved = checkpoint::list(folder).pop();
         let (mut plm, state) = match &saved {
@@ -154,7 +166,7 @@ impl Finetuning {
                 (plm, State::new(identity))
             }
         };
-        let mut variables = Variables::of(&mut plm, &engine)?;
+        let mut variables = Variables::of(&mut plm, engine)?;
         if let Some(saved) = &saved {
             checkpoint::restore(saved, &mut variables)?;
         }
@@ -379,7 +391,8 @@ fn total(terms: &[Term]) -> candle_core::Result<Tensor> {
 fn identity(training: &TaskTraining) -> Result<Value, TrainError> {
     let TaskTraining { start, head, rows, seed, settings } = training;
     let settings = serde_json::to_value(settings).map_err(std::io::Error::from)?;
-    let parts: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+    let parts: Vec<String> =
+        rows.par_iter().map(|row| digest(format!("{row:?}").as_bytes())).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     Ok(json!({
         "settings": settings,

@@ -66,7 +66,7 @@ fn training(head: TaskHead, rows: Vec<Row>) -> TaskTraining {
         learning_rate: 3e-3,
         ..FinetuneSettings::default()
     };
-    TaskTraining { start: model(), head, rows, seed: 1, settings }
+    TaskTraining { start: model(), head, rows: rows.into(), seed: 1, settings }
 }
 
 /// Trains to the end; the best model's folder. The score of an epoch is its number.
