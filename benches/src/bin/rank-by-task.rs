@@ -82,11 +82,13 @@ fn main() -> Result<()> {
         .collect::<Result<_>>()?;
 
     let mut configs = Vec::new();
-    for (of, teacher) in [("teacher", Some("auto".to_owned())), ("itself", None)] {
+    for (of, teacher) in
+        [("teacher at hand", Some("auto".to_owned())), ("no teacher at hand", None)]
+    {
         for loss in [Loss::Sentence, Loss::Kd] {
             for text in [None, arguments.held_out.clone()] {
                 let name = format!(
-                    "{} to {of}, {} text",
+                    "`{}`, {of}, {} text",
                     loss.name(),
                     if text.is_some() { "longer" } else { "built-in" }
                 );
