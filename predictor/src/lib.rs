@@ -43,7 +43,7 @@ pub use evaluation::{Evaluation, EvaluationError};
 pub use features::{Machine, Machines};
 pub use file::PredictorFileError;
 pub use fit::{FEWEST, FitSettings};
-pub use kinds::{Fitted, Kind, Structured};
+pub use kinds::*;
 pub use linear::Cholesky;
 pub use metrics::Metrics;
 pub use model::{Breakdown, Fit, Model, Rows};
