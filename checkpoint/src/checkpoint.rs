@@ -159,13 +159,7 @@ impl Checkpoint {
                     });
                 }
                 Some(_) => drop(scales.insert(name.clone(), scale)),
-                None => {
-                    return Err(CheckpointError::MissingTensor {
-                        path,
-                        name: scale,
-                        expected: Some(expected.to_vec()),
-                    });
-                }
+                None => return Err(CheckpointError::NoScales { path, name: name.clone(), scale }),
             }
         }
         let mut scales: BTreeMap<String, (usize, Entry)> = scales

@@ -47,6 +47,9 @@ pub enum CheckpointError {
     Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{}: tensor `{name}` is of type {found}, expected f32, f16, bf16 or f64", path.display())]
     Dtype { path: PathBuf, name: String, found: String },
+    #[error("{}: tensor `{name}` is of type i8 and has no scales, `{scale}`", path.display())]
+    #[diagnostic(help("write it by `atb extract --weights i8`, or save the weights as f32"))]
+    NoScales { path: PathBuf, name: String, scale: String },
     #[error(
         "{}: the vocabulary has {entries} entries, config.json says vocab_size {vocab_size}",
         folder.display()

@@ -108,9 +108,9 @@ fn the_files_of_one_model_hold_the_same_tensors() {
 /// Stores the matrix `name` as i8 with scales.
 fn as_i8(tensors: &mut Tensors, name: &str) {
     let (dtype, shape, data) = tensors.remove(name).expect(name);
-    assert_eq!((dtype, shape.len()), (Dtype::F32, 2));
+    assert_eq!((dtype, shape.len()), (Dtype::F16, 2));
     let values: Vec<f32> =
-        data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        data.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect();
     let rows = RowsI8::round(&values, shape[1]);
     let scales = rows.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
     tensors.insert(RowsI8::scale_name(name), (Dtype::F32, vec![shape[0]], scales));
@@ -210,10 +210,17 @@ fn tensors_that_are_not_what_the_configuration_says_are_refused() {
         misshapen("[32, 23]", "kd_projection.weight", "[32, 24]")
     );
     assert_eq!(
+        set(stored, Dtype::I16, &[24, 36], 24 * 36 * 2),
+        format!(
+            "FOLDER/model.safetensors: tensor `{name}` is of type i16, expected f32, f16, bf16 or \
+             f64"
+        )
+    );
+    assert_eq!(
         set(stored, Dtype::I8, &[24, 36], 24 * 36),
         format!(
-            "FOLDER/model.safetensors: tensor `{name}` is of type i8, expected f32, f16, bf16 or \
-             f64"
+            "FOLDER/model.safetensors: tensor `{stored}` is of type i8 and has no scales, \
+             `{stored}.scale` [write it by `atb extract --weights i8`, or save the weights as f32]"
         )
     );
     let table = |key: &'static str, value: usize| {
