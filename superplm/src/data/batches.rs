@@ -109,7 +109,7 @@ mod tests {
         let text = root.path().join("text.txt");
         let mut lines = String::new();
         for length in 0..40 {
-            writeln!(lines, "{} {}.", length + 2000, "x ".repeat(length % 10)).expect("fits");
+            writeln!(lines, "{} {}.", length + 1960, "x ".repeat(length % 10)).expect("fits");
         }
         std::fs::write(&text, lines).expect("writes");
         let tokenizer = Tokenizer::bert_uncased().expect("loads");
