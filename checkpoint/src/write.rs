@@ -46,7 +46,7 @@ impl RowsI8 {
     }
 }
 
-impl View for &RowsI8 {
+impl View for RowsI8 {
     fn dtype(&self) -> Dtype {
         Dtype::I8
     }

@@ -114,7 +114,7 @@ fn as_i8(tensors: &mut Tensors, name: &str) {
     let rows = RowsI8::round(&values, shape[1]);
     let scales = rows.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
     tensors.insert(RowsI8::scale_name(name), (Dtype::F32, vec![shape[0]], scales));
-    tensors.insert(name.to_owned(), (Dtype::I8, shape, (&rows).data().into_owned()));
+    tensors.insert(name.to_owned(), (Dtype::I8, shape, rows.data().into_owned()));
 }
 
 #[test]

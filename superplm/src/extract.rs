@@ -123,14 +123,14 @@ impl View for Written {
     fn data(&self) -> Cow<'_, [u8]> {
         match self {
             Self::Tensor(tensor) => Cow::Owned(View::data(&tensor).into_owned()),
-            Self::Rows(rows) => Cow::Owned(View::data(&rows).into_owned()),
+            Self::Rows(rows) => rows.data(),
         }
     }
 
     fn data_len(&self) -> usize {
         match self {
             Self::Tensor(tensor) => View::data_len(&tensor),
-            Self::Rows(rows) => View::data_len(&rows),
+            Self::Rows(rows) => rows.data_len(),
         }
     }
 }

@@ -5,12 +5,10 @@ use candle_core::{D, Device, Result, Tensor};
 use super::row::{Row, Target};
 use super::settings::DistillationSettings;
 use crate::ops::Engine;
+use crate::train::Term;
 
 /// Added to the logits of padding.
 const MASKED: f64 = -10_000.0;
-
-/// A term of the loss: what it is called in metrics, and a scalar with gradients.
-pub(super) type Term = (&'static str, Tensor);
 
 /// The loss's terms, which are added up. `logits` are `[rows, outputs]` of whole texts, and
 /// `[rows, sequence, 2]` of spans; `mask`, `[rows, sequence]`, is 1 for real tokens.
@@ -59,7 +57,7 @@ pub(super) fn terms(
     let DistillationSettings { weight, temperature } = *distillation;
     let Some(teacher) = rows.iter().map(|row| row.teacher.as_deref()).collect::<Option<Vec<_>>>()
     else {
-        return Ok(vec![("task", of_task)]);
+        return Ok(vec![Term { name: "task", value: of_task }]);
     };
     let of_teacher = match rows[0].target {
         Target::Label(_) => divergence(logits, &teacher.concat(), temperature)?,
@@ -81,7 +79,10 @@ pub(super) fn terms(
             (sum? / 2.0)?
         }
     };
-    Ok(vec![("task", (of_task * (1.0 - weight))?), ("distillation", (of_teacher * weight)?)])
+    Ok(vec![
+        Term { name: "task", value: (of_task * (1.0 - weight))? },
+        Term { name: "distillation", value: (of_teacher * weight)? },
+    ])
 }
 
 fn score(row: &Row) -> f32 {
@@ -145,7 +146,8 @@ mod tests {
         let mask = Tensor::new(mask, &Device::Cpu).expect("a mask");
         let distillation = DistillationSettings { weight: 0.25, temperature: 2.0 };
         let terms = terms(&Engine::cpu(), logits, &rows, &mask, &distillation).expect("terms");
-        terms.iter().map(|(_, t)| f64::from(t.to_scalar::<f32>().expect("a number"))).collect()
+        let value = |term: &Term| f64::from(term.value.to_scalar::<f32>().expect("a number"));
+        terms.iter().map(value).collect()
     }
 
     fn close(found: &[f64], expected: &[f64]) {

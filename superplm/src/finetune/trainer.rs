@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::batches::batches;
-use super::loss::{self, Term};
+use super::loss;
 use super::row::{Row, Target, batch_of};
 use super::settings::FinetuneSettings;
 use crate::bert::{self, Batch, Pass};
@@ -22,7 +22,7 @@ use crate::ops::{Dropout, Engine};
 use crate::random::{Purpose, generator};
 use crate::task_head::TaskHead;
 use crate::train::checkpoint::{self, State};
-use crate::train::{Metrics, MetricsLine, Progress, Schedule, TrainError, Update, Variables};
+use crate::train::{Metrics, MetricsLine, Progress, Schedule, Term, TrainError, Variables};
 use crate::{PlmError, SuperPlm, extract};
 
 /// The file of losses and scores in a fine-tuning's folder.
@@ -298,26 +298,21 @@ impl Finetuning {
         let rows: Vec<&Row> = batch.iter().map(|row| &self.rows[*row]).collect();
         let terms = self.terms(&rows, Dropout::new(self.settings.dropout, self.seed).at(step))?;
         let mut values = BTreeMap::new();
-        for (name, term) in &terms {
-            values.insert((*name).to_owned(), vec![f64::from(term.to_scalar::<f32>()?)]);
+        for Term { name, value } in &terms {
+            values.insert((*name).to_owned(), vec![f64::from(value.to_scalar::<f32>()?)]);
         }
         let loss: f64 = values.values().flatten().sum();
         if !loss.is_finite() {
             return Err(self.diverged("loss", loss));
         }
-        self.variables.add_gradients(&total(&terms)?.backward()?)?;
-        let gradient_norm = self.variables.gradient_norm()?;
+        self.variables.add_gradients(&Term::total(&terms)?.backward()?)?;
+        let learning_rate = self.schedule.learning_rate_at(step);
+        let FinetuneSettings { weight_decay, max_grad_norm, .. } = self.settings;
+        let gradient_norm =
+            self.variables.optimize(step, learning_rate, weight_decay, max_grad_norm)?;
         if !gradient_norm.is_finite() {
             return Err(self.diverged("gradient norm", gradient_norm));
         }
-        let learning_rate = self.schedule.learning_rate_at(step);
-        let scale = (self.settings.max_grad_norm / gradient_norm).min(1.0);
-        self.variables.update(Update::new(
-            step,
-            learning_rate,
-            self.settings.weight_decay,
-            scale,
-        ))?;
         self.state.first_loss.get_or_insert(loss);
         self.state.steps += 1;
         let tokens = rows.iter().map(|row| row.ids.len() as u64).sum();
@@ -373,16 +368,6 @@ impl Finetuning {
             arch: self.plm.architecture().id(),
             value,
             checkpoint: self.checkpoint.clone(),
-        }
-    }
-}
-
-/// The sum of a loss's terms.
-fn total(terms: &[Term]) -> candle_core::Result<Tensor> {
-    match terms {
-        [] => candle_core::bail!("a loss without terms"),
-        [(_, first), others @ ..] => {
-            others.iter().try_fold(first.clone(), |sum, (_, value)| sum + value)
         }
     }
 }

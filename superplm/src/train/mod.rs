@@ -18,11 +18,11 @@ mod training;
 mod variables;
 
 pub use accelerator::Accelerator;
-pub(crate) use adamw::Update;
 pub use error::TrainError;
 pub use memory::keep_freed_memory;
 pub(crate) use metrics::Metrics;
 pub use metrics::MetricsLine;
+pub(crate) use objective::Term;
 pub use objective::{Objective, ObjectiveKind};
 pub use settings::{Schedule, TrainSettings};
 pub use sub_models::{SubModels, default_panel};

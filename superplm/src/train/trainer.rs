@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use atb_space::Architecture;
 use atb_text::{Encoded, Specials};
-use candle_core::Tensor;
 use fs_err as fs;
 
-use super::adamw::Update;
 use super::checkpoint::{self, State};
 use super::metrics::Metrics;
 use super::objective;
@@ -278,7 +276,7 @@ impl Trainer {
             for (index, arch) in archs.iter().enumerate() {
                 let eps = self.plm.config().layer_norm_eps;
                 let parts = prepared.terms(&self.variables, arch, eps)?;
-                let loss = total(&parts)?;
+                let loss = objective::Term::total(&parts)?;
                 let value = f64::from(loss.to_scalar::<f32>()?);
                 let limit = self.state.first_loss.map_or(f64::INFINITY, |first| first * EXPLODED);
                 if !value.is_finite() || value > limit {
@@ -298,19 +296,14 @@ impl Trainer {
                 self.variables.add_gradients(&gradients)?;
             }
         }
-        let gradient_norm = self.variables.gradient_norm()?;
+        let learning_rate = self.settings.schedule.learning_rate_at(step);
+        let TrainSettings { weight_decay, max_grad_norm, .. } = self.settings;
+        let gradient_norm =
+            self.variables.optimize(step, learning_rate, weight_decay, max_grad_norm)?;
         if !gradient_norm.is_finite() {
             let ids: Vec<String> = archs.iter().map(Architecture::id).collect();
             return Err(self.diverged("gradient norm", ids.join(", "), gradient_norm));
         }
-        let learning_rate = self.settings.schedule.learning_rate_at(step);
-        let scale = (self.settings.max_grad_norm / gradient_norm).min(1.0);
-        self.variables.update(Update::new(
-            step,
-            learning_rate,
-            self.settings.weight_decay,
-            scale,
-        ))?;
         let loss = losses.iter().sum::<f64>() / losses.len() as f64;
         self.state.first_loss.get_or_insert(loss);
         self.state.steps += 1;
@@ -387,13 +380,6 @@ impl Trainer {
             validation: self.validation,
         })
     }
-}
-
-/// The sum of a loss's terms.
-fn total(terms: &[objective::Term]) -> candle_core::Result<Tensor> {
-    let mut values = terms.iter().map(|term| Ok(term.value.clone()));
-    let first = values.next().unwrap_or_else(|| candle_core::bail!("a loss without terms"))?;
-    values.try_fold(first, |sum, value: candle_core::Result<Tensor>| sum + value?)
 }
 
 /// Refuses what would fail later.

@@ -171,7 +171,7 @@ impl Variables {
     }
 
     /// The norm of all gradients together.
-    pub(crate) fn gradient_norm(&self) -> candle_core::Result<f64> {
+    fn gradient_norm(&self) -> candle_core::Result<f64> {
         let mut on_device = Vec::new();
         for variable in self.variables.values() {
             if let State::Dense(dense) = &variable.state {
@@ -193,8 +193,26 @@ impl Variables {
         Ok(squares.into_iter().sum::<f64>().sqrt())
     }
 
+    /// The `step`-th step of AdamW, counted from 0, after which all gradients are zero. Gradients
+    /// whose norm is above `max_grad_norm` are scaled down to it. Returns the norm; if it is not
+    /// finite, nothing is changed.
+    pub(crate) fn optimize(
+        &mut self,
+        step: u64,
+        learning_rate: f64,
+        weight_decay: f64,
+        max_grad_norm: f64,
+    ) -> candle_core::Result<f64> {
+        let norm = self.gradient_norm()?;
+        if norm.is_finite() {
+            let scale = (max_grad_norm / norm).min(1.0);
+            self.update(Update::new(step, learning_rate, weight_decay, scale))?;
+        }
+        Ok(norm)
+    }
+
     /// One step of AdamW, after which all gradients are zero.
-    pub(crate) fn update(&mut self, update: Update) -> candle_core::Result<()> {
+    fn update(&mut self, update: Update) -> candle_core::Result<()> {
         let update_one = |(_, variable): (&String, &mut Variable)| {
             let update = if variable.decays { update } else { update.without_decay() };
             let width = variable.width();

@@ -181,11 +181,23 @@ pub(super) trait Goal {
 }
 
 /// A term of a loss.
-pub(super) struct Term {
+pub(crate) struct Term {
     /// What it is called in metrics.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// A scalar with gradients.
-    pub(super) value: Tensor,
+    pub(crate) value: Tensor,
+}
+
+impl Term {
+    /// The sum of a loss's terms.
+    pub(crate) fn total(terms: &[Self]) -> candle_core::Result<Tensor> {
+        match terms {
+            [] => candle_core::bail!("a loss without terms"),
+            [first, others @ ..] => {
+                others.iter().try_fold(first.value.clone(), |sum, term| sum + &term.value)
+            }
+        }
+    }
 }
 
 /// A sub-model in training, and what it made of a batch.
