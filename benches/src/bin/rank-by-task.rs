@@ -4,8 +4,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use atb_benches::{choice, write_text};
+use atb_files::{Appender, JsonLines};
 use atb_measurements::MeasurementFile;
 use atb_pipeline::{FitnessConfig, HeldOutConfig, Loss, Weights, steps};
 use atb_predictor::{FitSettings, Metrics, Observations, Predictor};
@@ -53,6 +54,17 @@ struct Arguments {
 const TASKS: [&str; 2] = ["STS-B-similarity", "QNLI-retrieval"];
 const PARAGRAPHS: usize = 96;
 
+/// Version of the schema of `samples.jsonl`.
+const SCHEMA: u32 = 1;
+
+/// The first line of `samples.jsonl`.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Header {
+    schema: u32,
+    /// Where the SuperPLM's weights come from.
+    superplm: String,
+}
+
 /// One architecture's scores and what is to predict them.
 #[derive(Serialize, Deserialize)]
 struct Sample {
@@ -86,7 +98,7 @@ fn main() -> Result<()> {
         [("teacher at hand", Some("auto".to_owned())), ("no teacher at hand", None)]
     {
         for loss in [Loss::Sentence, Loss::Kd] {
-            for text in [None, arguments.held_out.clone()] {
+            for text in [None].into_iter().chain(arguments.held_out.clone().map(Some)) {
                 let name = format!(
                     "`{}`, {of}, {} text",
                     loss.name(),
@@ -98,9 +110,7 @@ fn main() -> Result<()> {
                     teacher: teacher.clone(),
                     ..FitnessConfig::new(loss, paragraphs)
                 };
-                if !configs.iter().any(|(known, _)| *known == name) {
-                    configs.push((name, config));
-                }
+                configs.push((name, config));
             }
         }
     }
@@ -109,8 +119,9 @@ fn main() -> Result<()> {
         .map(|(name, config)| Ok((name, steps::loss_on_text(&config, plm)?)))
         .collect::<Result<_>>()?;
 
-    let path = arguments.folder.join("samples.jsonl");
-    let mut samples = kept(&path)?;
+    fs_err::create_dir_all(&arguments.folder)?;
+    let header = Header { schema: SCHEMA, superplm: plm.source().to_owned() };
+    let (mut samples, mut file) = open(&arguments.folder.join("samples.jsonl"), &header)?;
     for budget in &arguments.budgets {
         let chosen = choice::at_latency(
             &space,
@@ -149,38 +160,34 @@ fn main() -> Result<()> {
             ];
             predictors.extend(proxies.map(|(name, value)| (name.to_owned(), -(value as f64))));
             eprintln!("{budget} {arch}: {scores:?} {predictors:?}");
-            samples.push(Sample {
+            let sample = Sample {
                 budget: budget.id(),
                 arch: arch.id(),
                 latency_ms: predictor.value(&arch),
                 scores,
                 predictors,
-            });
-            keep(&path, &samples)?;
+            };
+            file.append(&sample)?;
+            samples.push(sample);
         }
     }
     write(&arguments, &samples)
 }
 
-/// The samples of an earlier run.
-fn kept(path: &Path) -> Result<Vec<Sample>> {
-    if !path.is_file() {
-        return Ok(Vec::new());
+/// The samples of an earlier run with the same SuperPLM, and the file to add others to.
+fn open(path: &Path, header: &Header) -> Result<(Vec<Sample>, Appender)> {
+    let file = JsonLines::read_or_empty(path)?;
+    if !file.is_empty() {
+        let found: Header = file.header(SCHEMA, "a header of samples")?;
+        ensure!(
+            found == *header,
+            "{}: its samples are of the SuperPLM {}; hint: another --folder",
+            path.display(),
+            found.superplm
+        );
     }
-    let text = fs_err::read_to_string(path)?;
-    text.lines()
-        .map(|line| serde_json::from_str(line).with_context(|| path.display().to_string()))
-        .collect()
-}
-
-fn keep(path: &Path, samples: &[Sample]) -> Result<()> {
-    let mut lines = String::new();
-    for sample in samples {
-        lines.push_str(&serde_json::to_string(sample)?);
-        lines.push('\n');
-    }
-    fs_err::create_dir_all(atb_files::folder_of(path))?;
-    write_text(path, &lines)
+    let samples = file.lines().map(|line| line.parse("a sample")).collect::<Result<_, _>>()?;
+    Ok((samples, file.appender(header)?))
 }
 
 fn write(arguments: &Arguments, samples: &[Sample]) -> Result<()> {
