@@ -78,14 +78,24 @@ impl NewFolder {
     /// # Errors
     /// [`CheckpointError::Exists`] and [`CheckpointError::Write`].
     pub fn create(target: &Path) -> Result<Self, CheckpointError> {
-        let mut entries = fs_err::read_dir(target).into_iter().flatten();
-        if entries.next().is_some() || target.is_file() {
-            return Err(CheckpointError::Exists { folder: target.to_owned() });
-        }
+        Self::check_free(target)?;
         match Staging::beside(target) {
             Ok(staging) => Ok(Self { staging, target: target.to_owned() }),
             Err(cause) => Err(CheckpointError::Write { path: target.to_owned(), cause }),
         }
+    }
+
+    /// Checks that the folder `target` is not there or empty, for what is begun long before it is
+    /// written.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Exists`].
+    pub fn check_free(target: &Path) -> Result<(), CheckpointError> {
+        let mut entries = fs_err::read_dir(target).into_iter().flatten();
+        if entries.next().is_some() || target.is_file() {
+            return Err(CheckpointError::Exists { folder: target.to_owned() });
+        }
+        Ok(())
     }
 
     /// Writes `config.json`.

@@ -1,8 +1,6 @@
 //! A device that does not exist: how fast it would be, and how it would misbehave.
 
-use std::ops::Bound;
-
-use atb_settings::{Check, Checked};
+use atb_settings::{Check, Checked, above_0_to};
 use atb_space::{Architecture, Cost, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -101,17 +99,16 @@ pub struct SimulatedMigration {
 
 impl Checked for Simulation {
     fn check(&self, at: &mut Check) {
-        let above_0 = |most: f64| (Bound::Excluded(0.0), Bound::Included(most));
         let cores =
             self.clusters.iter().map(|cluster| cluster.cores).fold(0, usize::saturating_add);
         at.that("clusters", cores, (1..=1_024).contains(&cores), "1 to 1024 cores in all");
         for (number, cluster) in self.clusters.iter().enumerate() {
             at.table(&format!("clusters.{number}"), |at| {
-                at.range("frequency_mhz", cluster.frequency_mhz, above_0(1e6));
-                at.range("flops_per_cycle", cluster.flops_per_cycle, above_0(1e6));
+                at.range("frequency_mhz", cluster.frequency_mhz, above_0_to(1e6));
+                at.range("flops_per_cycle", cluster.flops_per_cycle, above_0_to(1e6));
             });
         }
-        at.range("memory_gb_per_s", self.memory_gb_per_s, above_0(1e6));
+        at.range("memory_gb_per_s", self.memory_gb_per_s, above_0_to(1e6));
         at.range("layer_overhead_us", self.layer_overhead_us, 0.0..=1e9);
         at.range("run_overhead_us", self.run_overhead_us, 0.0..=1e9);
         at.range("cold_cache", self.cold_cache, 0.0..=100.0);
@@ -120,22 +117,22 @@ impl Checked for Simulation {
         if let Some(drift) = self.drift {
             at.table("drift", |at| {
                 at.range("amplitude", drift.amplitude, 0.0..1.0);
-                at.range("period_s", drift.period_s, above_0(1e9));
+                at.range("period_s", drift.period_s, above_0_to(1e9));
             });
         }
         if let Some(rule) = self.throttling {
             at.table("throttling", |at| {
                 at.range("room_c", rule.room_c, -100.0..=200.0);
                 at.range("full_load_c", rule.full_load_c, -100.0..=1_000.0);
-                at.range("time_constant_s", rule.time_constant_s, above_0(1e9));
+                at.range("time_constant_s", rule.time_constant_s, above_0_to(1e9));
                 at.range("limit_c", rule.limit_c, -100.0..=1_000.0);
-                at.range("speed", rule.speed, above_0(1.0));
+                at.range("speed", rule.speed, above_0_to(1.0));
             });
         }
         at.range("other_load", self.other_load, 0.0..=0.95);
         if let Some(migration) = self.migration {
             at.table("migration", |at| {
-                at.range("every_s", migration.every_s, above_0(1e9));
+                at.range("every_s", migration.every_s, above_0_to(1e9));
                 at.range("for_s", migration.for_s, 0.0..=1e9);
             });
         }

@@ -1,10 +1,8 @@
 //! What a candidate must meet: a band of latencies, and limits on its size.
 
-use std::ops::Bound;
-
 use atb_measurements::Quantity;
 use atb_predictor::Predictor;
-use atb_settings::{Check, Checked};
+use atb_settings::{Check, Checked, above_0_to};
 use atb_space::{Architecture, Cost, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +102,7 @@ impl Checked for Limits {
 
 impl Checked for Budget {
     fn check(&self, at: &mut Check) {
-        let positive = (Bound::Excluded(0.0), Bound::Included(1e9));
+        let positive = above_0_to(1e9);
         at.optional("latency_ms", self.latency_ms, positive);
         at.optional("speedup", self.speedup, positive);
         if let (Some(_), Some(speedup)) = (self.latency_ms, self.speedup) {
@@ -113,7 +111,7 @@ impl Checked for Budget {
         }
         let Self { low, high, .. } = *self;
         at.range("low", low, 0.0..=1_000.0);
-        at.range("high", high, (Bound::Excluded(0.0), Bound::Included(1_000.0)));
+        at.range("high", high, above_0_to(1_000.0));
         let ordered = low.partial_cmp(&high).is_none_or(std::cmp::Ordering::is_le);
         at.that("low", low, ordered, format!("at most `high`, {high}"));
         at.optional("confidence_level", self.confidence_level, 0.0..1.0);

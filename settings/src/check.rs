@@ -113,6 +113,12 @@ impl Check {
     }
 }
 
+/// The range of what is more than zero and at most `most`.
+#[must_use]
+pub fn above_0_to(most: f64) -> (Bound<f64>, Bound<f64>) {
+    (Bound::Excluded(0.0), Bound::Included(most))
+}
+
 /// A number of which there are ranges.
 pub trait Number: PartialOrd + Copy + Display {
     /// Neither infinite nor NaN.
@@ -203,7 +209,7 @@ mod tests {
         let mut at = Check::default();
         at.nested("outer", &Inner { share: 1.0 });
         at.range("count", 0_usize, 1..);
-        at.range("above", 0.0, (Bound::Excluded(0.0), Bound::Included(2.0)));
+        at.range("above", 0.0, above_0_to(2.0));
         at.that("name", "x".repeat(1000), false, "a short name");
         let error = OutOfRange { violations: at.violations };
         insta::assert_snapshot!(error.to_string().replace("; ", "\n"), @r"

@@ -36,7 +36,7 @@ mod layers;
 mod tree;
 mod visible;
 
-pub use check::{Check, Checked, Number, OutOfRange, Violation};
+pub use check::{Check, Checked, Number, OutOfRange, Violation, above_0_to};
 #[cfg(feature = "layers")]
 pub use error::{Located, SettingsError, Source};
 #[cfg(feature = "layers")]

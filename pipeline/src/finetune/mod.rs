@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atb_checkpoint::CheckpointError;
+use atb_checkpoint::NewFolder;
 use atb_interface::Head;
 use atb_superplm::{
     FinetuneSettings, Finetuning, PlmError, Progress, Row, SuperPlm, Target, TaskHead, TaskTraining,
@@ -98,7 +98,7 @@ pub fn finetune(
             return Err(PipelineError::Setting { key, value, expected, hint: Some(hint) });
         }
     }
-    refuse_existing(&config.output)?;
+    NewFolder::check_free(&config.output).map_err(PlmError::from)?;
     let task = Task::find(&config.task)?;
     reporter.step("data", &task.name);
     let data = Data::read(config, &task, reporter)?;
@@ -156,15 +156,6 @@ fn partial(output: &Path) -> PathBuf {
     let mut name = output.file_name().map_or_else(|| OsString::from("model"), OsString::from);
     name.push(".partial");
     output.with_file_name(name)
-}
-
-fn refuse_existing(output: &Path) -> Result<(), PipelineError> {
-    let mut entries = fs::read_dir(output).into_iter().flatten();
-    if entries.next().is_some() || output.is_file() {
-        let folder = output.to_owned();
-        return Err(PlmError::from(CheckpointError::Exists { folder }).into());
-    }
-    Ok(())
 }
 
 /// The model to start from, which no other task's is.

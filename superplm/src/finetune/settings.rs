@@ -1,8 +1,6 @@
 //! How a fine-tuning goes, each setting with its range.
 
-use std::ops::Bound;
-
-use atb_settings::{Check, Checked};
+use atb_settings::{Check, Checked, above_0_to};
 use serde::{Deserialize, Serialize};
 
 use crate::train::{Accelerator, Schedule};
@@ -51,13 +49,12 @@ impl Default for FinetuneSettings {
 
 impl Checked for FinetuneSettings {
     fn check(&self, at: &mut Check) {
-        let above_0 = |most: f64| (Bound::Excluded(0.0), Bound::Included(most));
         at.range("epochs", self.epochs, 1..=10_000);
         at.range("batch_size", self.batch_size, 1..=65_536);
-        at.range("learning_rate", self.learning_rate, above_0(1.0));
+        at.range("learning_rate", self.learning_rate, above_0_to(1.0));
         at.range("warmup_ratio", self.warmup_ratio, 0.0..=1.0);
         at.range("weight_decay", self.weight_decay, 0.0..=1e3);
-        at.range("max_grad_norm", self.max_grad_norm, above_0(1e12));
+        at.range("max_grad_norm", self.max_grad_norm, above_0_to(1e12));
         at.range("dropout", self.dropout, 0.0..=0.9);
         at.nested("distillation", &self.distillation);
     }

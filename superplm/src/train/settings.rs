@@ -1,10 +1,9 @@
 //! How a training goes, each setting with its range: its length, its learning rate, its
 //! batches.
 
-use std::ops::Bound;
 use std::time::Duration;
 
-use atb_settings::{Check, Checked};
+use atb_settings::{Check, Checked, above_0_to};
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -41,10 +40,6 @@ impl Checked for Schedule {
 const MOST_STEPS: u64 = 1_000_000_000;
 /// Sequences of a batch, and batches of a step, beyond which a number is a slip.
 const MOST_SEQUENCES: usize = 65_536;
-
-fn above_0_to(most: f64) -> (Bound<f64>, Bound<f64>) {
-    (Bound::Excluded(0.0), Bound::Included(most))
-}
 
 impl Schedule {
     /// The learning rate of a step, counted from 0.
