@@ -4,8 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use atb_measurements::Flag;
+use atb_pipeline::steps::LossDifference;
 use atb_pipeline::{Event, Reporter};
 use atb_predictor::Predictor;
+use atb_tasks::Interval;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, WrapErr};
@@ -59,6 +61,15 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// A table without borders whose columns are all text.
 pub(crate) fn text_table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     aligned(header, rows, CellAlignment::Left)
+}
+
+/// A difference of losses with its interval.
+pub(crate) fn loss_difference(difference: &LossDifference) -> String {
+    let value = format!("{:+.4}", difference.value);
+    match difference.interval {
+        Some(Interval { low, high }) => format!("{value} ({low:+.4} to {high:+.4})"),
+        None => value,
+    }
 }
 
 /// Rows of a table for those of `flags` that say that no device is behind its numbers.

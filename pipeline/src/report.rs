@@ -23,7 +23,7 @@ pub struct RunReport {
     pub workload: Workload,
     /// The chosen architecture.
     pub winner: Architecture,
-    /// Its loss in the search (the KD loss on held-out text); lower is better.
+    /// Its loss in the search, on held-out text; lower is better.
     pub loss: f64,
     /// The latency aimed at.
     pub budget_ms: f64,

@@ -190,7 +190,7 @@ impl Run<'_> {
         let measurements = self.profile(target, &space)?;
         let predictor = self.fit(&measurements, &space)?;
         let outcome = self.search(&space, &predictor, &weights)?;
-        let finalists = self.finalists(target, &measurements, &predictor, &outcome)?;
+        let finalists = self.finalists(target, &measurements, &predictor, &outcome, &weights)?;
         let winner = finalists.first().ok_or_else(|| PipelineError::Content {
             path: self.files.search.clone(),
             problem: "it has no winner".to_owned(),
@@ -338,8 +338,10 @@ impl Run<'_> {
         measurements: &MeasurementFile,
         predictor: &Predictor,
         outcome: &Outcome,
+        weights: &Weights,
     ) -> Result<Vec<Finalist>, PipelineError> {
         let config = self.config;
+        let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
         let best = config.finalists.min(outcome.ranking.len());
         self.reporter.step("measure", &format!("the {best} best of the search"));
         let protocol = self.protocol.clone();
@@ -359,14 +361,20 @@ impl Run<'_> {
                 {
                     remove_file(&file)?;
                 }
-                steps::measure_finalists(target, outcome, best, predictor, &band, &file, reporter)
+                let (best, fitness) = (&outcome.ranking[..best], fitness.as_ref());
+                steps::measure_finalists(target, best, fitness, predictor, &band, &file, reporter)
             },
         )?;
         for finalist in &finalists {
             self.reporter.result(&format!(
-                "{} loss {:.4}, predicted {:.2} ms, measured {:.2} ms ({:+.1} %)",
+                "{} loss {:.4}{}, predicted {:.2} ms, measured {:.2} ms ({:+.1} %)",
                 finalist.arch,
                 finalist.loss,
+                match finalist.above_lowest {
+                    above if above.value == 0.0 => "",
+                    above if above.is_told() => " (above the lowest)",
+                    _ => " (not told apart from the lowest)",
+                },
                 finalist.predicted_ms,
                 finalist.measured_ms,
                 100.0 * (finalist.measured_ms / finalist.predicted_ms - 1.0)

@@ -54,4 +54,14 @@ pub trait Fitness: Sync {
     /// Whatever kept it from being evaluated; the search ends with it, and what was
     /// evaluated before is in the store.
     fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError>;
+
+    /// The losses on the parts of what the architecture is scored on, whose mean is its loss: as
+    /// many for every architecture, in the same order. From the differences of two architectures'
+    /// parts follows how sure the difference of their losses is; a single part tells nothing.
+    ///
+    /// # Errors
+    /// As [`Fitness::evaluate`].
+    fn parts(&self, arch: &Architecture) -> Result<Vec<f64>, EvaluationError> {
+        Ok(vec![self.evaluate(arch)?])
+    }
 }

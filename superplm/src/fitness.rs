@@ -137,6 +137,15 @@ impl<'a> KdFitness<'a> {
     /// [`PlmError::DoesNotFit`] for an architecture that the SuperPLM does not contain,
     /// [`PlmError::NotFinite`] if the weights overflow.
     pub fn loss(&self, arch: &Architecture) -> Result<f64, PlmError> {
+        Ok(mean(&self.losses(arch)?))
+    }
+
+    /// The losses of the batches, each weighted by its share of the text, so that their mean is
+    /// [`KdFitness::loss`].
+    ///
+    /// # Errors
+    /// As [`KdFitness::loss`].
+    pub fn losses(&self, arch: &Architecture) -> Result<Vec<f64>, PlmError> {
         let projection = self.plm.kd_projection(arch)?;
         let parts: Vec<[f64; 4]> = self
             .batches
@@ -159,10 +168,24 @@ impl<'a> KdFitness<'a> {
                 ])
             })
             .collect::<Result<_, PlmError>>()?;
-        // In the order of the text, whichever thread was first.
+        let batches = parts.len() as f64;
         let total = |i: usize| parts.iter().map(|part| part[i]).sum::<f64>();
-        let loss = total(0) / total(1) + total(2) / total(3);
-        if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+        let (hidden, attention) = (batches / total(1), batches / total(3));
+        let losses = parts.iter().map(|part| part[0] * hidden + part[2] * attention);
+        finite(arch, losses.collect())
+    }
+}
+
+/// The mean of losses, summed in their order, whichever thread was first.
+pub(crate) fn mean(losses: &[f64]) -> f64 {
+    losses.iter().sum::<f64>() / losses.len() as f64
+}
+
+/// The losses of an architecture whose weights do not overflow.
+pub(crate) fn finite(arch: &Architecture, losses: Vec<f64>) -> Result<Vec<f64>, PlmError> {
+    match mean(&losses) {
+        loss if loss.is_finite() => Ok(losses),
+        loss => Err(PlmError::NotFinite { arch: arch.id(), loss }),
     }
 }
 

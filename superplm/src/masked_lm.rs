@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::bert;
 use crate::data::{Masked, mask};
-use crate::fitness::digest;
+use crate::fitness::{digest, finite, mean};
 use crate::random::{Purpose, generator};
 use crate::{PlmError, SuperPlm};
 
@@ -54,6 +54,15 @@ impl<'a> MaskedLmFitness<'a> {
     pub fn loss(&self, arch: &Architecture) -> Result<f64, PlmError> {
         masked_lm_loss(self.plm, arch, &self.batches)
     }
+
+    /// The losses of the batches, each weighted by its share of the masked tokens, so that their
+    /// mean is [`MaskedLmFitness::loss`].
+    ///
+    /// # Errors
+    /// As [`MaskedLmFitness::loss`].
+    pub fn losses(&self, arch: &Architecture) -> Result<Vec<f64>, PlmError> {
+        masked_lm_losses(self.plm, arch, &self.batches)
+    }
 }
 
 /// Held-out text with its masks, always the same ones.
@@ -71,6 +80,15 @@ pub(crate) fn masked_lm_loss(
     arch: &Architecture,
     batches: &[Masked],
 ) -> Result<f64, PlmError> {
+    Ok(mean(&masked_lm_losses(plm, arch, batches)?))
+}
+
+/// The cross-entropies of the batches, each weighted by its share of the masked tokens.
+fn masked_lm_losses(
+    plm: &SuperPlm,
+    arch: &Architecture,
+    batches: &[Masked],
+) -> Result<Vec<f64>, PlmError> {
     let (head, decoder) = plm.mlm_head(arch)?.ok_or(PlmError::NoMlmHead)?;
     let eps = plm.config().layer_norm_eps;
     let engine = plm.engine();
@@ -84,14 +102,12 @@ pub(crate) fn masked_lm_loss(
             Ok((f64::from(sum), masked.labels.len()))
         })
         .collect::<Result<_, PlmError>>()?;
-    // In the order of the text, whichever thread was first.
-    let sum: f64 = parts.iter().map(|part| part.0).sum();
     let count: usize = parts.iter().map(|part| part.1).sum();
     if count == 0 {
         return Err(PlmError::NothingToScore);
     }
-    let loss = sum / count as f64;
-    if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+    let weight = parts.len() as f64 / count as f64;
+    finite(arch, parts.iter().map(|part| part.0 * weight).collect())
 }
 
 /// The masked positions, i64 into `[batch * sequence]`, and the true tokens there, i64.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bert::Batch;
 use crate::embeddings::{TeacherEmbeddings, text_digest};
-use crate::fitness::digest;
+use crate::fitness::{digest, finite, mean};
 use crate::kd::project;
 use crate::{PlmError, SuperPlm};
 
@@ -30,18 +30,19 @@ pub(crate) fn normalised(rows: &Tensor) -> TensorResult<Tensor> {
     rows.broadcast_div(&(rows.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?)
 }
 
-/// One minus the cosine, on average over rows of length one.
-pub(crate) fn cosine_distance(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
-    (student * teacher)?.sum(D::Minus1)?.mean_all()?.affine(-1.0, 1.0)
+/// One minus the cosine of each row, all of length one.
+pub(crate) fn cosine_distances(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
+    (student * teacher)?.sum(D::Minus1)?.affine(-1.0, 1.0)
 }
 
-/// The mean squared difference of the cosines of two different rows; zero of a single row.
-pub(crate) fn similarity_error(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
+/// The mean squared difference of a row's cosines with the others, of each row; zero of a single
+/// row.
+pub(crate) fn similarity_errors(student: &Tensor, teacher: &Tensor) -> TensorResult<Tensor> {
     let texts = student.dim(0)?;
     let similarities = |rows: &Tensor| rows.matmul(&rows.t()?);
     // The diagonal is 1 in both, so it adds nothing.
-    let sum = (similarities(student)? - similarities(teacher)?)?.sqr()?.sum_all()?;
-    sum / (texts * texts.saturating_sub(1)).max(1) as f64
+    let sums = (similarities(student)? - similarities(teacher)?)?.sqr()?.sum(D::Minus1)?;
+    sums / texts.saturating_sub(1).max(1) as f64
 }
 
 impl TeacherEmbeddings {
@@ -150,6 +151,15 @@ impl<'a> SentenceFitness<'a> {
     /// [`PlmError::DoesNotFit`] for an architecture that the SuperPLM does not contain,
     /// [`PlmError::NotFinite`] if the weights overflow.
     pub fn loss(&self, arch: &Architecture) -> Result<f64, PlmError> {
+        Ok(mean(&self.losses(arch)?))
+    }
+
+    /// The losses of the single texts, whose mean is [`SentenceFitness::loss`]: the distance to
+    /// the teacher's embedding, and the squared error of the similarities to the other texts.
+    ///
+    /// # Errors
+    /// As [`SentenceFitness::loss`].
+    pub fn losses(&self, arch: &Architecture) -> Result<Vec<f64>, PlmError> {
         let plm = self.plm;
         let own = embeddings(&self.batches, |tokens| {
             let hidden = projected(plm, arch, plm.forward(arch, tokens)?.hidden)?;
@@ -158,10 +168,11 @@ impl<'a> SentenceFitness<'a> {
         // Without a projection a narrower model has the first of the teacher's dimensions.
         let missing = self.teacher.dim(1)? - own.dim(1)?;
         let own = normalised(&own.pad_with_zeros(1, 0, missing)?)?;
-        let cosine = cosine_distance(&own, &self.teacher)?.to_scalar::<f32>()?;
-        let similarities = similarity_error(&own, &self.teacher)?.to_scalar::<f32>()?;
-        let loss = f64::from(cosine) + f64::from(similarities);
-        if loss.is_finite() { Ok(loss) } else { Err(PlmError::NotFinite { arch: arch.id(), loss }) }
+        let distances = cosine_distances(&own, &self.teacher)?.to_vec1::<f32>()?;
+        let errors = similarity_errors(&own, &self.teacher)?.to_vec1::<f32>()?;
+        let both = distances.into_iter().zip(errors);
+        let losses = both.map(|(distance, error)| f64::from(distance) + f64::from(error));
+        finite(arch, losses.collect())
     }
 }
 

@@ -27,11 +27,19 @@ impl Interval {
 
 /// How examples are drawn again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bootstrap {
-    pub(crate) resamples: usize,
+pub struct Bootstrap {
+    /// How often.
+    pub resamples: usize,
     /// Share of the resamples that lie within an interval.
-    pub(crate) confidence: f64,
-    pub(crate) seed: u64,
+    pub confidence: f64,
+    /// Seed of what is drawn.
+    pub seed: u64,
+}
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Self { resamples: 1000, confidence: 0.95, seed: 0 }
+    }
 }
 
 impl Bootstrap {
@@ -51,7 +59,12 @@ impl Bootstrap {
 
     /// The interval of `value` over `count` examples drawn with replacement. Draws for which
     /// it is no number are left out; none if that is most of them.
-    fn interval(&self, count: usize, value: impl Fn(&[usize]) -> f64 + Sync) -> Option<Interval> {
+    #[must_use]
+    pub fn interval(
+        &self,
+        count: usize,
+        value: impl Fn(&[usize]) -> f64 + Sync,
+    ) -> Option<Interval> {
         if count == 0 || self.resamples == 0 {
             return None;
         }

@@ -35,14 +35,8 @@ impl Default for EvaluateSettings {
     fn default() -> Self {
         let SpanSettings { sequence: span_sequence, stride: span_stride, .. } =
             SpanSettings::default();
-        Self {
-            sequence: 128,
-            span_sequence,
-            span_stride,
-            resamples: 1000,
-            confidence: 0.95,
-            seed: 0,
-        }
+        let Bootstrap { resamples, confidence, seed } = Bootstrap::default();
+        Self { sequence: 128, span_sequence, span_stride, resamples, confidence, seed }
     }
 }
 

@@ -30,7 +30,7 @@ mod read;
 mod task;
 mod training;
 
-pub use bootstrap::Interval;
+pub use bootstrap::{Bootstrap, Interval};
 pub use error::{Place, TaskError};
 pub use evaluate::{Difference, EvaluateSettings, Evaluation, Score, compare, evaluate};
 pub use families::span::{Span, SpanSettings, Window, n_best};

@@ -82,8 +82,9 @@ fn main() -> Result<()> {
             &mut Quiet,
         )?;
         let file = arguments.folder.join("winners.jsonl");
+        let (best, loss) = (&outcome.ranking[..1.min(outcome.ranking.len())], loss.as_ref());
         let finalists =
-            steps::measure_finalists(&target, &outcome, 1, &predictor, &band, &file, &mut Quiet)?;
+            steps::measure_finalists(&target, best, loss, &predictor, &band, &file, &mut Quiet)?;
         let winner = finalists.into_iter().next().context("the search found nothing")?;
         eprintln!(
             "{speedup} times: {} predicted {:.3} ms, measured {:.3} ms",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use atb_pipeline::{Config, Loss, Weights, steps};
 use atb_predictor::Predictor;
-use atb_search::Strategy;
+use atb_search::{Candidates, Strategy};
 use atb_settings::{Layers, Source};
 use atb_space::Architecture;
 use atb_targets::Target;
@@ -83,6 +83,10 @@ pub(crate) struct Arguments {
     /// How many of the best to print
     #[arg(long, default_value_t = 10)]
     top: usize,
+    /// Print beside the winner what rules of thumb choose among the same candidates: the most
+    /// parameters, the largest hidden size, the paper's fast rule, and a random choice
+    #[arg(long)]
+    explain: bool,
     /// Measure this many of the best before one is chosen
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     measure: usize,
@@ -195,11 +199,16 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         })
         .collect();
     display::data(&display::table(&["architecture", "predicted ms", "loss"], rows))?;
+    if arguments.explain {
+        let candidates = Candidates::scan(&space, &predictor, &budget)?;
+        let rivals = steps::rivals(&candidates, &outcome, fitness.as_ref())?;
+        display::data(&format!("\n{}", beside_winner(&rivals)))?;
+    }
     if arguments.measure > 0 {
         let finalists = steps::measure_finalists(
             &target,
-            &outcome,
-            finalists,
+            &outcome.ranking[..finalists.clamp(1, outcome.ranking.len())],
+            fitness.as_ref(),
             &predictor,
             &band,
             &arguments.finalists,
@@ -215,6 +224,25 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     Ok(())
 }
 
+fn beside_winner(rivals: &[steps::Rival]) -> String {
+    let rows = rivals
+        .iter()
+        .map(|rival| {
+            vec![
+                rival.rule.to_owned(),
+                match &rival.architectures[..] {
+                    [one] => one.id(),
+                    several => format!("{} of them", several.len()),
+                },
+                format!("{:.3}", rival.latency_ms),
+                format!("{:.5}", rival.loss),
+                display::loss_difference(&rival.above_winner),
+            ]
+        })
+        .collect();
+    display::table(&["rule", "architecture", "predicted ms", "loss", "above the best"], rows)
+}
+
 fn measured(finalists: &[steps::Finalist]) -> String {
     let rows = finalists
         .iter()
@@ -226,9 +254,12 @@ fn measured(finalists: &[steps::Finalist]) -> String {
                 format!("{:+.1} %", 100.0 * (finalist.measured_ms / finalist.predicted_ms - 1.0)),
                 if finalist.in_band { "in" } else { "outside" }.to_owned(),
                 format!("{:.5}", finalist.loss),
+                display::loss_difference(&finalist.above_lowest),
             ]
         })
         .collect();
-    let header = ["measured", "predicted ms", "measured ms", "difference", "band", "loss"];
+    let header = [
+        "measured", "predicted ms", "measured ms", "difference", "band", "loss", "above the lowest",
+    ];
     display::table(&header, rows)
 }

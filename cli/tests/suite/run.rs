@@ -190,8 +190,11 @@ fn every_step_is_a_command_on_the_same_files() {
         "1",
         "--measure",
         "2",
+        "--explain",
     ]);
-    assert!(found.contains("difference"), "{found}");
+    for part in ["difference", "most parameters", "largest hidden size", "random", " to +"] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
     assert_eq!(lines(&job, "finalists.jsonl").len(), 1 + 2 * 2);
     let winner = found.lines().nth(1).and_then(|line| line.split_whitespace().next());
     let winner = winner.expect("a winner");

@@ -5,12 +5,13 @@ use std::path::Path;
 use atb_measurements::{Role, Subject};
 use atb_predictor::Predictor;
 use atb_profiler::{Item, Plan, profile};
-use atb_search::{Band, Evaluated, Outcome};
+use atb_search::{Band, Evaluated, Fitness};
 use atb_space::Architecture;
 use atb_targets::Target;
 use serde::{Deserialize, Serialize};
 
 use super::profile::Progress;
+use super::standing::{LossDifference, parts};
 use crate::{PipelineError, Reporter};
 
 /// One of the best of a search, measured.
@@ -20,6 +21,8 @@ pub struct Finalist {
     pub arch: Architecture,
     /// Its loss in the search.
     pub loss: f64,
+    /// Its loss above the lowest of the finalists'.
+    pub above_lowest: LossDifference,
     /// Its latency as predicted before it was measured, in milliseconds.
     pub predicted_ms: f64,
     /// The prediction's interval of 90 %, in milliseconds.
@@ -31,17 +34,18 @@ pub struct Finalist {
     pub in_band: bool,
 }
 
-/// Measures the `count` best of a search on `target` into `file`, twice each so that the file
-/// shows whether the numbers repeat, and says which one to take: the one of the lowest loss
-/// whose measured latency lies in the band, else the one nearest to the band. It comes first;
-/// the others follow in the order of their loss.
+/// Measures `best`, the first of a search's ranking, on `target` into `file`, twice each so that the file
+/// shows whether the numbers repeat, and says which one to take. Of those whose measured latency
+/// lies in the band it is the one of the lowest loss, or the fastest of those whose loss the
+/// held-out text of `fitness` does not tell apart from that; without any in the band it is the one
+/// nearest to it. It comes first; the others follow in the order of their loss.
 ///
 /// # Errors
 /// [`PipelineError`]; what was measured until then is in the file.
 pub fn measure_finalists(
     target: &Target,
-    outcome: &Outcome,
-    count: usize,
+    best: &[Evaluated],
+    fitness: &dyn Fitness,
     predictor: &Predictor,
     band: &Band,
     file: &Path,
@@ -53,9 +57,8 @@ pub fn measure_finalists(
         expected: "the measurements it was fitted on",
         hint: None,
     })?;
-    let best: Vec<&Evaluated> = outcome.ranking.iter().take(count.max(1)).collect();
     let round = |role| {
-        let item = move |found: &&Evaluated| Item {
+        let item = move |found: &Evaluated| Item {
             subject: Subject::Architecture(found.arch.clone()),
             role,
         };
@@ -68,7 +71,8 @@ pub fn measure_finalists(
     for difference in predictor.context_differences(&header.device, &header.agent) {
         reporter.warn(&difference);
     }
-    let mut finalists = Vec::new();
+    let mut finalists: Vec<Finalist> = Vec::new();
+    let mut losses: Vec<Vec<f64>> = Vec::new();
     for found in best {
         let mut ratios = Vec::new();
         for record in measured.records.iter().filter(|it| it.arch() == Some(&found.arch)) {
@@ -80,22 +84,84 @@ pub fn measure_finalists(
         let ratio = ratios.iter().sum::<f64>() / ratios.len() as f64;
         let measured_ms = ratio * source.reference_ms;
         let prediction = predictor.predict(&found.arch);
+        losses.push(parts(fitness, &found.arch)?);
         finalists.push(Finalist {
             arch: found.arch.clone(),
             loss: found.fitness,
+            above_lowest: LossDifference::of(&losses[losses.len() - 1], &losses[0]),
             predicted_ms: prediction.value,
             interval_ms: (prediction.low, prediction.high),
             measured_ms,
             in_band: band.contains(measured_ms),
         });
     }
-    let outside = |finalist: &Finalist| {
-        (band.low_ms() - finalist.measured_ms).max(finalist.measured_ms - band.high_ms()).max(0.0)
-    };
-    let chosen = (0..finalists.len())
-        .min_by(|a, b| outside(&finalists[*a]).total_cmp(&outside(&finalists[*b])));
-    if let Some(chosen) = chosen {
+    if let Some(chosen) = choose(&finalists, &losses, band) {
         finalists[..=chosen].rotate_right(1);
     }
     Ok(finalists)
+}
+
+/// Which of the finalists, in the order of their loss, to take; `losses` are those of the parts of
+/// the text.
+fn choose(finalists: &[Finalist], losses: &[Vec<f64>], band: &Band) -> Option<usize> {
+    let measured_ms = |one: &usize| finalists[*one].measured_ms;
+    let in_band = || (0..finalists.len()).filter(|one| finalists[*one].in_band);
+    let equals_lowest = |lowest: usize| {
+        move |one: &usize| !LossDifference::of(&losses[*one], &losses[lowest]).is_told()
+    };
+    let outside = |one: &usize| {
+        let measured_ms = measured_ms(one);
+        (band.low_ms() - measured_ms).max(measured_ms - band.high_ms())
+    };
+    match in_band().next() {
+        Some(lowest) => in_band()
+            .filter(|one| *one == lowest || equals_lowest(lowest)(one))
+            .min_by(|a, b| measured_ms(a).total_cmp(&measured_ms(b))),
+        None => (0..finalists.len()).min_by(|a, b| outside(a).total_cmp(&outside(b))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Finalists as they were measured, in a band of 8.5 to 11 ms, with the losses of six texts.
+    fn chosen(finalists: &[(f64, [f64; 6])]) -> Option<usize> {
+        let band = Band { target_ms: 10.0, ..Band::paper(10.0) };
+        let losses: Vec<Vec<f64>> = finalists.iter().map(|(_, losses)| losses.to_vec()).collect();
+        let finalists: Vec<Finalist> = finalists
+            .iter()
+            .zip(&losses)
+            .map(|((measured_ms, _), parts)| Finalist {
+                arch: Architecture::bert_base(),
+                loss: parts.iter().sum::<f64>() / parts.len() as f64,
+                above_lowest: LossDifference::of(parts, &losses[0]),
+                predicted_ms: *measured_ms,
+                interval_ms: (*measured_ms, *measured_ms),
+                measured_ms: *measured_ms,
+                in_band: band.contains(*measured_ms),
+            })
+            .collect();
+        choose(&finalists, &losses, &band)
+    }
+
+    const LOWEST: [f64; 6] = [0.10, 0.30, 0.20, 0.40, 0.25, 0.15];
+    /// Above on some texts, below on others.
+    const EQUAL: [f64; 6] = [0.13, 0.28, 0.23, 0.38, 0.28, 0.13];
+    /// Above on every text.
+    const HIGHER: [f64; 6] = [0.11, 0.31, 0.21, 0.41, 0.26, 0.16];
+
+    #[test]
+    fn the_fastest_of_those_whose_losses_are_not_told_apart_is_taken() {
+        assert_eq!(chosen(&[(10.5, LOWEST), (9.5, EQUAL), (9.0, HIGHER)]), Some(1));
+        assert_eq!(chosen(&[(9.2, LOWEST), (9.5, EQUAL), (9.0, HIGHER)]), Some(0));
+        assert_eq!(chosen(&[(10.5, LOWEST), (9.5, HIGHER)]), Some(0));
+    }
+
+    #[test]
+    fn what_is_outside_of_the_band_is_taken_only_where_all_are() {
+        assert_eq!(chosen(&[(11.5, LOWEST), (9.5, HIGHER), (7.0, EQUAL)]), Some(1));
+        assert_eq!(chosen(&[(13.0, LOWEST), (12.0, EQUAL), (11.5, HIGHER)]), Some(2));
+        assert_eq!(chosen(&[]), None);
+    }
 }

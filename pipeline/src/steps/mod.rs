@@ -5,6 +5,7 @@ mod finalists;
 mod fit;
 mod profile;
 mod search;
+mod standing;
 mod verify;
 
 pub use bench::{Timed, bench, bundle_workload, onnx_runtime_for};
@@ -12,4 +13,5 @@ pub use finalists::{Finalist, measure_finalists};
 pub use fit::{evaluate, fit, read_measurements};
 pub use profile::{ProfiledDevice, profile_devices, profile_space, refine_space};
 pub use search::{held_out, loss_on_text, search_space};
+pub use standing::{LossDifference, Rival, rivals};
 pub use verify::verify_bundle;

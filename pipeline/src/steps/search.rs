@@ -66,8 +66,8 @@ pub fn loss_on_text<'a>(
             };
             let sentence = SentenceFitness::new(plm, &embeddings, &text)?;
             let digest = sentence.digest().to_owned();
-            let loss = move |arch: &_| sentence.loss(arch);
-            Box::new(OnText { name: "sentence-loss", digest, loss })
+            let losses = move |arch: &_| sentence.losses(arch);
+            Box::new(OnText { name: "sentence-loss", digest, losses })
         }
         Loss::Kd => {
             let kd = match &teacher {
@@ -75,12 +75,12 @@ pub fn loss_on_text<'a>(
                 None => KdFitness::of_itself(plm, &text)?,
             };
             let digest = kd.digest().to_owned();
-            Box::new(OnText { name: "kd-loss", digest, loss: move |arch: &_| kd.loss(arch) })
+            Box::new(OnText { name: "kd-loss", digest, losses: move |arch: &_| kd.losses(arch) })
         }
         Loss::Mlm => {
             let mlm = MaskedLmFitness::new(plm, &text)?;
             let digest = mlm.digest().to_owned();
-            Box::new(OnText { name: "mlm-loss", digest, loss: move |arch: &_| mlm.loss(arch) })
+            Box::new(OnText { name: "mlm-loss", digest, losses: move |arch: &_| mlm.losses(arch) })
         }
     })
 }
@@ -90,10 +90,11 @@ struct OnText<F> {
     /// What it is called in files.
     name: &'static str,
     digest: String,
-    loss: F,
+    /// Its parts.
+    losses: F,
 }
 
-impl<F: Fn(&Architecture) -> Result<f64, PlmError> + Sync> Fitness for OnText<F> {
+impl<F: Fn(&Architecture) -> Result<Vec<f64>, PlmError> + Sync> Fitness for OnText<F> {
     fn name(&self) -> &str {
         self.name
     }
@@ -103,7 +104,12 @@ impl<F: Fn(&Architecture) -> Result<f64, PlmError> + Sync> Fitness for OnText<F>
     }
 
     fn evaluate(&self, arch: &Architecture) -> Result<f64, EvaluationError> {
-        Ok((self.loss)(arch)?)
+        let losses = self.parts(arch)?;
+        Ok(losses.iter().sum::<f64>() / losses.len() as f64)
+    }
+
+    fn parts(&self, arch: &Architecture) -> Result<Vec<f64>, EvaluationError> {
+        Ok((self.losses)(arch)?)
     }
 }
 

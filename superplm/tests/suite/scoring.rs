@@ -99,6 +99,13 @@ fn padding_and_batching_leave_the_loss_alone() {
     }
     let by_hand = sums[0] / counts[0] + sums[1] / counts[1];
     assert!((tight - by_hand).abs() < 1e-6 * tight, "{tight} and {by_hand}");
+
+    // Eleven rows are two batches.
+    let text = plm.tokenizer().encode_batch(&texts, 68).expect("encodes");
+    let fitness = KdFitness::new(&plm, &plm, &text).expect("scores");
+    let parts = fitness.losses(&part).expect("scores");
+    assert_eq!(parts.len(), 2);
+    assert!((parts.iter().sum::<f64>() / 2.0 - tight).abs() < 1e-12, "{parts:?}");
 }
 
 /// The mean of a row's states over its first `real` tokens, at length one.
@@ -146,6 +153,16 @@ fn the_sentence_loss_is_that_of_cosines_by_hand() {
     }
     let expected = distance + error / (count * (count - 1.0));
     let found = fitness.loss(&part).expect("scores");
+    let of_texts = fitness.losses(&part).expect("scores");
+    let error = |i: usize, j: &usize| {
+        (cosine(&own[i], &own[*j]) - cosine(&whole[i], &whole[*j])).powi(2) / (count - 1.0)
+    };
+    for (i, of_text) in of_texts.iter().enumerate() {
+        let others = (0..texts.len()).filter(|j| *j != i);
+        let by_hand = 1.0 - cosine(&own[i], &whole[i]) + others.map(|j| error(i, &j)).sum::<f64>();
+        assert!((of_text - by_hand).abs() < 1e-5, "{of_text} for {by_hand}");
+    }
+    assert_eq!(of_texts.len(), texts.len());
     assert!(fitness.loss(&arch("2-12-16-3-6")).expect("narrower").is_finite());
     assert!((found - expected).abs() < 1e-5 * expected, "{found} for {expected}");
 

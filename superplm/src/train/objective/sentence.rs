@@ -25,7 +25,7 @@ use super::{
 use crate::bert::Batch;
 use crate::kd::project;
 use crate::ops::Engine;
-use crate::sentence::{cosine_distance, mean_pooled, normalised, similarity_error};
+use crate::sentence::{cosine_distances, mean_pooled, normalised, similarity_errors};
 use crate::train::TrainError;
 use crate::{PlmError, SuperPlm};
 
@@ -91,10 +91,10 @@ impl Weights {
         };
         let (student, teacher) = (normalised(student)?, normalised(teacher)?);
         if self.cosine > 0.0 {
-            count("cosine", self.cosine, cosine_distance(&student, &teacher)?)?;
+            count("cosine", self.cosine, cosine_distances(&student, &teacher)?.mean_all()?)?;
         }
         if self.similarities > 0.0 {
-            count("similarities", self.similarities, similarity_error(&student, &teacher)?)?;
+            count("similarities", self.similarities, similarity_errors(&student, &teacher)?.mean_all()?)?;
         }
         if self.hidden_states > 0.0 {
             count("hidden_states", self.hidden_states, hidden_states()?)?;
