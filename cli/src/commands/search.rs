@@ -259,7 +259,13 @@ fn measured(finalists: &[steps::Finalist]) -> String {
         })
         .collect();
     let header = [
-        "measured", "predicted ms", "measured ms", "difference", "band", "loss", "above the lowest",
+        "measured",
+        "predicted ms",
+        "measured ms",
+        "difference",
+        "band",
+        "loss",
+        "above the lowest",
     ];
     display::table(&header, rows)
 }

@@ -27,14 +27,12 @@ impl LossDifference {
     /// Of losses on the same parts, `one` above `other`.
     #[must_use]
     pub fn of(one: &[f64], other: &[f64]) -> Self {
-        let mean = |differences: &mut dyn Iterator<Item = f64>, count: usize| {
-            differences.sum::<f64>() / count as f64
-        };
         let differences: Vec<f64> = one.iter().zip(other).map(|(one, other)| one - other).collect();
         let count = differences.len();
-        let drawn = |rows: &[usize]| mean(&mut rows.iter().map(|row| differences[*row]), count);
+        let drawn =
+            |rows: &[usize]| rows.iter().map(|row| differences[*row]).sum::<f64>() / count as f64;
         Self {
-            value: mean(&mut differences.iter().copied(), count),
+            value: differences.iter().sum::<f64>() / count as f64,
             interval: (count > 1).then(|| Bootstrap::default().interval(count, drawn)).flatten(),
         }
     }
@@ -92,9 +90,10 @@ pub fn rivals(
     let rules: [(&'static str, Vec<Architecture>); 4] = [
         ("most parameters", first(|arch| Cost::encoder_parameters(arch) as f64)),
         // Of equal hidden sizes the one with the most parameters.
-        ("largest hidden size", first(|arch| {
-            arch.hidden() as f64 + 1e-12 * Cost::encoder_parameters(arch) as f64
-        })),
+        (
+            "largest hidden size",
+            first(|arch| arch.hidden() as f64 + 1e-12 * Cost::encoder_parameters(arch) as f64),
+        ),
         ("fast rule", candidates.fast().map_or_else(|_| Vec::new(), |fast| drawn(&fast))),
         ("random", drawn(candidates)),
     ];
@@ -122,10 +121,7 @@ pub fn rivals(
 }
 
 /// The losses of an architecture on the parts of the text.
-pub(super) fn parts(
-    fitness: &dyn Fitness,
-    arch: &Architecture,
-) -> Result<Vec<f64>, PipelineError> {
+pub(super) fn parts(fitness: &dyn Fitness, arch: &Architecture) -> Result<Vec<f64>, PipelineError> {
     let failed = |cause: EvaluationError| SearchError::Evaluation { arch: arch.id(), cause };
     Ok(fitness.parts(arch).map_err(failed)?)
 }

@@ -94,7 +94,11 @@ impl Weights {
             count("cosine", self.cosine, cosine_distances(&student, &teacher)?.mean_all()?)?;
         }
         if self.similarities > 0.0 {
-            count("similarities", self.similarities, similarity_errors(&student, &teacher)?.mean_all()?)?;
+            count(
+                "similarities",
+                self.similarities,
+                similarity_errors(&student, &teacher)?.mean_all()?,
+            )?;
         }
         if self.hidden_states > 0.0 {
             count("hidden_states", self.hidden_states, hidden_states()?)?;
