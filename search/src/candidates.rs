@@ -1,9 +1,12 @@
 //! The candidates: every architecture of a space whose predicted latency lies in the band.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
 use atb_predictor::Predictor;
-use atb_space::{Architecture, Space};
+use atb_space::{Architecture, Cost, Space};
 use rand::{Rng, RngExt};
 
 use crate::scan::{Run, scan};
@@ -112,6 +115,36 @@ impl<'a> Candidates<'a> {
             }
         }
         kept
+    }
+
+    /// What is large within the band, for a search to begin with: of each number of layers the
+    /// candidate with the most encoder parameters and the one with the largest hidden size, those
+    /// with more parameters first.
+    #[must_use]
+    pub fn largest_by_depth(&self) -> Vec<Architecture> {
+        let mut largest: BTreeMap<usize, [(u64, u64, Architecture); 2]> = BTreeMap::new();
+        for arch in self.iter() {
+            let (parameters, hidden) = (Cost::encoder_parameters(&arch), arch.hidden() as u64);
+            let by_parameters = (parameters, hidden, arch);
+            let by_hidden = (hidden, parameters, by_parameters.2.clone());
+            match largest.entry(by_parameters.2.num_layers()) {
+                Entry::Vacant(entry) => {
+                    entry.insert([by_parameters, by_hidden]);
+                }
+                Entry::Occupied(mut entry) => {
+                    for (best, one) in entry.get_mut().iter_mut().zip([by_parameters, by_hidden]) {
+                        if (one.0, one.1) > (best.0, best.1) {
+                            *best = one;
+                        }
+                    }
+                }
+            }
+        }
+        let mut found: Vec<Architecture> =
+            largest.into_values().flatten().map(|(_, _, arch)| arch).collect();
+        found.sort_by_key(|arch| (Reverse(Cost::encoder_parameters(arch)), arch.clone()));
+        found.dedup();
+        found
     }
 
     /// The space they come from.

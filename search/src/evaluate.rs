@@ -109,6 +109,21 @@ impl<'a> Evaluator<'a> {
         drawn
     }
 
+    /// Claims a first generation of up to `count` candidates: if `seeded`, half of it are the
+    /// largest of the band; the rest is drawn.
+    pub(crate) fn first_generation(
+        &mut self,
+        count: usize,
+        seeded: bool,
+        rng: &mut impl Rng,
+    ) -> Vec<Architecture> {
+        let mut first = if seeded { self.candidates.largest_by_depth() } else { Vec::new() };
+        first.truncate(count / 2);
+        first.iter().for_each(|arch| self.claim(arch));
+        first.extend(self.draw(count - first.len(), rng));
+        first
+    }
+
     /// Evaluates claimed architectures; values in the store are taken from there.
     pub(crate) fn evaluate(
         &mut self,

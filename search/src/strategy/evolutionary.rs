@@ -14,7 +14,7 @@ impl Strategy {
     pub const EVOLUTIONARY: Self = Self {
         name: "evolutionary",
         about: "The paper's evolutionary search",
-        settings: &["population", "generations", "fresh", "crossover", "mutation"],
+        settings: &["population", "generations", "seeded", "fresh", "crossover", "mutation"],
         is_multi_objective: false,
         former_names: &["evolved"],
         defaults: Defaults::PAPER,
@@ -23,14 +23,14 @@ impl Strategy {
     };
 }
 
-/// The paper's evolution: the best `population` evaluated so far are the parents; a child
+/// The paper's evolution, whose first generation may be seeded: the best `population` evaluated so far are the parents; a child
 /// is a fresh candidate or a mutant of a parent drawn by roulette.
 pub(super) fn evolve(
     evaluator: &mut Evaluator<'_>,
     settings: &Settings,
     rng: &mut ChaCha8Rng,
 ) -> Result<(), SearchError> {
-    let first = evaluator.draw(settings.population, rng);
+    let first = evaluator.first_generation(settings.population, settings.seeded, rng);
     evaluator.evaluate(0, &first)?;
     for generation in 1..settings.generations {
         let parents = fittest(&evaluator.history, settings.population);

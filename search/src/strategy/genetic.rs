@@ -10,7 +10,7 @@ impl Strategy {
     pub const GENETIC: Self = Self {
         name: "genetic",
         about: "Evolution with crossover in more and smaller generations: finds good ones more often",
-        settings: &["population", "generations", "fresh", "crossover", "mutation"],
+        settings: &["population", "generations", "seeded", "fresh", "crossover", "mutation"],
         is_multi_objective: false,
         former_names: &["steady"],
         defaults: Defaults { population: 10, generations: 10, fresh: 0.2, crossover: 0.3 },

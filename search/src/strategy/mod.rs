@@ -186,9 +186,12 @@ pub struct Settings {
     pub seed: u64,
     /// Architectures per generation.
     pub population: usize,
-    /// Generations, the first, random one included. Strategies without generations
+    /// Generations, the first one included. Strategies without generations
     /// evaluate `population * generations` candidates.
     pub generations: usize,
+    /// Whether half of the first generation are the largest candidates of each depth, by encoder
+    /// parameters and by hidden size. The paper's evolution begins at random.
+    pub seeded: bool,
     /// Probability that a child is a fresh candidate and not a mutant.
     pub fresh: f64,
     /// Probability that a child that is not fresh has two parents, each size from either,
@@ -217,6 +220,7 @@ impl Settings {
             seed: 0,
             population,
             generations,
+            seeded: true,
             fresh,
             crossover,
             mutation: Mutation::default(),
@@ -241,6 +245,7 @@ impl<'de> Deserialize<'de> for Settings {
             seed: Option<u64>,
             population: Option<usize>,
             generations: Option<usize>,
+            seeded: Option<bool>,
             fresh: Option<f64>,
             crossover: Option<f64>,
             mutation: Option<Mutation>,
@@ -253,6 +258,7 @@ impl<'de> Deserialize<'de> for Settings {
             seed: written.seed.unwrap_or(default.seed),
             population: written.population.unwrap_or(default.population),
             generations: written.generations.unwrap_or(default.generations),
+            seeded: written.seeded.unwrap_or(default.seeded),
             fresh: written.fresh.unwrap_or(default.fresh),
             crossover: written.crossover.unwrap_or(default.crossover),
             mutation: written.mutation.unwrap_or(default.mutation),

@@ -25,7 +25,7 @@ impl Strategy {
     pub const SURROGATE_ASSISTED: Self = Self {
         name: "surrogate-assisted",
         about: "Evolution on a model of the loss learnt on the way: as good with half the evaluations",
-        settings: &["population", "generations", "fresh", "crossover", "mutation"],
+        settings: &["population", "generations", "seeded", "fresh", "crossover", "mutation"],
         is_multi_objective: false,
         former_names: &["guided"],
         defaults: Defaults::PAPER,
@@ -34,7 +34,7 @@ impl Strategy {
     };
 }
 
-/// Evaluates a random first batch, then batches of what the model of the fitness finds most
+/// Evaluates a first batch, then batches of what the model of the fitness finds most
 /// promising among fresh candidates and children of the best.
 fn search(
     evaluator: &mut Evaluator<'_>,
@@ -42,7 +42,8 @@ fn search(
     rng: &mut ChaCha8Rng,
 ) -> Result<(), SearchError> {
     let batch = settings.population.div_ceil(BATCHES_PER_GENERATION);
-    let first = evaluator.draw(settings.population.min(settings.evaluations()), rng);
+    let count = settings.population.min(settings.evaluations());
+    let first = evaluator.first_generation(count, settings.seeded, rng);
     evaluator.evaluate(0, &first)?;
     let mut generation = 0;
     while evaluator.history.len() < settings.evaluations() {

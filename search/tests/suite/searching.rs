@@ -45,6 +45,43 @@ fn candidates_are_exactly_the_architectures_in_the_band() {
 }
 
 #[test]
+fn a_seeded_search_begins_with_the_largest_of_each_depth() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    let largest = candidates.largest_by_depth();
+    let depths: std::collections::BTreeSet<usize> =
+        candidates.iter().map(|arch| arch.num_layers()).collect();
+    for layers in depths {
+        let of_depth = || candidates.iter().filter(|arch| arch.num_layers() == layers);
+        let parameters = of_depth().map(|arch| Cost::encoder_parameters(&arch)).max();
+        let hidden = of_depth().map(|arch| arch.hidden()).max();
+        let found = || largest.iter().filter(|arch| arch.num_layers() == layers);
+        assert_eq!(found().map(Cost::encoder_parameters).max(), parameters, "{layers} layers");
+        assert_eq!(found().map(Architecture::hidden).max(), hidden, "{layers} layers");
+        assert!(found().count() <= 2);
+    }
+    let parameters: Vec<u64> = largest.iter().map(Cost::encoder_parameters).collect();
+    assert!(parameters.is_sorted_by(|a, b| a >= b), "{parameters:?}");
+
+    let loss = MadeUpLoss::default();
+    let mut first = Vec::new();
+    let settings = Settings { generations: 1, ..Settings::default() };
+    search(&candidates, &loss, &mut Store::in_memory(), &settings, &mut |progress| {
+        first.push(progress.last.arch.clone());
+    })
+    .expect("searches");
+    let seeds = largest.len().min(settings.population / 2);
+    assert_eq!(first.len(), settings.population);
+    assert_eq!(first[..seeds], largest[..seeds]);
+
+    let unseeded = Settings { seeded: false, ..settings };
+    let outcome = quiet(&candidates, &loss, &mut Store::in_memory(), &unseeded).expect("searches");
+    let evaluated = |arch: &Architecture| outcome.ranking.iter().any(|found| found.arch == *arch);
+    assert!(!largest.iter().all(evaluated));
+}
+
+#[test]
 fn limits_and_the_intervals_upper_end_narrow_the_candidates() {
     let space = space();
     let predictor = predictor(&space);
