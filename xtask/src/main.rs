@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask check` validates everything, cheapest first.
 
 mod circles;
+mod kill;
 mod rust_version;
 
 use std::env;
@@ -34,11 +35,13 @@ const LINTS: [Check; 3] = [
 const TESTS: [Check; 1] =
     [Check { name: "tests", arguments: &["test", "--workspace"], environment: &[] }];
 
-const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version\n\
+const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version|kill\n\
                      check:        circles, rust-version, format, clippy, docs, tests\n\
                      lint:         the same without the tests\n\
                      circles:      modules of a crate that use each other in a circle\n\
-                     rust-version: dependencies that need a newer Rust than the declared one";
+                     rust-version: dependencies that need a newer Rust than the declared one\n\
+                     kill:         --runs N [--seed S] [--only COMMAND] [--atb PATH]: kills the \
+                     commands that make something and checks that nothing is lost";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         ["lint"] => quick().and_then(|()| run(LINTS.iter())),
         ["circles"] => circles(),
         ["rust-version"] => rust_version::check(),
+        ["kill", ..] => kill::run(&arguments[1..]),
         _ => bail!("{USAGE}"),
     }
 }
