@@ -10,9 +10,11 @@
 //! - `autotinybert.source`: what the weights were cut from (`sha256:` and the digest of
 //!   that weights file, or `random:` and the seed).
 
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use atb_files::without_byte_order_mark;
 use atb_space::{Architecture, Layer};
 use serde_json::{Map, Value, json};
 
@@ -49,8 +51,8 @@ const MAX_FILE: u64 = 1 << 20;
 
 /// Each size's largest value. None is near what a BERT has; sizes within them can be
 /// multiplied and added up without overflow.
-const MAX_LAYERS: usize = 1024;
-const MAX_SIZE: usize = 1 << 20;
+const MAX_LAYERS: usize = Architecture::MAX_LAYERS;
+const MAX_SIZE: usize = Architecture::MAX_SIZE;
 const MAX_VOCABULARY: usize = 1 << 24;
 
 /// What may be added to the variance in LayerNorm: above zero as f32, and small beside one.
@@ -106,14 +108,24 @@ impl BertConfig {
     /// BERT's values.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`], [`CheckpointError::Json`], and [`CheckpointError::ConfigKey`] for a key that
+    /// [`CheckpointError::NoConfig`], [`CheckpointError::Io`], [`CheckpointError::Json`], and [`CheckpointError::ConfigKey`] for a key that
     /// is missing, mistyped, or asks for something other than a BERT encoder with GELU
     /// and absolute positions. An ELECTRA discriminator is one, if its embeddings are as
     /// wide as its hidden states.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
-        if fs_err::metadata(&path)?.len() > MAX_FILE {
-            let message = format!("the file is larger than {} MiB", MAX_FILE >> 20);
+        if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Err(CheckpointError::NoConfig { folder: folder.to_owned() });
+        }
+        let metadata = fs_err::metadata(&path)?;
+        let message = match metadata.len() {
+            _ if !metadata.is_file() => Some("it is no file".to_owned()),
+            length if length > MAX_FILE => {
+                Some(format!("the file is larger than {} MiB", MAX_FILE >> 20))
+            }
+            _ => None,
+        };
+        if let Some(message) = message {
             return Err(CheckpointError::Json { path, message });
         }
         let bytes = fs_err::read(&path)?;
@@ -123,6 +135,7 @@ impl BertConfig {
     /// As [`BertConfig::read`], from the content of the file; `path` stands for it in
     /// messages.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        let bytes = without_byte_order_mark(bytes);
         let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
             CheckpointError::Json { path: path.to_owned(), message: error.to_string() }
         })?;

@@ -8,6 +8,11 @@ use std::path::PathBuf;
 pub enum CheckpointError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("{} is no model folder: it has no config.json", folder.display())]
+    #[diagnostic(help(
+        "name a folder with config.json, model.safetensors and vocab.txt, as Hugging Face has them"
+    ))]
+    NoConfig { folder: PathBuf },
     #[error("{} already exists and is not empty", folder.display())]
     #[diagnostic(help("remove it, or choose another folder"))]
     Exists { folder: PathBuf },

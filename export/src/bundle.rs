@@ -53,6 +53,8 @@ pub fn export_heads(
             sequence: workload.sequence,
         });
     }
+    let parameters =
+        Cost::check(&config.architecture, config.vocab_size, config.max_position_embeddings)?;
     let replaced = folder.exists();
     if replaced && Bundle::open(folder).is_err() && !is_empty_folder(folder) {
         return Err(ExportError::Occupied { path: folder.to_owned() });
@@ -79,11 +81,7 @@ pub fn export_heads(
         schema: REPORT_SCHEMA,
         architecture: config.architecture.clone(),
         workload,
-        parameters: Cost::parameters(
-            &config.architecture,
-            config.vocab_size,
-            config.max_position_embeddings,
-        ),
+        parameters,
         model_bytes: fs::metadata(&model_file)?.len(),
         outputs: network_config.outputs(config.architecture.hidden(), workload),
         labels,
@@ -152,6 +150,9 @@ impl Bundle {
     /// [`ExportError`] if it is none, or of a newer version.
     pub fn open(folder: &Path) -> Result<Self, ExportError> {
         let path = folder.join(REPORT_FILE);
+        if path.exists() && !path.is_file() {
+            return Err(ExportError::NoFile { path });
+        }
         let report = atb_files::read_json(&path, REPORT_SCHEMA).map_err(|error| match error {
             FileError::Json { path, problem } => ExportError::Report { path, problem },
             error => error.into(),

@@ -19,6 +19,9 @@ pub enum ExportError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Heads(#[from] ConfigError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    TooHeavy(#[from] atb_space::TooHeavy),
     #[error("there is no head `{name}`")]
     #[diagnostic(help("the heads are {}", known.join(", ")))]
     UnknownHead { name: String, known: Vec<&'static str> },
@@ -39,6 +42,9 @@ pub enum ExportError {
     File(#[from] FileError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("{} is no file", path.display())]
+    #[diagnostic(help("write the bundle again with `atb export`"))]
+    NoFile { path: PathBuf },
     #[error("{} exists and is not a bundle", path.display())]
     #[diagnostic(help("choose another folder"))]
     Occupied { path: PathBuf },

@@ -25,6 +25,13 @@ pub enum FileError {
     #[error("{}: line {line} is longer than {} MiB", path.display(), crate::LINE_LIMIT >> 20)]
     #[diagnostic(help("delete that line if the file is one of atb's; it writes no such line"))]
     LongLine { path: PathBuf, line: usize },
+    #[error("another atb{} is writing to {}", process(*holder), path.display())]
+    #[diagnostic(help("wait until it has ended, or name another place to write to"))]
+    Held { path: PathBuf, holder: Option<u32> },
+}
+
+fn process(id: Option<u32>) -> String {
+    id.map_or_else(String::new, |id| format!(" (process {id})"))
 }
 
 /// What is wrong in a JSON text, and where.

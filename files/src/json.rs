@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::FileError;
 
@@ -61,6 +62,41 @@ pub fn write_json(path: &Path, value: &(impl Serialize + ?Sized)) -> std::io::Re
     crate::write(path, &text)
 }
 
+/// A value in which two JSON documents differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its key with those of the objects around it, as in `drift.window`; empty if the documents
+    /// as a whole have nothing in common.
+    pub key: String,
+    /// What the first has there.
+    pub there: String,
+    /// What the second has there.
+    pub here: String,
+}
+
+/// The first value in which two JSON documents differ.
+#[must_use]
+pub fn difference(there: &Value, here: &Value) -> Option<Difference> {
+    within("", there, here)
+}
+
+fn within(key: &str, there: &Value, here: &Value) -> Option<Difference> {
+    match (there, here) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            a.iter().find_map(|(name, there)| {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                within(&key, there, &b[name])
+            })
+        }
+        _ if there == here => None,
+        _ => Some(Difference {
+            key: key.to_owned(),
+            there: there.to_string(),
+            here: here.to_string(),
+        }),
+    }
+}
+
 /// The bytes without the UTF-8 byte-order mark that some editors put before them.
 #[must_use]
 pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
@@ -75,6 +111,19 @@ mod tests {
     struct Numbers {
         schema: u32,
         numbers: Vec<u32>,
+    }
+
+    #[test]
+    fn the_first_difference_is_named_by_its_key() {
+        let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        let there = json(r#"{"a": {"b": 1, "c": [1]}, "d": null}"#);
+        assert_eq!(difference(&there, &there), None);
+        let found = |here: &str| {
+            let Difference { key, there, here } = difference(&there, &json(here)).expect("differs");
+            format!("{key}: {there}, {here}")
+        };
+        assert_eq!(found(r#"{"a": {"b": 1, "c": [2]}, "d": 3}"#), "a.c: [1], [2]");
+        assert_eq!(found(r#"{"a": {"b": 1}, "d": null}"#), r#"a: {"b":1,"c":[1]}, {"b":1}"#);
     }
 
     #[test]

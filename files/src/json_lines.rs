@@ -147,13 +147,12 @@ impl JsonLines {
         lines.filter(|(_, line)| !line.trim_ascii().is_empty())
     }
 
-    /// Opens the file to append to it. An incomplete last line is cut off; a file without a
-    /// complete line is begun with `header`.
+    /// Checks that a file without a complete line holds the beginning of a header that is written
+    /// as `first` begins.
     ///
     /// # Errors
-    /// [`FileError`] if it cannot be written, or if what it holds is no beginning of a header.
-    pub fn appender(&self, header: &impl Serialize) -> Result<Appender, FileError> {
-        let first = json_line(header).map_err(io::Error::from)?;
+    /// [`FileError::Header`] if it holds something else.
+    pub fn check_beginning(&self, first: &[u8]) -> Result<(), FileError> {
         let telling = self.content.len().min(TELLING).min(first.len());
         if self.is_empty() && self.content[..telling] != first[..telling] {
             return Err(FileError::Header {
@@ -162,6 +161,17 @@ impl JsonLines {
                 problem: "the line is incomplete and something else".to_owned(),
             });
         }
+        Ok(())
+    }
+
+    /// Opens the file to append to it. An incomplete last line is cut off; a file without a
+    /// complete line is begun with `header`.
+    ///
+    /// # Errors
+    /// [`FileError`] if it cannot be written, or if what it holds is no beginning of a header.
+    pub fn appender(&self, header: &impl Serialize) -> Result<Appender, FileError> {
+        let first = json_line(header).map_err(io::Error::from)?;
+        self.check_beginning(&first)?;
         let mut options = OpenOptions::new();
         let mut file = options.create(true).truncate(false).write(true).open(&self.path)?;
         if self.torn().is_some() {

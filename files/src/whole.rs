@@ -30,8 +30,8 @@ fn cannot(what: &str, path: &Path, source: &io::Error) -> io::Error {
 fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = folder_of(path);
     leftovers::remove(folder);
-    let mut file = readable(tempfile::Builder::new().prefix(leftovers::FILE_PREFIX), mode)
-        .tempfile_in(folder)?;
+    let prefix = leftovers::file_prefix();
+    let mut file = readable(tempfile::Builder::new().prefix(&prefix), mode).tempfile_in(folder)?;
     leftovers::hold(file.as_file());
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -66,7 +66,8 @@ impl Staging {
         let parent = folder_of(target);
         fs_err::create_dir_all(parent)?;
         leftovers::remove(parent);
-        let folder = readable(tempfile::Builder::new().prefix(leftovers::FOLDER_PREFIX), 0o777)
+        let prefix = leftovers::folder_prefix();
+        let folder = readable(tempfile::Builder::new().prefix(&prefix), 0o777)
             .tempdir_in(parent)
             .map_err(|source| cannot("create a folder beside", target, &source))?;
         let lock = leftovers::hold_folder(folder.path());

@@ -24,7 +24,7 @@ pub enum FileError {
     Empty { path: PathBuf },
     #[error("{}: was measured with another {what} ({there}, now {here})", path.display())]
     #[diagnostic(help("choose another file, or move this one away"))]
-    OtherContext { path: PathBuf, what: &'static str, there: String, here: String },
+    OtherContext { path: PathBuf, what: String, there: String, here: String },
 }
 
 impl From<std::io::Error> for FileError {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_files::{JsonLines, TornLine};
+use atb_files::{Difference, JsonLines, TornLine, difference};
 use atb_settings::{Check, Checked};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,27 @@ impl MeasurementFile {
     /// [`FileError`] naming the file, and the line where one is at fault.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         Self::parse(&JsonLines::read(path)?)
+    }
+
+    /// Reads the file at `path` that measurements of `target` by `protocol` are to go on in; none
+    /// if they are to begin it.
+    ///
+    /// # Errors
+    /// As [`MeasurementFile::read`], and [`FileError::OtherContext`] if it is of another target or
+    /// protocol.
+    pub fn read_to_continue(
+        path: &Path,
+        target: &str,
+        protocol: &Protocol,
+    ) -> Result<Option<Self>, FileError> {
+        let lines = JsonLines::read_or_empty(path)?;
+        if lines.is_empty() {
+            lines.check_beginning(b"{\"schema\":")?;
+            return Ok(None);
+        }
+        let file = Self::parse(&lines)?;
+        check_plan(path, &file.header, target, protocol)?;
+        Ok(Some(file))
     }
 
     pub(crate) fn parse(file: &JsonLines) -> Result<Self, FileError> {
@@ -163,6 +184,41 @@ impl MeasurementFile {
             problem,
         })
     }
+}
+
+/// Refuses to go on in the file `path`, which begins with `there`, with measurements of another
+/// target or by another protocol.
+pub(crate) fn check_plan(
+    path: &Path,
+    there: &Header,
+    target: &str,
+    protocol: &Protocol,
+) -> Result<(), FileError> {
+    if there.target != target {
+        return other_context(path, "target", &there.target, target);
+    }
+    let json = |protocol: &Protocol| serde_json::to_value(protocol).unwrap_or_default();
+    match difference(&json(&there.protocol), &json(protocol)) {
+        Some(Difference { key, there, here }) => {
+            other_context(path, &format!("protocol: `{key}`"), &there, &here)
+        }
+        None if there.protocol != *protocol => other_context(path, "protocol", "one", "another"),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn other_context(
+    path: &Path,
+    what: &str,
+    there: &str,
+    here: &str,
+) -> Result<(), FileError> {
+    Err(FileError::OtherContext {
+        path: path.to_owned(),
+        what: what.to_owned(),
+        there: there.to_owned(),
+        here: here.to_owned(),
+    })
 }
 
 #[cfg(test)]

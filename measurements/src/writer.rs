@@ -5,6 +5,7 @@ use std::path::Path;
 use atb_files::{Appender, JsonLines};
 use serde::Serialize;
 
+use crate::file::{check_plan, other_context};
 use crate::{AgentContext, Failure, FileError, Header, MeasurementFile, Record, Statistics};
 
 /// The line as it stands in the file: a record and, for other readers, its statistics.
@@ -43,7 +44,8 @@ impl MeasurementWriter {
             Contents::default()
         } else {
             let file = MeasurementFile::parse(&lines)?;
-            check_context(path, &file.header, header)?;
+            check_plan(path, &file.header, &header.target, &header.protocol)?;
+            check_agent(path, &file.header.agent, &header.agent)?;
             Contents { records: file.records, failures: file.failures }
         };
         Ok((Self { appender: lines.appender(header)? }, contents))
@@ -68,25 +70,15 @@ impl MeasurementWriter {
     }
 }
 
-fn check_context(path: &Path, there: &Header, here: &Header) -> Result<(), FileError> {
-    let differs = |what, there: String, here: String| {
-        Err(FileError::OtherContext { path: path.to_owned(), what, there, here })
-    };
-    if there.target != here.target {
-        return differs("target", there.target.clone(), here.target.clone());
-    }
-    if there.protocol != here.protocol {
-        let text = |protocol| serde_json::to_string(protocol).unwrap_or_default();
-        return differs("protocol", text(&there.protocol), text(&here.protocol));
-    }
+fn check_agent(path: &Path, there: &AgentContext, here: &AgentContext) -> Result<(), FileError> {
     // What changes the numbers; what is only told about the agent may differ.
     let text = |agent: &AgentContext| {
         let overrides: String =
             agent.overrides.iter().map(|(name, value)| format!(", {name}={value}")).collect();
         format!("{} with {} and {}{overrides}", agent.version, agent.runtime, agent.kernel)
     };
-    if text(&there.agent) != text(&here.agent) {
-        return differs("agent", text(&there.agent), text(&here.agent));
+    match (text(there), text(here)) {
+        (there, here) if there != here => other_context(path, "agent", &there, &here),
+        _ => Ok(()),
     }
-    Ok(())
 }

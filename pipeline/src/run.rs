@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, export};
-use atb_files::{digest_of_file, read_json, write_json};
+use atb_files::{Lock, digest_of_file, read_json, write_json};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
 use atb_runtime::ENGINE;
-use atb_search::{Evaluated, Outcome};
+use atb_search::{Evaluated, Fitness, Outcome};
 use atb_settings::Checked;
 use atb_space::{Architecture, Space};
 use atb_superplm::extract;
@@ -114,11 +114,24 @@ enum Begun {
 /// # Errors
 /// [`PipelineError`]; finished steps are kept and the same call continues after them.
 pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, PipelineError> {
-    // What can be wrong with the settings is said before any time is spent.
+    // What can be wrong with settings, weights and texts is said before any time is spent, and
+    // before anything is written.
     config.checked()?;
     let target = Target::find(&config.target)?;
     config.space.0.validate()?;
+    reporter.step("superplm", &config.superplm);
+    let weights = Weights::load(&config.superplm)?;
+    let space = config.space.0.within(weights.plm.architecture())?;
+    reporter.result(&format!(
+        "{}: {}, {} architectures of the space `{}` in it",
+        weights.origin.description,
+        weights.plm.architecture(),
+        space.count_uniform(),
+        space.name
+    ));
+    let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
     fs_err::create_dir_all(&config.output)?;
+    let _lock = Lock::of_folder(&config.output)?;
     let mut run = Run {
         config,
         protocol: config.protocol.clone().on(target.threads, &target.cores),
@@ -133,7 +146,11 @@ pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, Pi
              steps were made of: all but the measurements is done again",
         );
     }
-    run.all(&target)
+    if run.files.winner.exists() && !run.state.made("extract") {
+        return Err(PipelineError::Foreign { path: run.files.winner });
+    }
+    MeasurementFile::read_to_continue(&run.files.measurements, &target.name, &run.protocol)?;
+    run.all(&target, &weights, &space, fitness.as_ref())
 }
 
 impl Run<'_> {
@@ -173,29 +190,22 @@ impl Run<'_> {
         Ok(made)
     }
 
-    fn all(&mut self, target: &Target) -> Result<RunReport, PipelineError> {
-        let config = self.config;
-        self.reporter.step("superplm", &config.superplm);
-        let weights = Weights::load(&config.superplm)?;
-        let space = config.space.0.within(weights.plm.architecture())?;
-        self.reporter.result(&format!(
-            "{}: {}, {} architectures of the space `{}` in it",
-            weights.origin.description,
-            weights.plm.architecture(),
-            space.count_uniform(),
-            space.name
-        ));
-        // A text that is missing or does not fit is told before anything is measured.
-        steps::held_out(&config.fitness.held_out(), &weights.plm)?;
-        let measurements = self.profile(target, &space)?;
-        let predictor = self.fit(&measurements, &space)?;
-        let outcome = self.search(&space, &predictor, &weights)?;
-        let finalists = self.finalists(target, &measurements, &predictor, &outcome, &weights)?;
+    fn all(
+        &mut self,
+        target: &Target,
+        weights: &Weights,
+        space: &Space,
+        fitness: &dyn Fitness,
+    ) -> Result<RunReport, PipelineError> {
+        let measurements = self.profile(target, space)?;
+        let predictor = self.fit(&measurements, space)?;
+        let outcome = self.search(space, &predictor, fitness)?;
+        let finalists = self.finalists(target, &measurements, &predictor, &outcome, fitness)?;
         let winner = finalists.first().ok_or_else(|| PipelineError::Content {
             path: self.files.search.clone(),
             problem: "it has no winner".to_owned(),
         })?;
-        self.extract(&winner.arch, &weights)?;
+        self.extract(&winner.arch, weights)?;
         let mut bundle = self.export()?;
         let parity = self.verify(&mut bundle)?;
         let timed = self.bench(target, &bundle)?;
@@ -206,7 +216,7 @@ impl Run<'_> {
             parity,
             timed,
         };
-        self.report(target, &found, weights.origin, &mut bundle)
+        self.report(target, &found, weights.origin.clone(), &mut bundle)
     }
 
     fn profile(
@@ -283,13 +293,12 @@ impl Run<'_> {
         &mut self,
         space: &Space,
         predictor: &Predictor,
-        weights: &Weights,
+        fitness: &dyn Fitness,
     ) -> Result<Outcome, PipelineError> {
         let config = self.config;
         let band = config.budget.on(predictor)?;
         self.reporter
             .step("search", &format!("for the lowest loss at about {:.2} ms", band.target_ms));
-        let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
         let inputs = (
             digest_of_file(&self.files.predictor)?,
             space,
@@ -303,12 +312,11 @@ impl Run<'_> {
             &inputs,
             || Ok(file.exists().then(|| read_json(&file, atb_search::SCHEMA)).transpose()?),
             |_, reporter| {
-                let (settings, fitness) = (&config.search, fitness.as_ref());
                 let outcome = steps::search_space(
                     space,
                     predictor,
                     &config.budget,
-                    settings,
+                    &config.search,
                     fitness,
                     &store,
                     reporter,
@@ -338,10 +346,9 @@ impl Run<'_> {
         measurements: &MeasurementFile,
         predictor: &Predictor,
         outcome: &Outcome,
-        weights: &Weights,
+        fitness: &dyn Fitness,
     ) -> Result<Vec<Finalist>, PipelineError> {
         let config = self.config;
-        let fitness = steps::loss_on_text(&config.fitness, &weights.plm)?;
         let best = config.finalists.min(outcome.ranking.len());
         self.reporter.step("measure", &format!("the {best} best of the search"));
         let protocol = self.protocol.clone();
@@ -361,7 +368,7 @@ impl Run<'_> {
                 {
                     remove_file(&file)?;
                 }
-                let (best, fitness) = (&outcome.ranking[..best], fitness.as_ref());
+                let best = &outcome.ranking[..best];
                 steps::measure_finalists(target, best, fitness, predictor, &band, &file, reporter)
             },
         )?;
@@ -400,9 +407,6 @@ impl Run<'_> {
     fn extract(&mut self, arch: &Architecture, weights: &Weights) -> Result<(), PipelineError> {
         self.reporter.step("extract", &format!("{arch} from the SuperPLM"));
         let folder = self.files.winner.clone();
-        if folder.exists() && !self.state.made("extract") {
-            return Err(PipelineError::Foreign { path: folder });
-        }
         self.step(
             "extract",
             &(arch, weights.plm.source()),

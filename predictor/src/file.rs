@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use atb_files::{FileError, check_schema};
+use atb_settings::Checked;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -71,6 +72,7 @@ impl Predictor {
         }
         .map_err(content)?;
         predictor.space.validate().map_err(|error| refused(error.to_string()))?;
+        predictor.checked().map_err(|error| refused(error.to_string()))?;
         Ok(predictor)
     }
 

@@ -1,6 +1,9 @@
 //! A fitted predictor with everything needed to trust it, and its file.
 
+use std::ops::Bound;
+
 use atb_measurements::{AgentContext, DeviceContext, Quantity};
+use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Space, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +95,27 @@ pub struct Predictor {
     pub validation: Validation,
     /// The model itself.
     pub model: Fitted,
+}
+
+impl Checked for Predictor {
+    fn check(&self, at: &mut Check) {
+        at.range("workloads", self.workloads.len(), 1..=10_000);
+        let mut each = |table: String, check: &dyn Fn(&mut Check)| at.table(&table, check);
+        for (number, workload) in self.workloads.iter().enumerate() {
+            each(format!("workloads.{number}"), &|at| workload.check(at));
+        }
+        let positive = || (Bound::Excluded(0.0), Bound::Unbounded);
+        for (number, source) in self.sources.iter().enumerate() {
+            each(format!("sources.{number}"), &|at| {
+                at.range("reference_ms", source.reference_ms, positive());
+            });
+        }
+        for (number, baseline) in self.baselines.iter().enumerate() {
+            each(format!("baselines.{number}"), &|at| {
+                at.range("value", baseline.value, positive());
+            });
+        }
+    }
 }
 
 /// Why a predictor has no answer.

@@ -110,7 +110,15 @@ impl Agent {
         let request = Request::Measure { subject: item.subject.clone(), role: item.role };
         let task = format!("measure {}", item.subject);
         match self.ask(&request, &task)? {
-            Response::Measured { record } => Ok(*record),
+            Response::Measured { record } => {
+                let Record { subject, role, .. } = &*record;
+                if (subject, *role) == (&item.subject, item.role) {
+                    return Ok(*record);
+                }
+                let problem = format!("it is of {subject}, not of {}", item.subject);
+                let line = serde_json::to_string(&record).unwrap_or_default();
+                Err(self.not_a_response(&line, problem))
+            }
             Response::Failed { subject, message, hint } => {
                 Err(self.refused(subject, message, hint))
             }

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use atb_files::Lock;
 use atb_measurements::{
-    Failure, Header, MeasurementFile, MeasurementWriter, Protocol, Record, SCHEMA, Statistics,
+    Failure, FileError, Header, MeasurementFile, MeasurementWriter, Protocol, Record, SCHEMA,
+    Statistics,
 };
 use atb_targets::Target;
 
@@ -18,7 +20,8 @@ use crate::plan::{Item, Plan};
 const MAX_AGENT_EXITS: usize = 2;
 
 /// Measures what of `plan` the file at `path` lacks, appending each record as soon as it
-/// is there, and returns the whole file. If nothing is missing no agent is started.
+/// is there, and returns the whole file. If nothing is missing no agent is started, nor if the
+/// file cannot be continued or another process is writing to it.
 ///
 /// After an agent has ended or a connection has broken, a new agent is started, a few times;
 /// what was being measured is measured again. A model that ends the agent twice is recorded as failed,
@@ -47,15 +50,16 @@ pub fn profile_over(
     path: &Path,
     observer: &mut dyn Observer,
 ) -> Result<MeasurementFile, ProfileError> {
-    if path.exists()
-        && let Ok(file) = MeasurementFile::read(path)
+    let there = MeasurementFile::read_to_continue(path, &link.target, protocol)?;
+    if let Some(file) = there
         && file.torn.is_none()
-        && file.header.target == link.target
-        && file.header.protocol == *protocol
         && remaining(plan, &file.records, &file.failures).is_empty()
     {
+        Lock::remove_leftover(path);
         return Ok(file);
     }
+    // Two that measure on one device also slow each other down.
+    let _lock = Lock::of_file(path).map_err(FileError::from)?;
     let mut agent = link.start(protocol)?;
     let header = Header {
         schema: SCHEMA,
@@ -122,12 +126,17 @@ fn measured(
         };
         exits += 1;
         observer.lost(&error);
+        let cause = match &error {
+            ProfileError::AgentEnded { cause, .. } => cause.clone(),
+            error => error.to_string(),
+        };
         *agent = link.start_again(protocol, error, observer)?;
         if exits == MAX_AGENT_EXITS {
+            let times = format!("the agent ended each of {MAX_AGENT_EXITS} times");
             return Ok(Err(Failure {
                 subject: item.subject.clone(),
                 role: item.role,
-                failure: format!("the agent ended each of {MAX_AGENT_EXITS} times"),
+                failure: format!("{times}, the last time with {cause}"),
             }));
         }
     }

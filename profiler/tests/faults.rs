@@ -22,6 +22,8 @@ enum Fate {
     Death,
     /// The connection breaks.
     Break,
+    /// It is answered with something else.
+    Lie(&'static str),
 }
 
 /// A device that measures at once.
@@ -62,6 +64,10 @@ impl Connection for Wire {
                 let fate = device.fates.pop_front().unwrap_or(Fate::Answered);
                 if fate == Fate::Break {
                     self.answer = Some(Err(io::ErrorKind::ConnectionReset.into()));
+                    return Ok(());
+                }
+                if let Fate::Lie(answer) = fate {
+                    self.answer = Some(Ok(Some(answer.to_owned())));
                     return Ok(());
                 }
                 if fate == Fate::Death || device.deadly.as_ref() == Some(&subject) {
@@ -186,7 +192,7 @@ fn what_kills_the_agent_twice_is_recorded_and_the_rest_goes_on() {
     assert_eq!(items(&file), others);
     assert_eq!(file.failures.len(), 1);
     // Its second measurement is not tried either.
-    let text = "2-64-128-2-64: the agent ended each of 2 times";
+    let text = "2-64-128-2-64: the agent ended each of 2 times, the last time with signal: 9";
     assert_eq!(notes.gave_up, [text, text]);
     let asked = locked(&device).asked.iter().filter(|s| **s == subject(IDS[1])).count();
     assert_eq!(asked, 2);
@@ -254,4 +260,38 @@ fn a_device_that_comes_back_late_is_waited_for() {
     let file = profile_over(&link, &Protocol::default(), &plan(), &path, &mut notes);
     assert_eq!(items(&file.expect("measured")), plan().items());
     assert_eq!(notes.lost.len(), 3, "{:?}", notes.lost);
+}
+
+#[test]
+fn what_a_device_makes_up_is_not_kept() {
+    let lies = [
+        r#"{"response":"measured","record":{"subject":{"architecture":"9-64-128-2-64"},"role":"sample","samples_us":[2.0,2.0],"reference_us":[1.0,1.0]}}"#,
+        r#"{"response":"measured","record":{"subject":{"architecture":"1-64-128-2-64"},"role":"retest","samples_us":[2.0],"reference_us":[1.0]}}"#,
+        r#"{"response":"measured","record":{"subject":{"architecture":"1-64-128-2-64"},"role":"sample","samples_us":[2.0,2.0],"reference_us":[1.0]}}"#,
+        r#"{"response":"measured","record":{"subject":{"architecture":"1-64-128-2-64"},"role":"sample","samples_us":[],"reference_us":[]}}"#,
+        r#"{"response":"measured","record":{"subject":{"architecture":"1-64-128-2-64"},"role":"sample","samples_us":[-2.0],"reference_us":[1.0]}}"#,
+        r#"{"response":"measured","record":{"subject":{"architecture":"1-64-128-2-64"},"role":"sample","samples_us":[1e308],"reference_us":[1e-308]}}"#,
+        r#"{"response":"measured","record":{"subject":{"architecture":"1-64-128-2-64"},"role":"sample","samples_us":[1e999],"reference_us":[1.0]}}"#,
+        r#"{"response":"measured","record":{}}"#,
+        r#"{"response":"failed","subject":"\u001b[2J","message":"\u001b]0;mine\u0007","hint":"\u202e"}"#,
+        "{\"response\":\"failed\",\"subject\":\"x\",\"message\":\"\u{202e}\"}",
+        r#"{"response":"ready"}"#,
+        "[[[[[[[[",
+        "",
+        "\u{1b}[2J",
+    ];
+    for lie in lies {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("m.jsonl");
+        let device = shared(Device { fates: [Fate::Lie(lie)].into(), ..Device::default() });
+        let error = run(&device, &path).0.expect_err(lie);
+        let steers = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!error.to_string().contains(steers), "{lie}: {error:?}");
+        let kept = MeasurementFile::read(&path).expect("readable");
+        assert!(kept.records.is_empty() && kept.failures.is_empty(), "{lie}");
+        // An honest one goes on where it was.
+        let device = shared(Device::default());
+        let file = run(&device, &path).0.expect("measured");
+        assert_eq!(items(&file), plan().items());
+    }
 }

@@ -26,7 +26,7 @@ mod text_model;
 
 pub use atb_interface::{Inputs, Meaning, Output, OutputShape, Outputs};
 pub use engine::{Engine, EnginePath};
-pub use session::{ENGINE, Kernel, Processor, Session, SessionError, processor};
+pub use session::{ENGINE, Kernel, Processor, Session, SessionError, is_guarded, processor};
 #[cfg(feature = "tokenizer")]
 pub use text_model::{ModelError, TextModel};
 

@@ -1,12 +1,13 @@
 //! One loaded model, ready to run.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use atb_interface::{INPUT_IDS, INPUTS, Inputs, Output, OutputShape, Outputs, WORD_EMBEDDINGS};
 use tract_linalg::multithread::Executor;
-use tract_onnx::data_resolver::ModelDataResolver;
+use tract_onnx::data_resolver::{self, ModelDataResolver};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
@@ -114,9 +115,16 @@ impl Session {
     /// # Errors
     /// [`SessionError`] naming the file.
     pub fn open_with(path: &Path, threads: usize, engine: Engine) -> Result<Self, SessionError> {
-        fs_err::File::open(path)?;
         let name = path.display().to_string();
-        Self::load(&name, threads, engine, || tract_onnx::onnx().model_for_path(path))
+        if !fs_err::metadata(path)?.is_file() {
+            return Err(SessionError::Load { model: name, problem: "it is no file".to_owned() });
+        }
+        fs_err::File::open(path)?;
+        Self::load(&name, threads, engine, || {
+            let mut onnx = tract_onnx::onnx();
+            onnx.provider = Arc::new(PlainFiles);
+            onnx.model_for_path(path)
+        })
     }
 
     /// Loads ONNX bytes whose weights lie elsewhere: `data(offset, length)` is asked for
@@ -344,11 +352,40 @@ fn output_shapes(
     names.into_iter().enumerate().map(shaped).collect()
 }
 
+thread_local! {
+    /// How many calls of [`guarded`] this thread is in.
+    static GUARDS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether a panic on this thread becomes a [`SessionError::Panicked`]. For the panic hook of a
+/// program, which otherwise reports the panic, or even ends the program, before it does.
+#[must_use]
+pub fn is_guarded() -> bool {
+    GUARDS.get() > 0
+}
+
+/// Counts in [`GUARDS`] for as long as it lives.
+struct Guard;
+
+impl Guard {
+    fn begin() -> Self {
+        GUARDS.set(GUARDS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        GUARDS.set(GUARDS.get() - 1);
+    }
+}
+
 /// Runs `work`; a panic in it is an error that names the model.
 fn guarded<T>(
     model: &str,
     work: impl FnOnce() -> Result<T, SessionError>,
 ) -> Result<T, SessionError> {
+    let _guard = Guard::begin();
     // What a panic leaves half done is dropped or made again by the callers.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let problem = panic
@@ -364,6 +401,26 @@ fn word_embeddings(model: &InferenceModel) -> Option<usize> {
     let node = model.node_by_name(WORD_EMBEDDINGS).ok()?;
     let fact = model.outlet_fact(OutletId::new(node.id, 0)).ok()?;
     fact.shape.as_concrete_finite().ok()??.first().copied()
+}
+
+/// Serves external data from files. What is no file, a pipe say, could have the reader wait for
+/// ever.
+struct PlainFiles;
+
+impl ModelDataResolver for PlainFiles {
+    fn read_bytes_from_path(
+        &self,
+        buffer: &mut Vec<u8>,
+        path: &Path,
+        offset: usize,
+        length: Option<usize>,
+    ) -> TractResult<()> {
+        if !path.is_file() {
+            let problem = format!("its external data {} is no file", path.display());
+            return Err(TractError::msg(problem));
+        }
+        data_resolver::default().read_bytes_from_path(buffer, path, offset, length)
+    }
 }
 
 /// Serves external data from a closure instead of a file.

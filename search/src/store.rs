@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use atb_files::{Appender, FileError, JsonLines};
+use atb_files::{Appender, FileError, JsonLines, Lock};
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub struct Store {
     values: HashMap<Architecture, f64>,
-    file: Option<Appender>,
+    file: Option<(Appender, Lock)>,
 }
 
 impl Store {
@@ -44,7 +44,8 @@ impl Store {
         Self::default()
     }
 
-    /// Opens the store `path` for `fitness`, or begins it.
+    /// Opens the store `path` for `fitness`, or begins it. As long as it is open no other process
+    /// opens it.
     ///
     /// # Errors
     /// [`StoreError`]; in particular [`StoreError::OtherFitness`] if its values are those
@@ -52,10 +53,11 @@ impl Store {
     pub fn open(path: &Path, fitness: &dyn Fitness) -> Result<Self, StoreError> {
         let header =
             Header { schema: SCHEMA, fitness: fitness.name().to_owned(), digest: fitness.digest() };
+        let lock = Lock::of_file(path)?;
         let lines = JsonLines::read_or_empty(path)?;
         let values =
             if lines.is_empty() { HashMap::new() } else { values_of(path, &lines, &header)? };
-        Ok(Self { values, file: Some(lines.appender(&header)?) })
+        Ok(Self { values, file: Some((lines.appender(&header)?, lock)) })
     }
 
     /// The value of an architecture, if it was evaluated.
@@ -81,7 +83,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::File`]; the file is then as it was.
     pub fn insert(&mut self, arch: &Architecture, fitness: f64) -> Result<(), StoreError> {
-        if let Some(file) = &mut self.file {
+        if let Some((file, _)) = &mut self.file {
             file.append(&Line { arch: arch.clone(), fitness })?;
         }
         self.values.insert(arch.clone(), fitness);
@@ -165,6 +167,9 @@ mod tests {
         drop(store);
         let store = Store::open(&path, &Loss("a")).expect("opens");
         assert_eq!((store.len(), store.get(&archs[1])), (2, Some(0.2)));
+        let error = Store::open(&path, &Loss("a")).expect_err("it is open").to_string();
+        assert!(error.contains("is writing to"), "{error}");
+        drop(store);
 
         let error = Store::open(&path, &Loss("b")).expect_err("another fitness").to_string();
         assert!(error.contains("holds values of another fitness (loss a, now loss b)"), "{error}");

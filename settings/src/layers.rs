@@ -238,7 +238,8 @@ impl Layers {
 
     fn error(&self, failure: Failure) -> SettingsError {
         let Failure { path, problem } = failure;
-        let (key, at) = (path.join("."), Box::new(self.root.source_at(&path)));
+        let key = path.iter().map(|name| shortened(name)).collect::<Vec<_>>().join(".");
+        let at = Box::new(self.root.source_at(&path));
         match problem {
             Problem::UnknownKey { key: last, known } => {
                 let suggestion = nearest(&last, known)

@@ -29,6 +29,8 @@ pub enum ArchError {
     NoLayers,
     #[error("{what} must be at least 1, got 0")]
     Zero { what: &'static str },
+    #[error("{what} must be at most {most}, got {size}")]
+    TooLarge { what: &'static str, size: usize, most: usize },
     #[error("{heads} attention heads do not divide the q|k|v size {qkv} of layer {layer} (nearest that they divide: {})", nearest_multiple(*qkv, *heads))]
     HeadsDoNotDivide {
         /// Index of the layer, from 0.
@@ -42,9 +44,28 @@ fn nearest_multiple(value: usize, of: usize) -> usize {
     ((value + of / 2) / of).max(1) * of
 }
 
+pub(crate) fn check_layers(layers: usize) -> Result<(), ArchError> {
+    let most = Architecture::MAX_LAYERS;
+    match layers {
+        size if size > most => Err(ArchError::TooLarge { what: "number of layers", size, most }),
+        _ => Ok(()),
+    }
+}
+
+fn check_size(what: &'static str, size: usize) -> Result<(), ArchError> {
+    let most = Architecture::MAX_SIZE;
+    match size {
+        0 => Err(ArchError::Zero { what }),
+        size if size > most => Err(ArchError::TooLarge { what, size, most }),
+        _ => Ok(()),
+    }
+}
+
 /// A BERT encoder's architecture: hidden size and one [`Layer`] each.
 ///
-/// Always valid: at least one layer, no size zero, heads divide the q|k|v size.
+/// Always valid: at least one layer, no size zero, heads divide the q|k|v size, and all within
+/// [`Architecture::MAX_LAYERS`] and [`Architecture::MAX_SIZE`], so that what is computed of the
+/// sizes ([`Cost`](crate::Cost)) does not overflow.
 /// Printed and serialised in the notation `L-dm-df-h-dq`, see [`Architecture::id`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Architecture {
@@ -53,26 +74,29 @@ pub struct Architecture {
 }
 
 impl Architecture {
+    /// The most layers.
+    pub const MAX_LAYERS: usize = 1024;
+    /// The largest of each size.
+    pub const MAX_SIZE: usize = 1 << 20;
+
     /// An architecture with the given hidden size (`dm`) and layers.
     ///
     /// # Errors
-    /// [`ArchError`] if there is no layer, a size is zero or heads do not divide q|k|v.
+    /// [`ArchError`] if there is no layer, a size is zero or too large, or heads do not divide
+    /// q|k|v.
     pub fn new(hidden: usize, layers: Vec<Layer>) -> Result<Self, ArchError> {
         if layers.is_empty() {
             return Err(ArchError::NoLayers);
         }
-        if hidden == 0 {
-            return Err(ArchError::Zero { what: "hidden size" });
-        }
+        check_layers(layers.len())?;
+        check_size("hidden size", hidden)?;
         for (index, layer) in layers.iter().enumerate() {
             for (size, what) in [
                 (layer.intermediate, "intermediate size"),
                 (layer.heads, "number of attention heads"),
                 (layer.qkv, "q|k|v size"),
             ] {
-                if size == 0 {
-                    return Err(ArchError::Zero { what });
-                }
+                check_size(what, size)?;
             }
             if layer.qkv % layer.heads != 0 {
                 return Err(ArchError::HeadsDoNotDivide {
@@ -90,6 +114,7 @@ impl Architecture {
     /// # Errors
     /// As [`Architecture::new`].
     pub fn uniform(num_layers: usize, hidden: usize, layer: Layer) -> Result<Self, ArchError> {
+        check_layers(num_layers)?;
         Self::new(hidden, vec![layer; num_layers])
     }
 

@@ -29,11 +29,42 @@ impl Checked for Workload {
     }
 }
 
+/// A model that is too heavy to be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[error("{arch} has {parameters} parameters; a model may have at most {}", Cost::MAX_PARAMETERS)]
+#[diagnostic(help("choose a smaller architecture; more do not fit into one ONNX file"))]
+pub struct TooHeavy {
+    /// The model's architecture.
+    pub arch: String,
+    /// Its parameters, those of the embeddings included.
+    pub parameters: u64,
+}
+
 /// Counts of parameters and operations.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost;
 
 impl Cost {
+    /// The most parameters of a model that is trained or exported: as f32 they fill the 2 GiB
+    /// that a protobuf message, and so an ONNX file, may have. BERT-large has 335 million.
+    pub const MAX_PARAMETERS: u64 = 1 << 29;
+
+    /// The parameters of a model that is to be made, as [`Cost::parameters`] counts them.
+    ///
+    /// # Errors
+    /// [`TooHeavy`] if they are more than [`Cost::MAX_PARAMETERS`].
+    pub fn check(
+        arch: &Architecture,
+        vocabulary: usize,
+        positions: usize,
+    ) -> Result<u64, TooHeavy> {
+        let parameters = Self::parameters(arch, vocabulary, positions);
+        match parameters > Self::MAX_PARAMETERS {
+            true => Err(TooHeavy { arch: arch.id(), parameters }),
+            false => Ok(parameters),
+        }
+    }
+
     /// Parameters of the encoder layers alone.
     #[must_use]
     pub fn encoder_parameters(arch: &Architecture) -> u64 {
@@ -115,6 +146,20 @@ mod tests {
     fn bert_base_has_its_published_size() {
         // 109,482,240 parameters: the number quoted for bert-base-uncased with its pooler.
         assert_eq!(Cost::parameters(&Architecture::bert_base(), 30_522, 512), 109_482_240);
+    }
+
+    #[test]
+    fn the_largest_architecture_has_a_count_and_is_refused() {
+        let huge: Architecture = "1024-1048576-1048576-1-1048576".parse().expect("parses");
+        // 1,024 layers of 4 + 2 matrices of 2^40, the pooler's, and vectors beside them.
+        let parameters = Cost::parameters(&huge, 1 << 24, 1 << 20);
+        assert_eq!(parameters >> 40, 6 * 1024 + 1 + 17);
+        let error = Cost::check(&huge, 30_522, 512).expect_err("too heavy").to_string();
+        assert!(error.contains("a model may have at most 536870912"), "{error}");
+        assert_eq!(Cost::check(&Architecture::bert_base(), 30_522, 512), Ok(109_482_240));
+        let workload = Workload { batch: 1_024, sequence: 8_192 };
+        assert!(Cost::activation_bytes(&huge, workload) > 1 << 45);
+        assert!(Cost::file_bytes(&huge, 1 << 24, 1 << 20, 8) > 1 << 55);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod sample;
 mod space;
 
 pub use architecture::{ArchError, Architecture, Layer};
-pub use cost::{Cost, Workload};
+pub use cost::{Cost, TooHeavy, Workload};
 pub use notation::NotationError;
 pub use range::Range;
 pub use sample::Sampler;

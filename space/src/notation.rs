@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::architecture::check_layers;
 use crate::{ArchError, Architecture, Layer};
 
 /// Why a text is not an architecture.
@@ -21,8 +22,11 @@ pub enum NotationError {
     Invalid { text: String, problem: ArchError },
 }
 
-/// Most layers that the notation accepts; keeps a mistyped id from filling the memory.
-const MAX_LAYERS: usize = 1024;
+/// The number that `digits` are; the largest there is if they are too many for it.
+fn whole_number(digits: &str) -> Option<usize> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(usize::MAX))
+}
 
 impl FromStr for Architecture {
     type Err = NotationError;
@@ -33,20 +37,16 @@ impl FromStr for Architecture {
             return Err(NotationError::Parts { text: text.to_owned(), found: parts.len() });
         };
         let number = |part: &str, what| {
-            part.trim().parse::<usize>().map_err(|_| NotationError::Number {
+            whole_number(part.trim()).ok_or_else(|| NotationError::Number {
                 text: text.to_owned(),
                 part: part.to_owned(),
                 what,
             })
         };
         let num_layers = number(layers, "the number of layers")?;
-        if num_layers > MAX_LAYERS {
-            return Err(NotationError::Number {
-                text: text.to_owned(),
-                part: layers.to_owned(),
-                what: "the number of layers, at most 1024",
-            });
-        }
+        let invalid = |problem| NotationError::Invalid { text: text.to_owned(), problem };
+        // Before a list of so many is made.
+        check_layers(num_layers).map_err(invalid)?;
         let per_layer =
             |part: &str, what| match part.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
             {
@@ -73,8 +73,7 @@ impl FromStr for Architecture {
         let layers = (0..num_layers)
             .map(|i| Layer { intermediate: intermediate[i], heads: heads[i], qkv: qkv[i] })
             .collect();
-        Architecture::new(hidden, layers)
-            .map_err(|problem| NotationError::Invalid { text: text.to_owned(), problem })
+        Architecture::new(hidden, layers).map_err(invalid)
     }
 }
 
@@ -152,6 +151,18 @@ mod tests {
             "`4-320-608-5-256` is not an architecture: 5 attention heads do not divide the q|k|v size \
              256 of layer 0 (nearest that they divide: 255)"
         );
+        assert_eq!(
+            error("999999-320-608-5-255"),
+            "`999999-320-608-5-255` is not an architecture: number of layers must be at most 1024, \
+             got 999999"
+        );
+        assert_eq!(
+            error("2-64-128-2-18446744073709551615"),
+            "`2-64-128-2-18446744073709551615` is not an architecture: q|k|v size must be at most \
+             1048576, got 18446744073709551615"
+        );
+        let error_of_huge = error(&format!("2-64-128-2-{}", "9".repeat(40)));
+        assert!(error_of_huge.contains("q|k|v size must be at most 1048576"), "{error_of_huge}");
         assert_eq!(
             error("0-320-608-5-255"),
             "`0-320-608-5-255` is not an architecture: an architecture needs at least one layer"

@@ -82,6 +82,13 @@ pub enum SpaceError {
     LayersDiffer { arch: String, space: String },
     #[error("the space `{space}` has no value for {what}: {problem}")]
     EmptyRange { space: String, what: &'static str, problem: String },
+    #[error("in the space `{space}`, {what} goes up to {max}; it may go up to {most}")]
+    TooLarge { space: String, what: &'static str, max: usize, most: usize },
+    #[error(
+        "the space `{space}` has {count} architectures, more than the {most} that one is searched of"
+    )]
+    #[diagnostic(help("give its ranges larger steps"))]
+    TooMany { space: String, count: u64, most: u64 },
 }
 
 fn describe(range: Range) -> String {
@@ -91,6 +98,12 @@ fn describe(range: Range) -> String {
         None => "no value".to_owned(),
     }
 }
+
+/// The most architectures with equal layers that a space may have: a search looks at each of
+/// them. The paper's have about 50 and 11 million.
+const MOST: u64 = 1_000_000_000_000;
+/// The most heads.
+const MAX_HEADS: usize = 1024;
 
 impl Space {
     /// The paper's space for masked language modelling: heads of 64.
@@ -162,31 +175,41 @@ impl Space {
         Ok(space)
     }
 
-    /// Checks that the space holds at least one architecture.
+    /// Checks that the space holds at least one architecture, and not more than can be looked at.
     ///
     /// # Errors
-    /// [`SpaceError::EmptyRange`] naming the first hyper-parameter that has no value.
+    /// [`SpaceError::EmptyRange`] naming the first hyper-parameter that has no value,
+    /// [`SpaceError::TooLarge`] and [`SpaceError::TooMany`].
     pub fn validate(&self) -> Result<(), SpaceError> {
         let empty = |what, problem: String| SpaceError::EmptyRange {
             space: self.name.clone(),
             what,
             problem,
         };
+        let too_large =
+            |what, max, most| SpaceError::TooLarge { space: self.name.clone(), what, max, most };
+        let most = Architecture::MAX_SIZE;
         let ranges = [
-            ("layers", self.layers),
-            ("hidden", self.hidden),
-            ("intermediate", self.intermediate),
-            ("heads", self.heads),
+            ("layers", self.layers, Architecture::MAX_LAYERS),
+            ("hidden", self.hidden, most),
+            ("intermediate", self.intermediate, most),
+            ("heads", self.heads, MAX_HEADS),
         ];
         let total = match self.qkv {
-            QkvSize::Total(range) => Some(("qkv", range)),
+            QkvSize::Total(range) => Some(("qkv", range, most)),
             QkvSize::PerHead(PerHead { per_head: 0 }) => {
                 return Err(empty("qkv", "per_head is 0".to_owned()));
             }
+            QkvSize::PerHead(PerHead { per_head }) if per_head > most / MAX_HEADS => {
+                return Err(too_large("qkv per head", per_head, most / MAX_HEADS));
+            }
             QkvSize::PerHead(_) => None,
         };
-        for (what, range) in ranges.into_iter().chain(total) {
+        for (what, range, most) in ranges.into_iter().chain(total) {
             let Range { min, max, step } = range;
+            if max > most {
+                return Err(too_large(what, max, most));
+            }
             if step == 0 {
                 return Err(empty(what, "its step is 0".to_owned()));
             }
@@ -199,6 +222,10 @@ impl Space {
         }
         if self.heads.values().all(|heads| self.qkv.sizes(heads).next().is_none()) {
             return Err(empty("qkv", "no number of heads divides any of its sizes".to_owned()));
+        }
+        let count = self.count_uniform();
+        if count > MOST {
+            return Err(SpaceError::TooMany { space: self.name.clone(), count, most: MOST });
         }
         Ok(())
     }
@@ -258,10 +285,9 @@ impl Space {
     #[must_use]
     pub fn count_uniform(&self) -> u64 {
         let shapes: usize = self.heads.values().map(|heads| self.qkv.sizes(heads).count()).sum();
-        self.layers.len() as u64
-            * self.hidden.len() as u64
-            * self.intermediate.len() as u64
-            * shapes as u64
+        [self.layers.len(), self.hidden.len(), self.intermediate.len(), shapes]
+            .into_iter()
+            .fold(1, |count, size| count.saturating_mul(size as u64))
     }
 
     /// Every architecture whose layers are all alike, in a fixed order: by layers, then
@@ -363,5 +389,18 @@ mod tests {
             empty.validate().expect_err("empty").to_string(),
             "the space `phone` has no value for intermediate: its minimum 256 is above its maximum 15"
         );
+        let error = |from: &str, to: &str| {
+            let space: Space = toml::from_str(&text.replace(from, to)).expect("parses");
+            space.validate().expect_err("too much").to_string()
+        };
+        assert_eq!(
+            error("max = 1536", "max = 9223372036854775807"),
+            "in the space `phone`, intermediate goes up to 9223372036854775807; it may go up to 1048576"
+        );
+        let many = text.replace("max = 384", "max = 1048576").replace("step = 16", "step = 1");
+        let many = many.replace("max = 1536", "max = 1048576").replace("step = 32", "step = 1");
+        let space: Space = toml::from_str(&many).expect("parses");
+        let error = space.validate().expect_err("too many").to_string();
+        assert!(error.contains("more than the 1000000000000 that one is searched of"), "{error}");
     }
 }

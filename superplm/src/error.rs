@@ -14,6 +14,9 @@ pub enum PlmError {
     Checkpoint(#[from] CheckpointError),
     #[error("{arch} does not fit into {whole}: {what} {wanted} is more than {available}")]
     DoesNotFit { arch: String, whole: String, what: String, wanted: usize, available: usize },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    TooHeavy(#[from] atb_space::TooHeavy),
     #[error("the batch does not suit the model: {what} {found} is more than {limit}")]
     Batch { what: &'static str, found: i64, limit: i64 },
     #[error("the SuperPLM cannot be scored against this teacher: {0}")]

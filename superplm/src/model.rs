@@ -9,7 +9,7 @@ use atb_checkpoint::{
     MLM_TRANSFORM, WORD_EMBEDDINGS, shape,
 };
 use atb_interface::{Dense, HEADS, Head, Reads};
-use atb_space::Architecture;
+use atb_space::{Architecture, Cost};
 use atb_text::{Encoded, Tokenizer};
 use candle_core::{DType, Device, Tensor};
 use rand::SeedableRng;
@@ -200,6 +200,8 @@ impl SuperPlm {
         seed: u64,
     ) -> Result<Self, PlmError> {
         let config = BertConfig::new(architecture, tokenizer.vocabulary_size());
+        let (vocabulary, positions) = (config.vocab_size, config.max_position_embeddings);
+        Cost::check(&config.architecture, vocabulary, positions)?;
         let source = format!("random:{seed}");
         let mut plm = Self::empty(config, tokenizer, true, source);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

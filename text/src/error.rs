@@ -28,7 +28,13 @@ pub enum TextError {
     #[error("{}: `{key}` must be {expected}", path.display())]
     ConfigKey { path: PathBuf, key: &'static str, expected: &'static str },
     #[error("{}: {message}", path.display())]
+    #[diagnostic(help(
+        "take the file that came with the model, or remove it if there is a vocab.txt"
+    ))]
     Json { path: PathBuf, message: String },
+    #[error("{}: {token} is entry {id} of only {entries}", path.display())]
+    #[diagnostic(help("take the tokenizer.json or vocab.txt that came with the model"))]
+    Id { path: PathBuf, token: String, id: u32, entries: usize },
     #[error("{}: its {part} is not BERT's", path.display())]
     #[diagnostic(help("only WordPiece tokenizers of BERT models are supported"))]
     NotBert { path: PathBuf, part: &'static str },

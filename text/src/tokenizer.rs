@@ -19,6 +19,8 @@ const VOCABULARY_FILE: &str = "vocab.txt";
 const TOKENIZER_FILE: &str = "tokenizer.json";
 const CONFIG_FILE: &str = "tokenizer_config.json";
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 const PADDING: &str = "[PAD]";
 const UNKNOWN: &str = "[UNK]";
 const START: &str = "[CLS]";
@@ -204,6 +206,12 @@ impl Tokenizer {
             strip_accents: normalizer.strip_accents,
             split_chinese: normalizer.handle_chinese_chars,
         };
+        // Whoever looks a token up in a table of so many rows relies on it.
+        let vocabulary = inner.get_vocab(true);
+        let entries = vocabulary.len();
+        if let Some((token, id)) = vocabulary.into_iter().find(|(_, id)| *id as usize >= entries) {
+            return Err(TextError::Id { path: path.to_owned(), token, id, entries });
+        }
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| TextError::Json {
             path: path.to_owned(),
@@ -342,11 +350,16 @@ impl Tokenizer {
 fn read(path: &Path) -> Result<String, TextError> {
     let bytes =
         std::fs::read(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
-    String::from_utf8(bytes).map_err(|error| {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         TextError::Utf8 { name: path.display().to_string(), line }
-    })
+    })?;
+    // Some editors put one before the first line.
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
+    }
+    Ok(text)
 }
 
 fn read_casing(path: &Path) -> Result<Casing, TextError> {

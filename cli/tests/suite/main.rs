@@ -5,6 +5,7 @@ mod devices;
 mod evaluate;
 mod finetune;
 mod job;
+mod locks;
 mod profiles;
 mod run;
 mod train;

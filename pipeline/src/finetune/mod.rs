@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atb_checkpoint::NewFolder;
+use atb_files::{Lock, folder_of};
 use atb_interface::Head;
 use atb_superplm::{
     FinetuneSettings, Finetuning, PlmError, Progress, Row, SuperPlm, Target, TaskHead, TaskTraining,
@@ -98,7 +99,7 @@ pub fn finetune(
             return Err(PipelineError::Setting { key, value, expected, hint: Some(hint) });
         }
     }
-    NewFolder::check_free(&config.output).map_err(PlmError::from)?;
+    check_free(&config.output)?;
     let task = Task::find(&config.task)?;
     reporter.step("data", &task.name);
     let data = Data::read(config, &task, reporter)?;
@@ -109,6 +110,10 @@ pub fn finetune(
     ));
     let start = start(config, &task)?;
     reporter.step("model", &format!("{} of {}", start.architecture(), config.model));
+    fs::create_dir_all(folder_of(&config.output))?;
+    let _lock = Lock::of_file(&config.output)?;
+    // Another process may have finished it meanwhile.
+    NewFolder::check_free(&config.output).map_err(PlmError::from)?;
     let rows = data.rows(config, &task, &start, reporter)?;
     let rows = rows.into();
     let run = Run { config, task: &task, data: &data, rows, partial: partial(&config.output) };
@@ -149,6 +154,21 @@ pub fn finetune(
     fs::rename(model, &config.output)?;
     fs::remove_dir_all(&run.partial)?;
     Ok(report)
+}
+
+/// Checks that `output` is not there or empty. If it is a finished fine-tuning, what that has left
+/// of its working folder goes.
+fn check_free(output: &Path) -> Result<(), PipelineError> {
+    let free = NewFolder::check_free(output);
+    if free.is_err() && output.join(REPORT).is_file() {
+        // It ended between its last two steps.
+        let _lock = Lock::of_file(output)?;
+        let partial = partial(output);
+        if partial.is_dir() {
+            fs::remove_dir_all(partial)?;
+        }
+    }
+    Ok(free.map_err(PlmError::from)?)
 }
 
 /// Where a fine-tuning works until it is done.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use atb_export::Bundle;
-use atb_measurements::{Flag, Protocol, Record, Role, Subject, median};
+use atb_measurements::{Flag, MeasurementFile, Protocol, Record, Role, Subject, median};
 use atb_profiler::{Item, Link, Plan, ProfileError, profile_over};
 use atb_space::{Architecture, Workload};
 use atb_targets::Target;
@@ -52,6 +52,8 @@ pub fn bench(
     // The agent may run in another folder.
     let path = fs_err::canonicalize(model)?;
     let digest = atb_files::digest_of_file(&path)?;
+    // A file that cannot be continued is told before the device is asked for anything.
+    MeasurementFile::read_to_continue(file, &target.name, protocol)?;
     let name = format!("bench-{}.onnx", &digest[..12]);
     let device = target.open().map_err(ProfileError::from)?;
     let path = device.push(&path, &name).map_err(ProfileError::from)?;

@@ -6,6 +6,7 @@ mod config;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use atb_files::Lock;
 use atb_superplm::{
     Dataset, Layout, Objective, Outcome, PrepareProgress, Progress, SubModels, SuperPlm,
     TrainSettings, Training, check_start, default_panel, prepare, train as train_model,
@@ -40,6 +41,8 @@ pub fn train(config: &TrainConfig, reporter: &mut dyn Reporter) -> Result<Outcom
             space.name
         ),
     });
+    fs_err::create_dir_all(&config.output)?;
+    let _lock = Lock::of_folder(&config.output)?;
     let data = tokenize(config, start.tokenizer(), reporter)?;
     let detail = format!(
         "{} steps of {} tokens, {}",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use atb_graph::{Network, NetworkConfig, RandomWeights};
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
 use atb_runtime::{Inputs, Outputs, Session};
-use atb_space::Workload;
+use atb_space::{Architecture, Cost, Workload};
 
 use crate::cores::Affinity;
 use crate::machine::{Counters, Device, LoadError, Loaded, Machine, Model, Refusal, takes};
@@ -159,6 +159,10 @@ impl Machine for RealMachine {
             let model = self.in_onnx_runtime(file, protocol)?;
             return Ok(Loaded { model, kernel: None, weights_ms: 0.0 });
         }
+        if let Subject::Architecture(arch) = subject {
+            let available = self.system.context().memory_available_mib;
+            fits(arch, protocol, available).map_err(LoadError::Model)?;
+        }
         let model = SessionModel::load(subject, protocol)?;
         let kernel = model.session.kernel().map(|kernel| (kernel.name, kernel.tile));
         let weights_ms = model.weights_ms;
@@ -194,6 +198,22 @@ impl Machine for RealMachine {
     fn peak_memory_kib(&self) -> Option<u64> {
         self.system.status_kib("VmHWM")
     }
+}
+
+/// Checks that the weights and activations of `arch` fit into the memory that is available, in
+/// MiB. Where the system hands out more memory than there is, a model that does not fit ends the
+/// agent, or whatever else the system chooses.
+fn fits(arch: &Architecture, protocol: &Protocol, available: Option<u64>) -> Result<(), Refusal> {
+    let Some(available) = available else { return Ok(()) };
+    let Protocol { workload, vocabulary, .. } = *protocol;
+    let weights = Cost::file_bytes(arch, vocabulary, workload.sequence, size_of::<f32>());
+    let needed = (weights + Cost::activation_bytes(arch, workload)) >> 20;
+    if needed <= available {
+        return Ok(());
+    }
+    let message =
+        format!("{arch} needs {needed} MiB of memory, the device has {available} MiB left");
+    Err(Refusal::new(message, "choose a smaller architecture or workload"))
 }
 
 /// A session with the inputs that it is timed on.
@@ -277,5 +297,23 @@ impl Model for SessionModel {
     fn run(&mut self) -> Result<(), String> {
         std::hint::black_box(&self.outputs()?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_does_not_fit_into_memory_is_refused_before_it_is_made() {
+        let fits = |arch: &str, available| {
+            let refused = fits(&arch.parse().expect(arch), &Protocol::default(), available);
+            refused.map_err(|refusal| refusal.message)
+        };
+        assert_eq!(fits("4-256-480-12-192", Some(1024)), Ok(()));
+        assert_eq!(fits("1-40000-40000-1-40000", None), Ok(()));
+        let message = fits("1-40000-40000-1-40000", Some(4096)).expect_err("too large");
+        assert!(message.ends_with("the device has 4096 MiB left"), "{message}");
+        assert!(fits("1024-1048576-1048576-1-1048576", Some(u64::MAX >> 1)).is_ok());
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_files::check_schema;
+use atb_files::{Difference, check_schema, difference};
 use candle_core::Device;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -133,9 +133,9 @@ pub(crate) fn read_state(saved: &Saved, identity: &Value) -> Result<State, Train
         with_present_names(&mut state.identity);
         state.schema = SCHEMA;
     }
-    match difference("", &state.identity, identity) {
+    match difference(&state.identity, identity) {
         None => Ok(state),
-        Some((key, there, here)) => {
+        Some(Difference { key, there, here }) => {
             Err(TrainError::OtherTraining { path: saved.folder.clone(), key, there, here })
         }
     }
@@ -161,20 +161,6 @@ fn with_present_names(identity: &mut Value) {
     }
     if let Some(one_shot) = settings.pointer_mut("/sub_models/one_shot") {
         rename(one_shot, "at_largest", "max_width_probability");
-    }
-}
-
-/// The first value in which two JSON values differ: its key and both.
-fn difference(key: &str, there: &Value, here: &Value) -> Option<(String, String, String)> {
-    match (there, here) {
-        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
-            a.iter().find_map(|(name, there)| {
-                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                difference(&key, there, &b[name])
-            })
-        }
-        _ if there == here => None,
-        _ => Some((key.to_owned(), there.to_string(), here.to_string())),
     }
 }
 

@@ -73,8 +73,8 @@ impl MetricsLine {
 /// Appends to `metrics.jsonl`.
 pub(crate) struct Metrics {
     file: Appender,
-    /// Step of the last validation in the file.
-    pub(super) validated: Option<u64>,
+    /// Step and losses of the last validation in the file.
+    pub(super) validated: Option<(u64, Vec<(Architecture, f64)>)>,
     /// Step and score of each line of the kind `held-out` in the file.
     pub(crate) held_out: Vec<(u64, Option<f64>)>,
 }
@@ -93,7 +93,7 @@ impl Metrics {
             lines.extend(parsed.filter(|line: &MetricsLine| line.is_before(steps)));
         }
         let validated = lines.iter().rev().find_map(|line| match line {
-            MetricsLine::Validation { step, .. } => Some(*step),
+            MetricsLine::Validation { step, losses } => Some((*step, losses.clone())),
             _ => None,
         });
         let held_out = lines.iter().filter_map(|line| match line {
@@ -112,7 +112,9 @@ impl Metrics {
     pub(crate) fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
         self.file.append(line)?;
         match line {
-            MetricsLine::Validation { step, .. } => self.validated = Some(*step),
+            MetricsLine::Validation { step, losses } => {
+                self.validated = Some((*step, losses.clone()));
+            }
             MetricsLine::HeldOut { step, score, .. } => self.held_out.push((*step, *score)),
             MetricsLine::Header { .. } | MetricsLine::Step { .. } => {}
         }
@@ -155,7 +157,7 @@ mod tests {
         fs::write(&path, text).expect("writes");
 
         let metrics = Metrics::open(&path, 2).expect("continues");
-        assert_eq!(metrics.validated, Some(2));
+        assert_eq!(metrics.validated, Some((2, Vec::new())));
         assert_eq!(metrics.held_out, [(2, Some(0.5))]);
         let text = fs::read_to_string(&path).expect("reads");
         let lines: Vec<MetricsLine> =

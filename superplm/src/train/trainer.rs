@@ -199,8 +199,6 @@ struct Trainer {
     metrics: Metrics,
     folder: PathBuf,
     checkpoint: Option<PathBuf>,
-    /// The panel's last losses.
-    validation: Vec<(Architecture, f64)>,
 }
 
 struct Step {
@@ -237,7 +235,6 @@ impl Trainer {
             metrics: Metrics::open(&folder.join("metrics.jsonl"), state.steps)?,
             checkpoint: saved.map(|saved| saved.folder),
             folder: folder.to_owned(),
-            validation: Vec::new(),
             plm,
             variables,
             objective,
@@ -340,12 +337,9 @@ impl Trainer {
         let losses =
             self.objective.get().validate(&self.plm, &self.specials, panel, &self.held_out)?;
         let losses: Vec<_> = panel.iter().cloned().zip(losses).collect();
-        let line = MetricsLine::Validation { step: self.state.steps, losses };
-        self.metrics.append(&line)?;
-        if let MetricsLine::Validation { losses, .. } = line {
-            self.validation = losses;
-        }
-        Ok(self.validation.clone())
+        let step = self.state.steps;
+        self.metrics.append(&MetricsLine::Validation { step, losses: losses.clone() })?;
+        Ok(losses)
     }
 
     fn save(&mut self) -> Result<PathBuf, TrainError> {
@@ -357,9 +351,16 @@ impl Trainer {
 
     fn finish(mut self, stopped: Stopped) -> Result<Outcome, TrainError> {
         let checkpoint = self.save()?;
-        if self.metrics.validated != Some(self.state.steps) || self.validation.is_empty() {
-            self.validate()?;
-        }
+        // A continued training may have been validated at its last step by the one before, of
+        // the same panel or another.
+        let is_of_now = |(step, losses): &(u64, Vec<(Architecture, f64)>)| {
+            *step == self.state.steps
+                && losses.iter().map(|(arch, _)| arch).eq(&self.settings.panel)
+        };
+        let validation = match self.metrics.validated.clone().filter(is_of_now) {
+            Some((_, losses)) => losses,
+            None => self.validate()?,
+        };
         let mut model = None;
         if stopped == Stopped::Completed {
             let folder = self.folder.join("model");
@@ -372,13 +373,7 @@ impl Trainer {
             }
             model = Some(folder);
         }
-        Ok(Outcome {
-            steps: self.state.steps,
-            stopped,
-            checkpoint,
-            model,
-            validation: self.validation,
-        })
+        Ok(Outcome { steps: self.state.steps, stopped, checkpoint, model, validation })
     }
 }
 

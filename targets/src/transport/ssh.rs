@@ -46,7 +46,9 @@ impl TransportKind for Ssh {
 
     fn check(&self, at: &mut Check) {
         // ssh takes what begins with a dash for an option.
-        let is_address = !self.address.is_empty() && !self.address.starts_with('-');
+        let is_address = !self.address.is_empty()
+            && !self.address.starts_with('-')
+            && !self.address.contains(char::is_whitespace);
         at.that("address", format!("`{}`", self.address), is_address, "a host name or address");
         at.optional("port", self.port, 1..=65_535);
     }
