@@ -119,7 +119,7 @@ impl BertConfig {
         }
         let metadata = fs_err::metadata(&path)?;
         let message = match metadata.len() {
-            _ if !metadata.is_file() => Some("it is no file".to_owned()),
+            _ if !metadata.is_file() => Some("it is not a regular file".to_owned()),
             length if length > MAX_FILE => {
                 Some(format!("the file is larger than {} MiB", MAX_FILE >> 20))
             }

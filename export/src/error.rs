@@ -42,7 +42,7 @@ pub enum ExportError {
     File(#[from] FileError),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("{} is no file", path.display())]
+    #[error("{} is not a regular file", path.display())]
     #[diagnostic(help("write the bundle again with `atb export`"))]
     NoFile { path: PathBuf },
     #[error("{} exists and is not a bundle", path.display())]

@@ -116,8 +116,10 @@ impl Session {
     /// [`SessionError`] naming the file.
     pub fn open_with(path: &Path, threads: usize, engine: Engine) -> Result<Self, SessionError> {
         let name = path.display().to_string();
-        if !fs_err::metadata(path)?.is_file() {
-            return Err(SessionError::Load { model: name, problem: "it is no file".to_owned() });
+        // A pipe is not opened: it would have the program wait for whoever writes to it.
+        if fs_err::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let problem = "it is not a regular file".to_owned();
+            return Err(SessionError::Load { model: name, problem });
         }
         fs_err::File::open(path)?;
         Self::load(&name, threads, engine, || {
@@ -403,8 +405,7 @@ fn word_embeddings(model: &InferenceModel) -> Option<usize> {
     fact.shape.as_concrete_finite().ok()??.first().copied()
 }
 
-/// Serves external data from files. What is no file, a pipe say, could have the reader wait for
-/// ever.
+/// Serves external data from regular files. A pipe, say, could have the reader wait for ever.
 struct PlainFiles;
 
 impl ModelDataResolver for PlainFiles {
@@ -416,7 +417,7 @@ impl ModelDataResolver for PlainFiles {
         length: Option<usize>,
     ) -> TractResult<()> {
         if !path.is_file() {
-            let problem = format!("its external data {} is no file", path.display());
+            let problem = format!("its external data {} is not a regular file", path.display());
             return Err(TractError::msg(problem));
         }
         data_resolver::default().read_bytes_from_path(buffer, path, offset, length)
