@@ -114,10 +114,12 @@ impl BertConfig {
     /// wide as its hidden states.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
-        if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-            return Err(CheckpointError::NoConfig { folder: folder.to_owned() });
-        }
-        let metadata = fs_err::metadata(&path)?;
+        let metadata = match fs_err::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(CheckpointError::NoConfig { folder: folder.to_owned() });
+            }
+            metadata => metadata?,
+        };
         let message = match metadata.len() {
             _ if !metadata.is_file() => Some("it is not a regular file".to_owned()),
             length if length > MAX_FILE => {

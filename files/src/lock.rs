@@ -6,9 +6,10 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::whole::cannot;
 use crate::{FileError, folder_of};
 
 /// The lock file in a folder.
@@ -16,7 +17,7 @@ const IN_FOLDER: &str = ".lock";
 /// Longer than any process id that a lock file holds.
 const HOLDER_LENGTH: u64 = 20;
 
-/// The right to write to a file or folder, from [`lock`](Lock::of_file) until it is dropped.
+/// The right to write to a file or folder, until it is dropped.
 ///
 /// Where the file system has no locks every process gets the right.
 #[derive(Debug)]
@@ -53,14 +54,11 @@ impl Lock {
     }
 
     fn take(path: &Path, lock_file: PathBuf) -> Result<Self, FileError> {
-        let failed = |source: io::Error| {
-            let text = format!("failed to write `{}`: {source}", path.display());
-            io::Error::new(source.kind(), text)
-        };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         loop {
-            let mut file = options.open(&lock_file).map_err(failed)?;
+            let opened = options.open(&lock_file);
+            let mut file = opened.map_err(|source| cannot("write", path, &source))?;
             match file.try_lock() {
                 // The former holder removed the file after it was opened here.
                 Ok(()) if !is_at(&file, &lock_file) => continue,

@@ -23,7 +23,7 @@ pub fn write_program(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The error with what was to be done to which file in its text, as fs-err words it.
-fn cannot(what: &str, path: &Path, source: &io::Error) -> io::Error {
+pub(crate) fn cannot(what: &str, path: &Path, source: &io::Error) -> io::Error {
     io::Error::new(source.kind(), format!("failed to {what} `{}`: {source}", path.display()))
 }
 

@@ -100,20 +100,15 @@ pub struct Predictor {
 impl Checked for Predictor {
     fn check(&self, at: &mut Check) {
         at.range("workloads", self.workloads.len(), 1..=10_000);
-        let mut each = |table: String, check: &dyn Fn(&mut Check)| at.table(&table, check);
         for (number, workload) in self.workloads.iter().enumerate() {
-            each(format!("workloads.{number}"), &|at| workload.check(at));
+            at.nested(&format!("workloads.{number}"), workload);
         }
-        let positive = || (Bound::Excluded(0.0), Bound::Unbounded);
+        let positive = (Bound::Excluded(0.0), Bound::Unbounded);
         for (number, source) in self.sources.iter().enumerate() {
-            each(format!("sources.{number}"), &|at| {
-                at.range("reference_ms", source.reference_ms, positive());
-            });
+            at.range(&format!("sources.{number}.reference_ms"), source.reference_ms, positive);
         }
         for (number, baseline) in self.baselines.iter().enumerate() {
-            each(format!("baselines.{number}"), &|at| {
-                at.range("value", baseline.value, positive());
-            });
+            at.range(&format!("baselines.{number}.value"), baseline.value, positive);
         }
     }
 }

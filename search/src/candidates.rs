@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
 use atb_predictor::Predictor;
@@ -122,26 +121,19 @@ impl<'a> Candidates<'a> {
     /// with more parameters first.
     #[must_use]
     pub fn largest_by_depth(&self) -> Vec<Architecture> {
-        let mut largest: BTreeMap<usize, [(u64, u64, Architecture); 2]> = BTreeMap::new();
+        let mut largest: BTreeMap<(usize, bool), ((u64, u64), Architecture)> = BTreeMap::new();
         for arch in self.iter() {
             let (parameters, hidden) = (Cost::encoder_parameters(&arch), arch.hidden() as u64);
-            let by_parameters = (parameters, hidden, arch);
-            let by_hidden = (hidden, parameters, by_parameters.2.clone());
-            match largest.entry(by_parameters.2.num_layers()) {
-                Entry::Vacant(entry) => {
-                    entry.insert([by_parameters, by_hidden]);
-                }
-                Entry::Occupied(mut entry) => {
-                    for (best, one) in entry.get_mut().iter_mut().zip([by_parameters, by_hidden]) {
-                        if (one.0, one.1) > (best.0, best.1) {
-                            *best = one;
-                        }
-                    }
+            for (by_hidden, size) in [(false, (parameters, hidden)), (true, (hidden, parameters))] {
+                let best = largest
+                    .entry((arch.num_layers(), by_hidden))
+                    .or_insert_with(|| (size, arch.clone()));
+                if size > best.0 {
+                    *best = (size, arch.clone());
                 }
             }
         }
-        let mut found: Vec<Architecture> =
-            largest.into_values().flatten().map(|(_, _, arch)| arch).collect();
+        let mut found: Vec<Architecture> = largest.into_values().map(|(_, arch)| arch).collect();
         found.sort_by_key(|arch| (Reverse(Cost::encoder_parameters(arch)), arch.clone()));
         found.dedup();
         found

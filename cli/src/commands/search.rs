@@ -207,7 +207,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     if arguments.measure > 0 {
         let finalists = steps::measure_finalists(
             &target,
-            &outcome.ranking[..finalists.clamp(1, outcome.ranking.len())],
+            &outcome.ranking[..finalists.min(outcome.ranking.len())],
             fitness.as_ref(),
             &predictor,
             &band,

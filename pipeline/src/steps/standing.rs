@@ -2,7 +2,7 @@
 //! and what a search adds over rules of thumb.
 
 use atb_search::{Candidates, EvaluationError, Fitness, Outcome, SearchError};
-use atb_space::{Architecture, Cost};
+use atb_space::Architecture;
 use atb_tasks::{Bootstrap, Interval};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -48,7 +48,7 @@ impl LossDifference {
 }
 
 /// What a rule of thumb chooses among the candidates of a search.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rival {
     /// The rule.
     pub rule: &'static str,
@@ -74,9 +74,9 @@ pub fn rivals(
 ) -> Result<Vec<Rival>, PipelineError> {
     let Some(winner) = outcome.winner() else { return Ok(Vec::new()) };
     let winner = parts(fitness, &winner.arch)?;
-    let first = |score: fn(&Architecture) -> f64| {
-        candidates.best_by(1, score).into_iter().map(|(_, arch)| arch).collect()
-    };
+    let largest = candidates.largest_by_depth();
+    let most_parameters = largest.first().cloned();
+    let widest = largest.into_iter().rev().max_by_key(Architecture::hidden);
     let drawn = |candidates: &Candidates<'_>| {
         let mut rng = ChaCha8Rng::seed_from_u64(outcome.seed);
         let mut drawn: Vec<Architecture> = Vec::new();
@@ -88,12 +88,9 @@ pub fn rivals(
         drawn
     };
     let rules: [(&'static str, Vec<Architecture>); 4] = [
-        ("most parameters", first(|arch| Cost::encoder_parameters(arch) as f64)),
+        ("most parameters", most_parameters.into_iter().collect()),
         // Of equal hidden sizes the one with the most parameters.
-        (
-            "largest hidden size",
-            first(|arch| arch.hidden() as f64 + 1e-12 * Cost::encoder_parameters(arch) as f64),
-        ),
+        ("largest hidden size", widest.into_iter().collect()),
         ("fast rule", candidates.fast().map_or_else(|_| Vec::new(), |fast| drawn(&fast))),
         ("random", drawn(candidates)),
     ];

@@ -93,10 +93,10 @@ fn files(folder: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
 /// Whether a file holds what was measured, or what follows from it, and so numbers that may
 /// differ in their last digits.
 fn is_report(name: &Path) -> bool {
-    let names = ["report.json", "predictor.json", "predictor-updated.json", "search.json"];
-    let file = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    // The digests in the state follow from those files.
-    names.contains(&file) || file == "state.json"
+    // The digests in the state follow from the other files.
+    let names =
+        ["report.json", "predictor.json", "predictor-updated.json", "search.json", "state.json"];
+    name.file_name().and_then(|name| name.to_str()).is_some_and(|file| names.contains(&file))
 }
 
 fn json(path: &Path) -> anyhow::Result<Value> {
@@ -166,16 +166,23 @@ fn compare(key: &str, expected: &Value, found: &Value) -> Option<String> {
             }
             a.iter().find_map(|(name, value)| {
                 // `computed` counts what this very run evaluated; the covariance is of noise.
-                let skipped = ["digest", "inputs", "computed", "path", "noise", "validation"];
-                let skipped = skipped.contains(&name.as_str())
-                    || name == "covariance"
-                    || name == "coefficients"
+                const SKIPPED: [&str; 11] = [
+                    "digest",
+                    "inputs",
+                    "computed",
+                    "path",
+                    "noise",
+                    "noise_floor",
+                    "validation",
+                    "covariance",
+                    "coefficients",
+                    "prediction_error",
+                    "device",
+                ];
+                if SKIPPED.contains(&name.as_str())
                     || name.ends_with("mape")
                     || name.ends_with("interval_ms")
-                    || name == "noise_floor"
-                    || name == "prediction_error"
-                    || name == "device";
-                if skipped {
+                {
                     return None;
                 }
                 compare(&format!("{key}.{name}"), value, &b[name])
