@@ -36,9 +36,10 @@ pub struct Finalist {
 
 /// Measures `best`, the first of a search's ranking, on `target` into `file`, twice each so that the file
 /// shows whether the numbers repeat, and says which one to take. Of those whose measured latency
-/// lies in the band it is the one of the lowest loss, or the fastest of those whose loss the
-/// held-out text of `fitness` does not tell apart from that; without any in the band it is the one
-/// nearest to it. It comes first; the others follow in the order of their loss.
+/// lies in the band and whose loss the held-out text of `fitness` does not tell apart from the
+/// lowest it is the fastest, or one of lower loss whose latency the two measurements do not tell
+/// apart from the fastest's; without any in the band it is the one nearest to it. It comes first;
+/// the others follow in the order of their loss.
 ///
 /// # Errors
 /// [`PipelineError`]; what was measured until then is in the file.
@@ -73,6 +74,7 @@ pub fn measure_finalists(
     }
     let mut finalists: Vec<Finalist> = Vec::new();
     let mut losses: Vec<Vec<f64>> = Vec::new();
+    let mut spreads: Vec<f64> = Vec::new();
     for found in best {
         let mut ratios = Vec::new();
         for record in measured.records.iter().filter(|it| it.arch() == Some(&found.arch)) {
@@ -82,6 +84,7 @@ pub fn measure_finalists(
             continue;
         }
         let ratio = ratios.iter().sum::<f64>() / ratios.len() as f64;
+        spreads.extend(ratios.windows(2).map(|pair| (pair[1] - pair[0]) / ratio));
         let measured_ms = ratio * source.reference_ms;
         let prediction = predictor.predict(&found.arch);
         losses.push(parts(fitness, &found.arch)?);
@@ -95,15 +98,24 @@ pub fn measure_finalists(
             in_band: band.contains(measured_ms),
         });
     }
-    if let Some(chosen) = choose(&finalists, &losses, band) {
+    if let Some(chosen) = choose(&finalists, &losses, noise(&spreads), band) {
         finalists[..=chosen].rotate_right(1);
     }
     Ok(finalists)
 }
 
+/// By how much two means of two measurements differ at most, relatively, where nothing but noise
+/// sets them apart: two standard deviations of such a difference. That is the standard deviation of
+/// one measurement, for which `spreads` are known, the relative differences of measurements of one
+/// and the same.
+fn noise(spreads: &[f64]) -> f64 {
+    let squares: f64 = spreads.iter().map(|spread| spread * spread / 2.0).sum();
+    if spreads.is_empty() { 0.0 } else { 2.0 * (squares / spreads.len() as f64).sqrt() }
+}
+
 /// Which of the finalists, in the order of their loss, to take; `losses` are those of the parts of
-/// the text.
-fn choose(finalists: &[Finalist], losses: &[Vec<f64>], band: &Band) -> Option<usize> {
+/// the text, `noise` the relative difference of latencies up to which they count as equal.
+fn choose(finalists: &[Finalist], losses: &[Vec<f64>], noise: f64, band: &Band) -> Option<usize> {
     let measured_ms = |one: &usize| finalists[*one].measured_ms;
     let in_band = || (0..finalists.len()).filter(|one| finalists[*one].in_band);
     let outside = |one: &usize| {
@@ -111,9 +123,13 @@ fn choose(finalists: &[Finalist], losses: &[Vec<f64>], band: &Band) -> Option<us
         (band.low_ms() - measured_ms).max(measured_ms - band.high_ms())
     };
     match in_band().next() {
-        Some(lowest) => in_band()
-            .filter(|one| !LossDifference::of(&losses[*one], &losses[lowest]).is_told())
-            .min_by(|a, b| measured_ms(a).total_cmp(&measured_ms(b))),
+        Some(lowest) => {
+            let equal: Vec<usize> = in_band()
+                .filter(|one| !LossDifference::of(&losses[*one], &losses[lowest]).is_told())
+                .collect();
+            let fastest = equal.iter().map(measured_ms).fold(f64::INFINITY, f64::min);
+            equal.into_iter().find(|one| measured_ms(one) <= fastest * (1.0 + noise))
+        }
         None => (0..finalists.len()).min_by(|a, b| outside(a).total_cmp(&outside(b))),
     }
 }
@@ -122,7 +138,8 @@ fn choose(finalists: &[Finalist], losses: &[Vec<f64>], band: &Band) -> Option<us
 mod tests {
     use super::*;
 
-    /// Finalists as they were measured, in a band of 8.5 to 11 ms, with the losses of six texts.
+    /// Finalists as they were measured, in a band of 8.5 to 11 ms, with the losses of six texts;
+    /// latencies are told apart from 1 % on.
     fn chosen(finalists: &[(f64, [f64; 6])]) -> Option<usize> {
         let band = Band::paper(10.0);
         let losses: Vec<Vec<f64>> = finalists.iter().map(|(_, losses)| losses.to_vec()).collect();
@@ -139,7 +156,7 @@ mod tests {
                 in_band: band.contains(*measured_ms),
             })
             .collect();
-        choose(&finalists, &losses, &band)
+        choose(&finalists, &losses, 0.01, &band)
     }
 
     const LOWEST: [f64; 6] = [0.10, 0.30, 0.20, 0.40, 0.25, 0.15];
@@ -153,6 +170,19 @@ mod tests {
         assert_eq!(chosen(&[(10.5, LOWEST), (9.5, EQUAL), (9.0, HIGHER)]), Some(1));
         assert_eq!(chosen(&[(9.2, LOWEST), (9.5, EQUAL), (9.0, HIGHER)]), Some(0));
         assert_eq!(chosen(&[(10.5, LOWEST), (9.5, HIGHER)]), Some(0));
+    }
+
+    #[test]
+    fn of_equal_losses_and_latencies_that_noise_explains_the_lowest_loss_is_taken() {
+        assert_eq!(chosen(&[(9.55, LOWEST), (9.5, EQUAL)]), Some(0));
+        assert_eq!(chosen(&[(10.5, LOWEST), (9.55, EQUAL), (9.5, EQUAL)]), Some(1));
+        assert_eq!(chosen(&[(9.65, LOWEST), (9.5, EQUAL)]), Some(1));
+    }
+
+    #[test]
+    fn the_noise_of_a_difference_of_means_is_that_of_one_measurement() {
+        assert_eq!(noise(&[]), 0.0);
+        assert!((noise(&[0.01, -0.01]) - 0.01 * 2f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]
