@@ -7,7 +7,7 @@ use atb_files::{FileError, Staging};
 use atb_graph::{HfWeights, Network, NetworkConfig, NetworkHead};
 use atb_interface::{HEADS, Head, Meaning};
 use atb_runtime::MODEL_FILE;
-use atb_space::{Cost, Workload};
+use atb_space::{Cost, Precision, Workload};
 use atb_text::Tokenizer;
 use fs_err as fs;
 
@@ -116,6 +116,7 @@ fn network_config(checkpoint: &Checkpoint, heads: &[String]) -> Result<NetworkCo
         vocab_size: config.vocab_size,
         type_vocab_size: config.type_vocab_size,
         layer_norm_eps: config.layer_norm_eps as f32,
+        precision: Precision::F32,
         heads,
     })
 }

@@ -4,21 +4,21 @@ use atb_interface::{
     ATTENTION_MASK, Dense, Head, INPUT_IDS, INPUTS, OutputShape, Reads, TOKEN_TYPE_IDS,
     WORD_EMBEDDINGS,
 };
-use atb_space::{Architecture, Layer, Workload};
+use atb_space::{Architecture, Layer, Precision, Workload};
 
 use crate::MASKED_SCORE;
 use crate::config::{NetworkConfig, NetworkHead};
 use crate::onnx::{
     AttributeProto, DataType, GraphProto, NodeProto, TensorProto, float, int, ints, value_info,
 };
-use crate::tensor::{Layout, TensorSpec};
+use crate::tensor::{Form, Layout, Scaled, Stored, TensorSpec};
 
 /// Nodes, small constants and weight tensors of the network.
 pub(crate) struct Built {
     /// The graph; its initializers are the constants only.
     pub(crate) graph: GraphProto,
     /// The weights, in the order they are used.
-    pub(crate) tensors: Vec<TensorSpec>,
+    pub(crate) tensors: Vec<Stored>,
 }
 
 /// Builds the graph of `arch`. Values are named by the Hugging Face module that makes them.
@@ -27,6 +27,8 @@ pub(crate) fn build(arch: &Architecture, workload: Workload, config: &NetworkCon
         hidden: arch.hidden(),
         workload,
         eps: config.layer_norm_eps,
+        precision: config.precision,
+        rounded: None,
         nodes: Vec::new(),
         constants: Vec::new(),
         tensors: Vec::new(),
@@ -55,13 +57,24 @@ pub(crate) fn build(arch: &Architecture, workload: Workload, config: &NetworkCon
     Built { graph, tensors: builder.tensors }
 }
 
+/// A value rounded to steps of u8: `(steps - zero) * scale`.
+#[derive(Clone)]
+struct Rounded {
+    steps: String,
+    scale: String,
+    zero: String,
+}
+
 struct Builder {
     hidden: usize,
     workload: Workload,
     eps: f32,
+    precision: Precision,
+    /// The value that was rounded last, and what that gave.
+    rounded: Option<(String, Rounded)>,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
-    tensors: Vec<TensorSpec>,
+    tensors: Vec<Stored>,
 }
 
 impl Builder {
@@ -105,8 +118,15 @@ impl Builder {
     }
 
     fn weight(&mut self, name: &str, shape: &[usize], layout: Layout) -> String {
-        self.tensors.push(TensorSpec { name: name.to_owned(), shape: shape.to_vec(), layout });
-        name.to_owned()
+        self.stored(name, shape, layout, Form::Values)
+    }
+
+    fn stored(&mut self, name: &str, shape: &[usize], layout: Layout, form: Form) -> String {
+        let spec = TensorSpec { name: name.to_owned(), shape: shape.to_vec(), layout };
+        let stored = Stored { spec, form };
+        let name = stored.name();
+        self.tensors.push(stored);
+        name
     }
 
     /// `0` where the attention mask is one, [`MASKED_SCORE`] where it is zero; shape
@@ -126,17 +146,35 @@ impl Builder {
     fn embeddings(&mut self, config: &NetworkConfig) -> String {
         let hidden = self.hidden;
         let table = |name: &str| format!("embeddings.{name}_embeddings.weight");
-        let words = self.weight(WORD_EMBEDDINGS, &[config.vocab_size, hidden], Layout::Leading);
+        let words = self.words(config.vocab_size);
         let types =
             self.weight(&table("token_type"), &[config.type_vocab_size, hidden], Layout::Leading);
         let positions =
             self.weight(&table("position"), &[self.workload.sequence, hidden], Layout::Leading);
-        let words = self.node("embeddings/word/Gather", "Gather", &[&words, INPUT_IDS], vec![]);
         let types =
             self.node("embeddings/token_type/Gather", "Gather", &[&types, TOKEN_TYPE_IDS], vec![]);
         let sum = self.node("embeddings/Add", "Add", &[&words, &types], vec![]);
         let sum = self.node("embeddings/position/Add", "Add", &[&sum, &positions], vec![]);
         self.layer_norm("embeddings.LayerNorm", &sum, "embeddings/LayerNorm")
+    }
+
+    /// The embedding of each token's word.
+    fn words(&mut self, vocabulary: usize) -> String {
+        let (name, shape) = (WORD_EMBEDDINGS, [vocabulary, self.hidden]);
+        let form = match self.precision {
+            Precision::F32 => Form::Values,
+            Precision::Int8 => Form::Steps(Scaled::Rows),
+        };
+        let table = self.stored(name, &shape, Layout::Leading, form);
+        let words = self.node("embeddings/word/Gather", "Gather", &[&table, INPUT_IDS], vec![]);
+        if self.precision == Precision::F32 {
+            return words;
+        }
+        let scales = self.stored(name, &shape, Layout::Leading, Form::Scales(Scaled::Rows));
+        let scales = self.node("embeddings/word/Gather_1", "Gather", &[&scales, INPUT_IDS], vec![]);
+        let to = vec![int("to", DataType::Float as i64)];
+        let words = self.node("embeddings/word/Cast", "Cast", &[&words], to);
+        self.node("embeddings/word/Mul", "Mul", &[&words, &scales], vec![])
     }
 
     fn layer_norm(&mut self, module: &str, x: &str, output: &str) -> String {
@@ -148,12 +186,53 @@ impl Builder {
 
     /// `x W + b` for a Hugging Face linear module, whose weight is `[outputs, inputs]`.
     fn linear(&mut self, module: &str, x: &str, inputs: usize, outputs: usize) -> String {
-        let weight =
-            self.weight(&format!("{module}.weight"), &[inputs, outputs], Layout::Transposed);
-        let bias = self.weight(&format!("{module}.bias"), &[outputs], Layout::Leading);
+        let (name, shape) = (format!("{module}.weight"), [inputs, outputs]);
         let path = path(module);
-        let product = self.node(&format!("{path}/MatMul"), "MatMul", &[x, &weight], vec![]);
+        let product = match self.precision {
+            Precision::F32 => {
+                let weight = self.weight(&name, &shape, Layout::Transposed);
+                self.node(&format!("{path}/MatMul"), "MatMul", &[x, &weight], vec![])
+            }
+            Precision::Int8 => self.integer_product(&path, x, &name, &shape),
+        };
+        let bias = self.weight(&format!("{module}.bias"), &[outputs], Layout::Leading);
         self.node(&format!("{path}/Add"), "Add", &[&product, &bias], vec![])
+    }
+
+    /// `x W` in integers. These nodes in this order are what ONNX Runtime takes together as one.
+    fn integer_product(&mut self, path: &str, x: &str, name: &str, shape: &[usize; 2]) -> String {
+        let Rounded { steps, scale, zero } = self.rounded(x);
+        let layout = Layout::Transposed;
+        let weight = self.stored(name, shape, layout, Form::Steps(Scaled::Columns));
+        let scales = self.stored(name, shape, layout, Form::Scales(Scaled::Columns));
+        let operands = [&*steps, &weight, &zero];
+        let sums = self.node(&format!("{path}/MatMulInteger"), "MatMulInteger", &operands, vec![]);
+        let to = vec![int("to", DataType::Float as i64)];
+        let sums = self.node(&format!("{path}/Cast"), "Cast", &[&sums], to);
+        let scale = self.node(&format!("{path}/Mul"), "Mul", &[&scale, &scales], vec![]);
+        self.node(&format!("{path}/Mul_1"), "Mul", &[&sums, &scale], vec![])
+    }
+
+    /// `x` in steps of u8, rounded once for all products that follow each other.
+    fn rounded(&mut self, x: &str) -> Rounded {
+        if let Some((value, rounded)) = &self.rounded
+            && value == x
+        {
+            return rounded.clone();
+        }
+        let name = format!("{x}/DynamicQuantizeLinear");
+        let output = |what: &str| format!("{name}:{what}");
+        let rounded =
+            Rounded { steps: output("steps"), scale: output("scale"), zero: output("zero") };
+        self.nodes.push(NodeProto {
+            input: vec![x.to_owned()],
+            output: vec![rounded.steps.clone(), rounded.scale.clone(), rounded.zero.clone()],
+            name,
+            op_type: "DynamicQuantizeLinear".to_owned(),
+            attribute: Vec::new(),
+        });
+        self.rounded = Some((x.to_owned(), rounded.clone()));
+        rounded
     }
 
     /// One of q, k, v: projected, split into heads and laid out as `perm` says.

@@ -1,7 +1,7 @@
 //! What a network has beyond its architecture: sizes of its tables, and its heads.
 
 use atb_interface::{Dense, Head, OutputShape};
-use atb_space::Workload;
+use atb_space::{Precision, Workload};
 
 /// A head with its size.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct NetworkConfig {
     pub type_vocab_size: usize,
     /// Epsilon of every LayerNorm.
     pub layer_norm_eps: f32,
+    /// What the word embeddings and the encoder's products are; heads are f32.
+    pub precision: Precision,
     /// The heads whose outputs the network gives, in the order of the outputs.
     pub heads: Vec<NetworkHead>,
 }
@@ -48,7 +50,8 @@ impl NetworkConfig {
     pub fn encoder(vocab_size: usize) -> Self {
         let head = |head: &'static Head| NetworkHead { head, dense: head.dense, width: 0 };
         let heads = vec![head(&Head::STATES), head(&Head::POOLER)];
-        Self { vocab_size, type_vocab_size: 2, layer_norm_eps: 1e-12, heads }
+        let precision = Precision::default();
+        Self { vocab_size, type_vocab_size: 2, layer_norm_eps: 1e-12, precision, heads }
     }
 
     /// Name and shape of every output, in order.

@@ -12,7 +12,7 @@ use crate::description::ARCHITECTURE;
 use crate::onnx::{
     DataLocation, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
-use crate::tensor::TensorSpec;
+use crate::tensor::{Form, Stored, TensorSpec};
 use crate::weights::{WeightError, Weights};
 
 /// Version of the default operator set; LayerNormalization came with it.
@@ -37,7 +37,7 @@ pub enum GraphError {
 #[derive(Clone, Debug)]
 pub struct Network {
     graph: GraphProto,
-    tensors: Vec<TensorSpec>,
+    tensors: Vec<Stored>,
 }
 
 impl Network {
@@ -49,9 +49,9 @@ impl Network {
     }
 
     /// The weight tensors, in the order of their offsets.
-    #[must_use]
-    pub fn tensors(&self) -> &[TensorSpec] {
-        &self.tensors
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorSpec> {
+        let once = |stored: &&Stored| !matches!(stored.form, Form::Scales(_));
+        self.tensors.iter().filter(once).map(|stored| &stored.spec)
     }
 
     /// Writes the network with its weights as one ONNX file, through a temporary file in
@@ -62,12 +62,9 @@ impl Network {
     /// is then as it was before.
     pub fn write(&self, weights: &dyn Weights, path: &Path) -> Result<(), GraphError> {
         let mut graph = self.graph.clone();
-        for spec in &self.tensors {
-            let mut values = vec![0.0; spec.elements()];
-            weights.fill(spec, &mut values)?;
-            let mut raw_data = Vec::with_capacity(spec.bytes());
-            raw_data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            graph.initializer.push(TensorProto { raw_data, ..spec.proto() });
+        for stored in &self.tensors {
+            let raw_data = stored.encode(weights)?;
+            graph.initializer.push(TensorProto { raw_data, ..stored.proto() });
         }
         let bytes = model(graph).encode_to_vec();
         atb_files::write(path, &bytes)
@@ -81,7 +78,7 @@ impl Network {
     pub fn skeleton(&self) -> Vec<u8> {
         let mut graph = self.graph.clone();
         let mut offset = 0;
-        for spec in &self.tensors {
+        for stored in &self.tensors {
             let entry =
                 |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
             graph.initializer.push(TensorProto {
@@ -89,11 +86,11 @@ impl Network {
                 external_data: vec![
                     entry("location", ".".to_owned()),
                     entry("offset", offset.to_string()),
-                    entry("length", spec.bytes().to_string()),
+                    entry("length", stored.bytes().to_string()),
                 ],
-                ..spec.proto()
+                ..stored.proto()
             });
-            offset += spec.bytes();
+            offset += stored.bytes();
         }
         model(graph).encode_to_vec()
     }
@@ -109,13 +106,11 @@ impl Network {
         length: usize,
     ) -> Result<Vec<u8>, GraphError> {
         let mut start = 0;
-        for spec in &self.tensors {
-            if start == offset && spec.bytes() == length {
-                let mut values = vec![0.0; spec.elements()];
-                weights.fill(spec, &mut values)?;
-                return Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        for stored in &self.tensors {
+            if start == offset && stored.bytes() == length {
+                return Ok(stored.encode(weights)?);
             }
-            start += spec.bytes();
+            start += stored.bytes();
         }
         Err(GraphError::NoTensor { offset, length })
     }
@@ -139,32 +134,40 @@ fn model(graph: GraphProto) -> ModelProto {
 mod tests {
     use super::*;
     use crate::RandomWeights;
-    use atb_space::Cost;
+    use atb_space::{Cost, Precision};
 
-    fn network(id: &str) -> Network {
+    fn network(id: &str, precision: Precision) -> Network {
         let arch = id.parse().expect(id);
-        Network::new(&arch, Workload { batch: 2, sequence: 16 }, &NetworkConfig::encoder(100))
+        let config = NetworkConfig { precision, ..NetworkConfig::encoder(100) };
+        Network::new(&arch, Workload { batch: 2, sequence: 16 }, &config)
     }
 
     #[test]
     fn holds_every_parameter_once() {
         for id in ["2-128-512-2-128", "3-64-[96,96,128]-[2,4,2]-[32,48,64]"] {
-            let arch = id.parse().expect(id);
-            let elements: usize = network(id).tensors().iter().map(TensorSpec::elements).sum();
-            assert_eq!(elements as u64, Cost::parameters(&arch, 100, 16), "{id}");
+            for precision in Precision::ALL {
+                let arch = id.parse().expect(id);
+                let network = network(id, precision);
+                let elements: usize = network.tensors().map(TensorSpec::elements).sum();
+                assert_eq!(elements as u64, Cost::parameters(&arch, 100, 16), "{id} {precision}");
+            }
         }
     }
 
     #[test]
     fn every_value_is_made_once_and_before_it_is_used() {
-        let network = network("2-64-96-2-48");
+        Precision::ALL.map(|precision| check_values(&network("2-64-96-2-48", precision)));
+    }
+
+    fn check_values(network: &Network) {
         let graph = &network.graph;
+        let names: Vec<String> = network.tensors.iter().map(Stored::name).collect();
         let mut known: std::collections::HashSet<&str> = graph
             .input
             .iter()
             .map(|input| input.name.as_str())
             .chain(graph.initializer.iter().map(|constant| constant.name.as_str()))
-            .chain(network.tensors.iter().map(|spec| spec.name.as_str()))
+            .chain(names.iter().map(String::as_str))
             .collect();
         for node in &graph.node {
             for input in &node.input {
@@ -181,7 +184,10 @@ mod tests {
 
     #[test]
     fn skeleton_and_file_hold_the_same_weights() {
-        let network = network("1-32-64-2-32");
+        Precision::ALL.map(|precision| check_skeleton(&network("1-32-64-2-32", precision)));
+    }
+
+    fn check_skeleton(network: &Network) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.onnx");
         let weights = RandomWeights::new(5);
@@ -202,7 +208,7 @@ mod tests {
             assert_eq!(inline.raw_data, bytes);
             external += 1;
         }
-        assert_eq!(external, network.tensors().len());
+        assert_eq!(external, network.tensors.len());
         assert!(network.fill_range(&weights, 3, 5).is_err());
     }
 
@@ -212,7 +218,8 @@ mod tests {
         let path = folder.path().join("model.onnx");
         fs_err::write(&path, "precious").expect("writes");
         let none = crate::HfWeights::new(|name: &str| Err(format!("no tensor `{name}`")));
-        let error = network("1-32-64-2-32").write(&none, &path).expect_err("no weights");
+        let error =
+            network("1-32-64-2-32", Precision::F32).write(&none, &path).expect_err("no weights");
         assert_eq!(error.to_string(), "no tensor `embeddings.word_embeddings.weight`");
         assert_eq!(fs_err::read_to_string(&path).expect("reads"), "precious");
         assert_eq!(fs_err::read_dir(folder.path()).expect("lists").count(), 1);

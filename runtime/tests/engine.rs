@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use atb_graph::{Network, NetworkConfig, NetworkHead, RandomWeights};
-use atb_interface::HEADS;
+use atb_graph::{
+    Layout, Network, NetworkConfig, NetworkHead, RandomWeights, TensorSpec, WeightError, Weights,
+};
+use atb_interface::{HEADS, WORD_EMBEDDINGS};
 use atb_runtime::{Engine, EnginePath, Inputs, Outputs, Session};
-use atb_space::Workload;
+use atb_space::{Precision, Workload};
 
 const WORDS: usize = 500;
 
@@ -153,6 +155,63 @@ fn every_head_gives_what_the_graph_gives() {
             write(id, batch, sequence, &config, &path);
             let what = format!("{id} with {}", head.name);
             compare(&path, &what, (batch, sequence), EnginePath::Fused { layers });
+        }
+    }
+}
+
+/// Random weights as they are after rounding to 8 bits.
+struct Rounded;
+
+impl Weights for Rounded {
+    fn fill(&self, spec: &TensorSpec, values: &mut [f32]) -> Result<(), WeightError> {
+        RandomWeights::new(11).fill(spec, values)?;
+        let columns = spec.shape.get(1).copied().unwrap_or(1);
+        let of_product = spec.layout == Layout::Transposed && spec.name.starts_with("encoder.");
+        let scales = match (of_product, &*spec.name) {
+            (true, _) => columns,
+            (false, WORD_EMBEDDINGS) => spec.shape[0],
+            _ => return Ok(()),
+        };
+        for index in 0..scales {
+            let of_scale =
+                |at: &usize| index == if of_product { at % columns } else { at / columns };
+            let all: Vec<usize> = (0..values.len()).filter(of_scale).collect();
+            let scale = all.iter().fold(0f32, |most, at| most.max(values[*at].abs())) / 127.0;
+            all.into_iter().for_each(|at| values[at] = (values[at] / scale).round() * scale);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_of_integers_gives_what_its_weights_give_in_floating_point() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, floats) = (folder.path().join("model.onnx"), folder.path().join("floats.onnx"));
+    for (id, layers, batch, sequence) in [
+        ("2-64-[96,128]-[2,4]-[32,48]", 2, 2, 8),
+        ("1-96-200-1-64", 1, 1, 1),
+        ("3-36-[97,40,33]-[3,2,1]-[51,40,9]", 3, 2, 21),
+    ] {
+        let config = NetworkConfig::encoder(WORDS);
+        let arch = id.parse().expect(id);
+        let workload = Workload { batch, sequence };
+        Network::new(&arch, workload, &config).write(&Rounded, &floats).expect("writes");
+        let config = NetworkConfig { precision: Precision::Int8, ..config };
+        write(id, batch, sequence, &config, &path);
+        let [mut session, mut reference] = [&path, &floats].map(|path| open(path, Engine::Fixed));
+        let mut plain = open(&path, Engine::Plain);
+        assert_eq!(session.engine_path(), EnginePath::Fused { layers });
+        assert_eq!(plain.engine_path(), EnginePath::Plain);
+        let mut random = Random(3);
+        let mut inputs = random.inputs(batch, sequence);
+        for kind in 0..4 {
+            random.mask(kind, &mut inputs, sequence);
+            let outputs = run(&mut session, &inputs);
+            let difference = outputs.largest_difference(&run(&mut reference, &inputs));
+            assert!(difference < 2e-5, "{id}, masks {kind}: {difference}");
+            // The graph's own arithmetic rounds activations as well; outputs are around one.
+            let difference = outputs.largest_difference(&run(&mut plain, &inputs));
+            assert!((1e-4..0.1).contains(&difference), "{id}, masks {kind}: {difference}");
         }
     }
 }

@@ -21,6 +21,7 @@
 mod architecture;
 mod cost;
 mod notation;
+mod precision;
 mod range;
 mod sample;
 mod space;
@@ -28,6 +29,7 @@ mod space;
 pub use architecture::{ArchError, Architecture, Layer};
 pub use cost::{Cost, TooHeavy, Workload};
 pub use notation::NotationError;
+pub use precision::Precision;
 pub use range::Range;
 pub use sample::Sampler;
 pub use space::{QkvSize, Space, SpaceError};

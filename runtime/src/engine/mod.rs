@@ -2,6 +2,7 @@
 
 mod buffer;
 mod encoder;
+mod integers;
 mod kernels;
 mod layer;
 mod operation;
@@ -111,10 +112,9 @@ fn groups(model: &TypedModel) -> TractResult<Vec<Vec<recognise::Found>>> {
     let mut groups: Vec<Vec<recognise::Found>> = Vec::new();
     for found in recognise::layers(model)? {
         let follows = groups.last().and_then(|group| group.last()).is_some_and(|last| {
-            // Queries, keys, values and the residual.
             last.output == found.x
                 && last.mask == found.mask
-                && recognise::uses(model, last.output) == 4
+                && recognise::uses(model, last.output) == found.uses
         });
         match groups.last_mut() {
             Some(group) if follows => group.push(found),

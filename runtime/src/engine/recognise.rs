@@ -17,6 +17,7 @@ use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::math::{Add, Div, Erf, Mul, Rsqrt, Square, Sub};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 
+use super::integers::IntegerProduct;
 use super::parts::{LayerParts, Linear};
 use super::passes::Norm;
 
@@ -25,8 +26,18 @@ pub(super) struct Found {
     pub(super) x: OutletId,
     pub(super) mask: OutletId,
     pub(super) output: OutletId,
+    /// Nodes of the layer that take `x`.
+    pub(super) uses: usize,
     pub(super) shape: (usize, usize, usize),
     pub(super) parts: LayerParts,
+}
+
+/// A linear module of `x`, in products of floating point or of integers.
+struct Module {
+    x: OutletId,
+    /// The node that takes `x`.
+    reader: usize,
+    linear: Linear,
 }
 
 /// The layers of `model`, first to last.
@@ -72,7 +83,7 @@ impl Graph<'_> {
         Some(fact.shape.as_concrete()?.to_vec())
     }
 
-    fn binary<T: tract_onnx::tract_core::ops::binary::BinMiniOp>(
+    pub(super) fn binary<T: tract_onnx::tract_core::ops::binary::BinMiniOp>(
         &self,
         outlet: OutletId,
     ) -> Option<[OutletId; 2]> {
@@ -94,13 +105,18 @@ impl Graph<'_> {
 
     /// A constant, reshaped at most.
     fn constant(&self, outlet: OutletId) -> Option<Arc<Tensor>> {
+        self.constant_of(outlet, DatumType::F32)
+    }
+
+    /// A constant of one type, reshaped at most.
+    pub(super) fn constant_of(&self, outlet: OutletId, of: DatumType) -> Option<Arc<Tensor>> {
         let node = self.0.node(self.source(outlet).node);
         if let Some(constant) = node.op_as::<Const>() {
             let value = constant.val();
-            return (value.datum_type() == DatumType::F32).then(|| Arc::clone(value));
+            return (value.datum_type() == of).then(|| Arc::clone(value));
         }
         let axis = node.op_as::<AxisOp>()?;
-        let mut value = Arc::unwrap_or_clone(self.constant(node.inputs[0])?);
+        let mut value = Arc::unwrap_or_clone(self.constant_of(node.inputs[0], of)?);
         axis.change_tensor(&mut value, false).ok()?;
         Some(Arc::new(value))
     }
@@ -117,7 +133,7 @@ impl Graph<'_> {
     }
 
     /// A vector along the last axis.
-    fn vector(&self, outlet: OutletId) -> Option<Vec<f32>> {
+    pub(super) fn vector(&self, outlet: OutletId) -> Option<Vec<f32>> {
         let tensor = self.constant(outlet)?;
         (tensor.shape().last() == Some(&tensor.len())).then_some(())?;
         self.values(outlet)
@@ -159,25 +175,30 @@ impl Graph<'_> {
     }
 
     /// `input * weights + bias`.
-    fn linear(&self, outlet: OutletId) -> Option<(OutletId, Linear)> {
+    fn linear(&self, outlet: OutletId) -> Option<Module> {
         let [a, b] = self.binary::<Add>(outlet)?;
         let (product, bias) = match self.vector(b) {
             Some(bias) => (a, bias),
             None => (b, self.vector(a)?),
         };
-        let [input, weights] = self.product(product, ["amk", "kn", "amn"])?;
-        let shape = self.shape(weights)?;
-        let outputs = bias.len();
-        (shape.len() == 2 && shape[1] == outputs).then_some(())?;
-        let inputs = self.shape(input)?;
-        (inputs.len() == 3 && inputs[2] == shape[0]).then_some(())?;
-        Some((input, Linear { weights: self.constant(weights)?, bias }))
+        let (x, reader, weights) = match self.product(product, ["amk", "kn", "amn"]) {
+            Some([x, weights]) => (x, product.node, self.constant(weights)?),
+            None => {
+                let IntegerProduct { x, rounding, weights } = self.integer_product(product)?;
+                (x, rounding, weights)
+            }
+        };
+        let [inputs, outputs] = *weights.shape() else { return None };
+        (outputs == bias.len()).then_some(())?;
+        let shape = self.shape(x)?;
+        (shape.len() == 3 && shape[2] == inputs).then_some(())?;
+        Some(Module { x, reader, linear: Linear { weights, bias } })
     }
 
     /// `linear(..) + x`, either way round.
     fn residual(&self, outlet: OutletId) -> Option<(OutletId, Linear, OutletId)> {
         let [a, b] = self.binary::<Add>(outlet)?;
-        let found = |a, b| self.linear(a).map(|(input, linear)| (input, linear, b));
+        let found = |a, b| self.linear(a).map(|found| (found.x, found.linear, b));
         found(a, b).or_else(|| found(b, a))
     }
 
@@ -230,7 +251,7 @@ impl Graph<'_> {
     }
 
     /// What `outlet` is after a number of changes of axes.
-    fn moved(&self, outlet: OutletId) -> (OutletId, Vec<&AxisOp>) {
+    pub(super) fn moved(&self, outlet: OutletId) -> (OutletId, Vec<&AxisOp>) {
         let mut changes = Vec::new();
         let mut outlet = self.source(outlet);
         while let Some(change) = self.0.node(outlet.node).op_as::<AxisOp>() {
@@ -248,9 +269,9 @@ impl Graph<'_> {
         outlet: OutletId,
         [batch, heads, tokens, head]: [usize; 4],
         axes: [usize; 4],
-    ) -> Option<(OutletId, Linear)> {
+    ) -> Option<Module> {
         let (projected, changes) = self.moved(outlet);
-        let (x, linear) = self.linear(projected)?;
+        let module = self.linear(projected)?;
         let width = heads * head;
         (self.shape(projected)? == [batch, tokens, width]).then_some(())?;
         let steps = [tokens * width, head, width, 1];
@@ -267,7 +288,7 @@ impl Graph<'_> {
             },
             axes.map(|axis| sizes[axis]),
         )
-        .then_some((x, linear))
+        .then_some(module)
     }
 
     fn layer(&self, output: OutletId) -> Option<Found> {
@@ -277,7 +298,7 @@ impl Graph<'_> {
         let [batch, sequence, hidden] = *shape else { return None };
         let (sum, norm) = self.layer_norm(output)?;
         let (activated, outer, attended) = self.residual(sum)?;
-        let (attended_again, inner) = self.linear(self.gelu(activated)?)?;
+        let Module { x: attended_again, linear: inner, .. } = self.linear(self.gelu(activated)?)?;
         (attended_again == attended).then_some(())?;
         let (sum, attention_norm) = self.layer_norm(attended)?;
         let (context, projection, x) = self.residual(sum)?;
@@ -301,7 +322,7 @@ impl Graph<'_> {
 
         let [shares, value] = self.product(product, ["abmk", "abkn", "abmn"])?;
         let sizes = [batch, heads, sequence, head];
-        let (value_x, value) = self.heads(value, sizes, [0, 1, 2, 3])?;
+        let value = self.heads(value, sizes, [0, 1, 2, 3])?;
         let node = self.0.node(shares.node);
         let softmax = node.op_as::<Softmax>()?;
         let plain = matches!(softmax.kind, SoftmaxKind::Softmax);
@@ -318,27 +339,32 @@ impl Graph<'_> {
             None => (scaled(b)?, a),
         };
         (self.shape(mask)? == mask_shape).then_some(())?;
-        let (query_x, query) = self.heads(query, sizes, [0, 1, 2, 3])?;
-        let (key_x, key) = self.heads(key, sizes, [0, 1, 3, 2])?;
-        ([query_x, key_x, value_x] == [x; 3] && self.shape(x)? == shape).then_some(())?;
+        let query = self.heads(query, sizes, [0, 1, 2, 3])?;
+        let key = self.heads(key, sizes, [0, 1, 3, 2])?;
+        ([query.x, key.x, value.x] == [x; 3] && self.shape(x)? == shape).then_some(())?;
         let fits = inner.bias.len() * hidden == outer.weights.len()
             && outer.bias.len() == hidden
             && projection.bias.len() == hidden
             && score_scale.is_finite();
         fits.then_some(())?;
+        // And the residual.
+        let mut readers = vec![query.reader, key.reader, value.reader];
+        readers.sort_unstable();
+        readers.dedup();
+        let uses = readers.len() + 1;
         let parts = LayerParts {
             heads,
             score_scale,
-            query,
-            key,
-            value,
+            query: query.linear,
+            key: key.linear,
+            value: value.linear,
             output: projection,
             attention_norm,
             inner,
             outer,
             norm,
         };
-        Some(Found { x, mask, output, shape: (batch, sequence, hidden), parts })
+        Some(Found { x, mask, output, uses, shape: (batch, sequence, hidden), parts })
     }
 }
 

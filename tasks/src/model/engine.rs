@@ -8,7 +8,7 @@ use atb_checkpoint::{Checkpoint, CheckpointError};
 use atb_graph::{HfWeights, Network, NetworkConfig};
 use atb_interface::{Head, Inputs, Meaning, OutputShape, Outputs};
 use atb_runtime::Session;
-use atb_space::Workload;
+use atb_space::{Precision, Workload};
 use atb_text::{TextInput, Tokenizer};
 use rayon::prelude::*;
 
@@ -150,6 +150,7 @@ impl Model {
             vocab_size: config.vocab_size,
             type_vocab_size: config.type_vocab_size,
             layer_norm_eps: config.layer_norm_eps as f32,
+            precision: Precision::F32,
             heads: NetworkConfig::sized_heads(&heads, config.architecture.hidden(), shape)?,
         };
         let workload = Workload { batch: job.batch, sequence: job.sequence };
