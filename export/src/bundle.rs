@@ -24,26 +24,26 @@ pub struct Bundle {
     report: BundleReport,
 }
 
+/// What of a model a bundle has, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The shape of input that it takes.
+    pub workload: Workload,
+    /// What its word embeddings and products are.
+    pub precision: Precision,
+    /// Names of the heads whose outputs it gives; without any, those that
+    /// [`Head::of_checkpoint`] takes.
+    pub heads: Vec<String>,
+}
+
 /// Writes the bundle of the model folder `model` into `folder`, replacing an older bundle
 /// there. The folder appears whole or not at all.
 ///
 /// # Errors
-/// [`ExportError`] naming the file or tensor at fault.
-pub fn export(model: &Path, workload: Workload, folder: &Path) -> Result<Bundle, ExportError> {
-    export_heads(model, workload, &[], folder)
-}
-
-/// As [`export`], with the outputs of the heads of these names; without any, of those that
-/// [`Head::of_checkpoint`] takes.
-///
-/// # Errors
-/// As [`export`], and [`ExportError::UnknownHead`] and [`ExportError::Heads`].
-pub fn export_heads(
-    model: &Path,
-    workload: Workload,
-    heads: &[String],
-    folder: &Path,
-) -> Result<Bundle, ExportError> {
+/// [`ExportError`] naming the file, tensor or head at fault.
+pub fn export(model: &Path, options: &Options, folder: &Path) -> Result<Bundle, ExportError> {
+    let Options { workload, precision, heads } = options;
+    let workload = *workload;
     let checkpoint = Checkpoint::open(model)?;
     let config = checkpoint.config();
     if workload.sequence > config.max_position_embeddings {
@@ -61,7 +61,8 @@ pub fn export_heads(
     }
     let tokenizer = Tokenizer::from_folder(model)?;
     checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
-    let network_config = network_config(&checkpoint, heads)?;
+    let network_config =
+        NetworkConfig { precision: *precision, ..network_config(&checkpoint, heads)? };
     let network = Network::new(&config.architecture, workload, &network_config);
     let labels = labels(&checkpoint, &network_config)?;
     let weights =
@@ -81,6 +82,7 @@ pub fn export_heads(
         schema: REPORT_SCHEMA,
         architecture: config.architecture.clone(),
         workload,
+        precision: *precision,
         parameters,
         model_bytes: fs::metadata(&model_file)?.len(),
         outputs: network_config.outputs(config.architecture.hidden(), workload),

@@ -25,7 +25,8 @@ pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
         line(format!("| attention heads | {} of {} |", layer.heads, layer.head_size()));
     }
     line(format!("| parameters | {:.1} million |", report.parameters as f64 / 1e6));
-    line(format!("| model.onnx | {:.1} MB |", report.model_bytes as f64 / 1e6));
+    let megabytes = report.model_bytes as f64 / 1e6;
+    line(format!("| model.onnx | {megabytes:.1} MB, {} |", report.precision));
     line(format!(
         "| input | {} x {} tokens (`{}`) |",
         workload.batch,
@@ -54,17 +55,12 @@ pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
         ));
     }
     if let Some(parity) = &report.parity {
+        let what = parity.what();
         let difference =
             |value: Option<f32>| value.map_or("not compared".to_owned(), |v| format!("{v:.1e}"));
-        line(format!("| largest difference candle - tract | {:.1e} |", parity.candle_tract));
-        line(format!(
-            "| largest difference candle - ONNX Runtime | {} |",
-            difference(parity.candle_ort)
-        ));
-        line(format!(
-            "| largest difference tract - ONNX Runtime | {} |",
-            difference(parity.tract_ort)
-        ));
+        line(format!("| {what} candle - tract | {:.1e} |", parity.candle_tract));
+        line(format!("| {what} candle - ONNX Runtime | {} |", difference(parity.candle_ort)));
+        line(format!("| {what} tract - ONNX Runtime | {} |", difference(parity.tract_ort)));
     }
     line(
         "\n`model.onnx` takes inputs of exactly the shape above; shorter texts are padded and \

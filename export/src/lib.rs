@@ -9,10 +9,9 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use atb_export::export;
-//! use atb_space::Workload;
+//! use atb_export::{Options, export};
 //!
-//! let bundle = export(Path::new("winner"), Workload::default(), Path::new("bundle"))?;
+//! let bundle = export(Path::new("winner"), &Options::default(), Path::new("bundle"))?;
 //! println!("{} bytes", bundle.report().model_bytes);
 //! # Ok::<(), atb_export::ExportError>(())
 //! ```
@@ -24,11 +23,8 @@ mod parity;
 mod report;
 mod verify;
 
-pub use bundle::{Bundle, export, export_heads};
+pub use bundle::{Bundle, Options, export};
 pub use error::ExportError;
 pub use parity::Parity;
 pub use report::{BundleReport, Latency, REPORT_SCHEMA};
 pub use verify::verify;
-
-/// Largest absolute difference between two engines that counts as the same output.
-pub const TOLERANCE: f32 = 1e-4;

@@ -1,7 +1,7 @@
 //! `report.json` of a bundle: what was checked and measured of it.
 
 use atb_interface::OutputShape;
-use atb_space::{Architecture, Workload};
+use atb_space::{Architecture, Precision, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::Parity;
@@ -18,6 +18,9 @@ pub struct BundleReport {
     pub architecture: Architecture,
     /// The shape of input that `model.onnx` takes.
     pub workload: Workload,
+    /// What its word embeddings and products are.
+    #[serde(default)]
+    pub precision: Precision,
     /// Parameters of the whole model.
     pub parameters: u64,
     /// Bytes of `model.onnx`.

@@ -8,7 +8,7 @@ use atb_onnx_runtime::OnnxRuntime;
 use atb_runtime::TextModel;
 use atb_text::{Encoded, PARITY_SENTENCES};
 
-use crate::parity::{Parity, larger};
+use crate::parity::{Parity, difference, larger};
 use crate::{Bundle, ExportError};
 
 /// Runs `bundle` on the parity sentences, and compares every output of it with those that
@@ -28,6 +28,7 @@ pub fn verify<E: From<ExportError>>(
     onnx_runtime: Option<&OnnxRuntime>,
 ) -> Result<Parity, E> {
     check_same_architecture(bundle, model)?;
+    let precision = bundle.report().precision;
     let sentences: Vec<&str> =
         PARITY_SENTENCES.lines().filter(|line| !line.trim().is_empty()).collect();
     let (sizes, in_tract) = in_tract(bundle, &sentences)?;
@@ -39,13 +40,14 @@ pub fn verify<E: From<ExportError>>(
         let encoded = Encoded { batch, sequence, input_ids, attention_mask, token_type_ids };
         let mut reference = reference(&encoded)?;
         reference.blank_padding(&inputs.attention_mask);
-        candle_tract = larger(candle_tract, outputs.largest_difference(&reference));
+        candle_tract = larger(candle_tract, difference(precision, outputs, &reference));
         references.push(reference);
     }
     let in_ort = onnx_runtime
         .map(|ort| in_onnx_runtime(ort, bundle, sizes, &in_tract, &references))
         .transpose()?;
     Ok(Parity {
+        precision,
         candle_tract,
         candle_ort: in_ort.map(|(reference, _)| reference),
         tract_ort: in_ort.map(|(_, tract)| tract),
@@ -83,14 +85,15 @@ fn in_onnx_runtime(
     in_tract: &Batches,
     references: &[Outputs],
 ) -> Result<(f32, f32), ExportError> {
+    let precision = bundle.report().precision;
     let mut session = runtime.open(&bundle.model_file(), 1)?;
     let (mut from_reference, mut from_tract) = (0.0, 0.0);
     for ((inputs, in_tract), reference) in in_tract.iter().zip(references) {
         let batch = session.batch(sizes, inputs)?;
         let mut outputs = session.outputs(&batch)?;
         outputs.blank_padding(&inputs.attention_mask);
-        from_reference = larger(from_reference, outputs.largest_difference(reference));
-        from_tract = larger(from_tract, outputs.largest_difference(in_tract));
+        from_reference = larger(from_reference, difference(precision, &outputs, reference));
+        from_tract = larger(from_tract, difference(precision, &outputs, in_tract));
     }
     Ok((from_reference, from_tract))
 }

@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn every_value_is_made_once_and_before_it_is_used() {
-        Precision::ALL.map(|precision| check_values(&network("2-64-96-2-48", precision)));
+        Precision::ALL
+            .into_iter()
+            .for_each(|precision| check_values(&network("2-64-96-2-48", precision)));
     }
 
     fn check_values(network: &Network) {
@@ -184,7 +186,9 @@ mod tests {
 
     #[test]
     fn skeleton_and_file_hold_the_same_weights() {
-        Precision::ALL.map(|precision| check_skeleton(&network("1-32-64-2-32", precision)));
+        Precision::ALL
+            .into_iter()
+            .for_each(|precision| check_skeleton(&network("1-32-64-2-32", precision)));
     }
 
     fn check_skeleton(network: &Network) {

@@ -147,22 +147,41 @@ impl Outputs {
     /// has a NaN: such outputs are never the same.
     #[must_use]
     pub fn largest_difference(&self, other: &Outputs) -> f32 {
-        let mut largest = 0.0f32;
-        for output in &self.0 {
-            let same = |other: &&Output| other.name == output.name && other.shape == output.shape;
-            let Some(same) = other.0.iter().find(same) else {
-                return f32::NAN;
-            };
-            for (a, b) in output.values.iter().zip(&same.values) {
-                let difference = (a - b).abs();
-                if difference.is_nan() {
-                    return f32::NAN;
-                }
-                largest = largest.max(difference);
-            }
-        }
-        largest
+        let of_values =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, largest);
+        self.difference(other, of_values)
     }
+
+    /// The length of the difference from the output of the same name in `other`, relative to that
+    /// one's length; the largest of all outputs. What was blanked counts for neither.
+    ///
+    /// NaN as [`Outputs::largest_difference`] is.
+    #[must_use]
+    pub fn relative_difference(&self, other: &Outputs) -> f32 {
+        let of_values = |a: &[f32], b: &[f32]| {
+            let (mut difference, mut length) = (0.0, 0.0);
+            for (a, b) in a.iter().zip(b).filter(|(a, b)| (**a, **b) != (f32::MIN, f32::MIN)) {
+                difference += (f64::from(*a) - f64::from(*b)).powi(2);
+                length += f64::from(*b).powi(2);
+            }
+            if difference == 0.0 { 0.0 } else { (difference / length).sqrt() as f32 }
+        };
+        self.difference(other, of_values)
+    }
+
+    fn difference(&self, other: &Outputs, of_values: impl Fn(&[f32], &[f32]) -> f32) -> f32 {
+        let of_output = |output: &Output| {
+            let same = |other: &&Output| other.name == output.name && other.shape == output.shape;
+            let same = other.0.iter().find(same);
+            same.map_or(f32::NAN, |same| of_values(&output.values, &same.values))
+        };
+        self.0.iter().map(of_output).fold(0.0, largest)
+    }
+}
+
+/// The larger of two differences; one that is no number is the largest of all.
+fn largest(one: f32, other: f32) -> f32 {
+    if one.is_nan() || other <= one { one } else { other }
 }
 
 /// The mean of a text's states over the tokens that are not padding.
@@ -240,5 +259,20 @@ mod tests {
         assert!(more.largest_difference(&one).is_nan());
         assert!(one.largest_difference(&outputs(&[("a", &[1.0, f32::NAN])])).is_nan());
         assert!(one.largest_difference(&outputs(&[("a", &[1.0])])).is_nan());
+    }
+
+    #[test]
+    fn relative_differences_are_of_lengths() {
+        let one = outputs(&[("a", &[3.0, 4.0]), ("b", &[0.0, 2.0])]);
+        assert_eq!(one.relative_difference(&one), 0.0);
+        let other = outputs(&[("a", &[3.0, 3.5]), ("b", &[0.0, 2.0])]);
+        let relative = other.relative_difference(&one);
+        assert!((relative - 0.1).abs() < 1e-7, "{relative}");
+        let blanked = |value| outputs(&[("a", &[value, f32::MIN])]);
+        assert_eq!(blanked(3.0).relative_difference(&blanked(2.0)), 0.5);
+        assert!(one.relative_difference(&outputs(&[("a", &[3.0, 4.0])])).is_nan());
+        assert!(
+            outputs(&[("a", &[f32::NAN])]).relative_difference(&outputs(&[("a", &[1.0])])).is_nan()
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use atb_measurements::ProtocolSettings;
 use atb_search::{Budget, Settings, Strategy};
 use atb_settings::{Check, Checked, Layers, Renamed, SettingsError};
-use atb_space::{Architecture, Space};
+use atb_space::{Architecture, Precision, Space};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -39,6 +39,8 @@ pub struct Config {
     pub fitness: FitnessConfig,
     /// How many of the best of the search are measured before one is chosen.
     pub finalists: usize,
+    /// How the winner is exported.
+    pub export: ExportConfig,
 }
 
 impl Default for Config {
@@ -54,8 +56,17 @@ impl Default for Config {
             search: Settings::default(),
             fitness: FitnessConfig::default(),
             finalists: 3,
+            export: ExportConfig::default(),
         }
     }
+}
+
+/// How the winner is exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportConfig {
+    /// What the word embeddings and products of the exported file are.
+    pub precision: Precision,
 }
 
 /// A space by name (`kd`, `mlm`) or written out as a table.

@@ -25,7 +25,7 @@ mod superplm;
 mod train;
 
 pub use config::{
-    Config, FitnessConfig, HeldOutConfig, Loss, ProfileConfig, Sampling, SpaceChoice,
+    Config, ExportConfig, FitnessConfig, HeldOutConfig, Loss, ProfileConfig, Sampling, SpaceChoice,
 };
 pub use error::PipelineError;
 pub use finetune::{FinetuneConfig, FinetuneReport, OfSeed, finetune};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atb_export::{Bundle, Latency, export};
+use atb_export::{Bundle, Latency, Options, export};
 use atb_files::{Lock, digest_of_file, read_json, write_json};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
@@ -421,15 +421,16 @@ impl Run<'_> {
     }
 
     fn export(&mut self) -> Result<Bundle, PipelineError> {
-        let workload = self.protocol.workload;
+        let (workload, precision) = (self.protocol.workload, self.config.export.precision);
+        let options = Options { workload, precision, ..Options::default() };
         self.reporter.step("export", "the winner to ONNX");
         let weights = digest_of_file(&self.files.winner.join("model.safetensors"))?;
         let (folder, winner) = (self.files.bundle.clone(), self.files.winner.clone());
         let bundle = self.step(
             "export",
-            &(weights, workload, ENGINE),
+            &(weights, workload, precision, ENGINE),
             || Ok(Bundle::open(&folder).ok()),
-            |_, _| Ok(export(&winner, workload, &folder)?),
+            |_, _| Ok(export(&winner, &options, &folder)?),
         )?;
         self.reporter.result(&format!(
             "{} with {:.1} million parameters, {:.1} MB",
@@ -458,7 +459,8 @@ impl Run<'_> {
             |_, reporter| steps::verify_bundle(bundle, &winner, reporter),
         )?;
         self.reporter.result(&format!(
-            "largest difference {:.1e} over {} sentences",
+            "{} {:.1e} over {} sentences",
+            parity.what(),
             parity.largest(),
             parity.sentences
         ));

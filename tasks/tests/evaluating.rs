@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use atb_export::{export, export_heads};
+use atb_export::{Options, export};
 use atb_space::Workload;
 use atb_superplm::{SuperPlm, extract};
 use atb_tasks::{
@@ -123,7 +123,12 @@ fn alike(one: &[f64], other: &[f64]) {
 fn folder_bundle_and_file_give_the_same_embeddings() {
     let fixture = Fixture::new();
     let workload = Workload { batch: 3, sequence: 32 };
-    export(&fixture.path("model"), workload, &fixture.path("bundle")).expect("exports");
+    export(
+        &fixture.path("model"),
+        &Options { workload, ..Options::default() },
+        &fixture.path("bundle"),
+    )
+    .expect("exports");
     let folder = fixture.evaluate("model", "similar.toml");
     assert_eq!(folder.examples, 4);
     assert_eq!(folder.scores[0].metric.to_string(), "spearman");
@@ -133,9 +138,13 @@ fn folder_bundle_and_file_give_the_same_embeddings() {
     // With a projection the embedding is what it gives, in a file as in a folder.
     let projection = (0..32 * 8).map(|i| ((i * 37 % 101) as f32 - 50.0) / 100.0).collect();
     fixture.add(&[("kd_projection.weight", vec![8, 32], projection)], &[]);
-    let heads = ["embedding".to_owned()];
-    export_heads(&fixture.path("model"), workload, &heads, &fixture.path("bundle"))
-        .expect("exports");
+    let heads = vec!["embedding".to_owned()];
+    export(
+        &fixture.path("model"),
+        &Options { workload, heads, ..Options::default() },
+        &fixture.path("bundle"),
+    )
+    .expect("exports");
     let projected = fixture.evaluate("model", "similar.toml");
     assert_ne!(predicted(&projected), predicted(&folder));
     alike(predicted(&projected), predicted(&fixture.evaluate("bundle", "similar.toml")));
@@ -147,7 +156,12 @@ fn folder_bundle_and_file_give_the_same_embeddings() {
 fn a_static_table_is_that_of_the_words_wherever_they_are_read() {
     let fixture = Fixture::new();
     let workload = Workload { batch: 1, sequence: 16 };
-    export(&fixture.path("model"), workload, &fixture.path("bundle")).expect("exports");
+    export(
+        &fixture.path("model"),
+        &Options { workload, ..Options::default() },
+        &fixture.path("bundle"),
+    )
+    .expect("exports");
     let of_folder = fixture.evaluate("static:model", "similar.toml");
     alike(predicted(&of_folder), predicted(&fixture.evaluate("static:bundle", "similar.toml")));
     let (task, split) = fixture.task("similar.toml");
@@ -247,7 +261,12 @@ fn answers_are_found_with_windows_over_a_long_text() {
         evaluate(&fixture.model(model), &task, &split, None, &settings).expect("evaluates")
     };
     let workload = Workload { batch: 2, sequence: 48 };
-    export(&fixture.path("model"), workload, &fixture.path("bundle")).expect("exports");
+    export(
+        &fixture.path("model"),
+        &Options { workload, ..Options::default() },
+        &fixture.path("bundle"),
+    )
+    .expect("exports");
     let folder = run("model");
     let Outcomes::Answers { exact, f1 } = &folder.outcomes else { panic!("answers") };
     assert_eq!((exact.len(), f1.len()), (1, 1));

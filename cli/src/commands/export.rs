@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use atb_export::Options;
+use atb_space::Precision;
 use clap::Args;
 
 use super::WorkloadArguments;
@@ -13,6 +15,10 @@ pub(crate) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     workload: WorkloadArguments,
+    /// What the word embeddings and the encoder's products are: `f32`, or `int8`, in a quarter of
+    /// the bytes
+    #[arg(long, default_value_t)]
+    precision: Precision,
     /// Head whose outputs the file gives; may be given several times. By default those that the
     /// model was trained for
     #[arg(long = "head", value_name = "HEAD")]
@@ -23,8 +29,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
-    let Arguments { model, workload, heads, out } = arguments;
-    let bundle = atb_export::export_heads(model, workload.read()?, heads, out)?;
+    let Arguments { model, workload, precision, heads, out } = arguments;
+    let options =
+        Options { workload: workload.read()?, precision: *precision, heads: heads.clone() };
+    let bundle = atb_export::export(model, &options, out)?;
     display::data(&bundle.model_file().display().to_string())?;
     Ok(())
 }

@@ -96,7 +96,7 @@ mod tests {
             "baseline": "12-768-3072-12-768", "baseline_ms": 160.0, "speedup": 16.51,
             "predictor": {"measured": 36, "mape": 0.02, "within_5": 0.9, "within_10": 1.0,
                           "tau": 0.98, "noise_floor": 0.005},
-            "parity": {"candle_tract": 2e-6, "candle_ort": null, "tract_ort": null,
+            "parity": {"precision": "f32", "candle_tract": 2e-6, "candle_ort": null, "tract_ort": null,
                        "sentences": 12},
             "superplm": {"description": "the teacher", "trained": true},
             "candidates": 1000, "evaluated": 100, "finalists": [], "warnings": []

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use atb_export::{Bundle, ExportError, Parity};
+use atb_export::{Bundle, ExportError, Options, Parity};
 use atb_onnx_runtime::OnnxRuntime;
+use atb_space::Workload;
 use atb_superplm::{SuperPlm, extract};
 use atb_text::{Encoded, Tokenizer};
 use safetensors::SafeTensors;
@@ -13,6 +14,11 @@ use safetensors::tensor::{Dtype, TensorView};
 
 /// Hidden size of [`model`].
 pub(crate) const HIDDEN: usize = 32;
+
+/// Files of this shape with these heads.
+pub(crate) fn options(workload: Workload, heads: &[String]) -> Options {
+    Options { workload, heads: heads.to_vec(), ..Options::default() }
+}
 
 /// A small model folder with the parameters of the encoder that `wanted` takes, and the given
 /// ones besides.

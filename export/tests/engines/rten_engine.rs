@@ -3,8 +3,10 @@
 use atb_export::Bundle;
 use atb_rten::RtenSession;
 use atb_runtime::TextModel;
+use atb_space::Precision;
 
-/// Largest difference between rten and tract over texts of several lengths.
+/// Difference between rten and tract over texts of several lengths: the largest of any value, of
+/// integers relative to a whole output.
 pub(crate) fn difference(bundle: &Bundle) -> f32 {
     let rten = RtenSession::open(&bundle.model_file(), 1).expect("rten loads the file");
     let mut text = TextModel::open(bundle.folder()).expect("opens");
@@ -14,7 +16,10 @@ pub(crate) fn difference(bundle: &Bundle) -> f32 {
         let batch = rten.batch(shape, inputs).expect("its inputs");
         let mut outputs = rten.outputs(&batch).expect("rten runs the model");
         outputs.blank_padding(&inputs.attention_mask);
-        let difference = in_tract.largest_difference(&outputs);
+        let difference = match bundle.report().precision {
+            Precision::F32 => in_tract.largest_difference(&outputs),
+            Precision::Int8 => in_tract.relative_difference(&outputs),
+        };
         if difference.is_nan() { difference } else { largest.max(difference) }
     })
 }

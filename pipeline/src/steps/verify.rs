@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use atb_export::{Bundle, ExportError, Parity, TOLERANCE, verify};
+use atb_export::{Bundle, ExportError, Parity, verify};
 use atb_onnx_runtime::OnnxRuntime;
 use atb_superplm::SuperPlm;
 use atb_text::Encoded;
@@ -34,12 +34,11 @@ pub fn verify_bundle(
     let reference = |batch: &Encoded| plm.outputs(batch).map_err(PipelineError::from);
     let parity = verify(bundle, model, reference, library.as_ref())?;
     bundle.update(|report| report.parity = Some(parity))?;
-    if parity.holds() {
-        return Ok(parity);
+    match parity.beyond() {
+        None => Ok(parity),
+        Some((difference, tolerance)) => {
+            let bundle = bundle.folder().to_owned();
+            Err(PipelineError::Parity { bundle, difference, tolerance })
+        }
     }
-    Err(PipelineError::Parity {
-        bundle: bundle.folder().to_owned(),
-        difference: parity.largest(),
-        tolerance: TOLERANCE,
-    })
 }
