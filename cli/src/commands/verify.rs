@@ -41,9 +41,9 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let (tolerance, of_others) = (parity.tolerance(), parity.tolerance_of_others());
     let of_others = match tolerance == of_others {
         true => String::new(),
-        false => format!(", of ONNX Runtime, which rounds activations too, {of_others:.0e}"),
+        false => format!(", of ONNX Runtime, which rounds activations too, {of_others}"),
     };
-    eprintln!("over {} sentences; the tolerance is {tolerance:.0e}{of_others}", parity.sentences);
+    eprintln!("over {} sentences; the tolerance is {tolerance}{of_others}", parity.sentences);
     verified?;
     Ok(())
 }
