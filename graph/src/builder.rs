@@ -11,7 +11,8 @@ use crate::config::{NetworkConfig, NetworkHead};
 use crate::onnx::{
     AttributeProto, DataType, GraphProto, NodeProto, TensorProto, float, int, ints, value_info,
 };
-use crate::tensor::{Form, Layout, Scaled, Stored, TensorSpec};
+use crate::stored::{Form, Scaled, Stored};
+use crate::tensor::{Layout, TensorSpec};
 
 /// Nodes, small constants and weight tensors of the network.
 pub(crate) struct Built {

@@ -28,6 +28,7 @@ mod config;
 mod description;
 mod network;
 mod onnx;
+mod stored;
 mod tensor;
 mod weights;
 

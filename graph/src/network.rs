@@ -12,7 +12,8 @@ use crate::description::ARCHITECTURE;
 use crate::onnx::{
     DataLocation, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
 };
-use crate::tensor::{Form, Stored, TensorSpec};
+use crate::stored::{Form, Stored};
+use crate::tensor::TensorSpec;
 use crate::weights::{WeightError, Weights};
 
 /// Version of the default operator set; LayerNormalization came with it.

@@ -9,7 +9,7 @@ use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math::Mul;
 
-use super::recognise::Graph;
+use super::lookup::Graph;
 
 /// How tract names what it makes of `DynamicQuantizeLinear`; its type is not public.
 const ROUNDING: &str = "DynamicQuantizeLinearU8";

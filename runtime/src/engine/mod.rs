@@ -5,6 +5,7 @@ mod encoder;
 mod integers;
 mod kernels;
 mod layer;
+mod lookup;
 mod operation;
 mod parts;
 mod passes;
@@ -114,7 +115,7 @@ fn groups(model: &TypedModel) -> TractResult<Vec<Vec<recognise::Found>>> {
         let follows = groups.last().and_then(|group| group.last()).is_some_and(|last| {
             last.output == found.x
                 && last.mask == found.mask
-                && recognise::uses(model, last.output) == found.uses
+                && lookup::uses(model, last.output) == found.uses
         });
         match groups.last_mut() {
             Some(group) if follows => group.push(found),

@@ -12,8 +12,8 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
+use super::lookup::Graph;
 use super::parts::{PADDING, Pending, Wanted};
-use super::recognise::Graph;
 
 /// What is read of the states `output` of an encoder with this mask; `names` are those of the
 /// model's outputs.
