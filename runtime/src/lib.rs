@@ -19,6 +19,7 @@
 //! Without the default feature `tokenizer` only the session is built.
 
 mod engine;
+mod guard;
 mod optimise;
 mod session;
 #[cfg(feature = "tokenizer")]
@@ -26,7 +27,8 @@ mod text_model;
 
 pub use atb_interface::{Inputs, Meaning, Output, OutputShape, Outputs};
 pub use engine::{Engine, EnginePath};
-pub use session::{ENGINE, Kernel, Processor, Session, SessionError, is_guarded, processor};
+pub use guard::is_guarded;
+pub use session::{ENGINE, Kernel, Processor, Session, SessionError, processor};
 #[cfg(feature = "tokenizer")]
 pub use text_model::{ModelError, TextModel};
 

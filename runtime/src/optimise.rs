@@ -11,11 +11,12 @@ pub(crate) fn optimised(
     model: InferenceModel,
     engine: Engine,
     outputs: &[String],
+    threads: usize,
 ) -> TractResult<(TypedModel, EnginePath)> {
     if engine == Engine::Plain {
         return Ok((model.into_optimized()?, EnginePath::Plain));
     }
     let mut model = model.into_typed()?;
-    let path = engine::fuse(&mut model, engine, outputs)?;
+    let path = engine::fuse(&mut model, engine, outputs, threads)?;
     Ok((model.into_optimized()?, path))
 }

@@ -1,6 +1,5 @@
 //! One loaded model, ready to run.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
 use tract_onnx::tract_core::runtime::RunOptions;
 
 use crate::engine::{self, Engine, EnginePath};
+use crate::guard::Guard;
 use crate::optimise::optimised;
 
 /// Name and exact version of the inference engine behind a [`Session`]: kernels change from
@@ -109,8 +109,7 @@ impl Session {
         Self::open_with(path, threads, Engine::default())
     }
 
-    /// Loads the ONNX file `path`, to run on `threads` threads in the way `engine`; on more
-    /// threads than one it is always [`Engine::Plain`].
+    /// Loads the ONNX file `path`, to run on `threads` threads in the way `engine`.
     ///
     /// # Errors
     /// [`SessionError`] naming the file.
@@ -162,11 +161,12 @@ impl Session {
             let model = read().map_err(load_error)?;
             let Interface { batch, sequence, outputs } = interface(name, &model)?;
             let words = word_embeddings(&model);
-            let engine = if threads > 1 { Engine::Plain } else { engine };
-            let (model, path) = optimised(model, engine, &outputs).map_err(load_error)?;
+            let (model, path) = optimised(model, engine, &outputs, threads).map_err(load_error)?;
             let outputs = output_shapes(name, outputs, &model)?;
             let options = RunOptions {
-                executor: (threads > 1).then(|| Executor::multithread(threads)),
+                // Layers of ours have threads of their own; what is left is too little to share.
+                executor: (threads > 1 && path == EnginePath::Plain)
+                    .then(|| Executor::multithread(threads)),
                 ..RunOptions::default()
             };
             let plan = TypedSimplePlan::new_with_options(model, &options).map_err(load_error)?;
@@ -352,34 +352,6 @@ fn output_shapes(
         }
     };
     names.into_iter().enumerate().map(shaped).collect()
-}
-
-thread_local! {
-    /// How many calls of [`guarded`] this thread is in.
-    static GUARDS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Whether a panic on this thread becomes a [`SessionError::Panicked`]. For the panic hook of a
-/// program, which otherwise reports the panic, or even ends the program, before it does.
-#[must_use]
-pub fn is_guarded() -> bool {
-    GUARDS.get() > 0
-}
-
-/// Counts in [`GUARDS`] for as long as it lives.
-struct Guard;
-
-impl Guard {
-    fn begin() -> Self {
-        GUARDS.set(GUARDS.get() + 1);
-        Self
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        GUARDS.set(GUARDS.get() - 1);
-    }
 }
 
 /// Runs `work`; a panic in it is an error that names the model.

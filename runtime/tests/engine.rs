@@ -101,6 +101,9 @@ fn compare_with(
     let mut plain = open(path, Engine::Plain);
     assert_eq!(plain.engine_path(), EnginePath::Plain);
     let mut others: Vec<Session> = engines.iter().map(|engine| open(path, *engine)).collect();
+    let threads = [2, 3];
+    let mut threaded =
+        threads.map(|threads| Session::open_with(path, threads, engines[0]).expect("opens"));
     let mut inputs = random.inputs(batch, sequence);
     for kind in 0..4 {
         random.mask(kind, &mut inputs, sequence);
@@ -109,6 +112,13 @@ fn compare_with(
             assert_eq!(session.engine_path(), expected, "{what}");
             let difference = reference.largest_difference(&run(session, &inputs));
             assert!(difference < 2e-5, "{what}, {batch}x{sequence}, masks {kind}: {difference}");
+        }
+        let alone = run(&mut others[0], &inputs);
+        for (session, threads) in threaded.iter_mut().zip(threads) {
+            assert_eq!(session.engine_path(), expected, "{what}");
+            // Every value is computed by one thread, and as by one.
+            let exact = run(session, &inputs) == alone;
+            assert!(exact, "{what}, {batch}x{sequence}, masks {kind} on {threads} threads");
         }
     }
 }

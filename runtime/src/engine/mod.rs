@@ -6,13 +6,16 @@ mod integers;
 mod kernels;
 mod layer;
 mod lookup;
+mod memory;
 mod operation;
 mod parts;
 mod passes;
+mod places;
 mod product;
 mod readers;
 mod recognise;
-mod scratch;
+mod steps;
+mod team;
 
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use tract_onnx::prelude::*;
 use encoder::Core;
 use operation::Encoder;
 use parts::Pending;
+use team::Team;
 
 /// How a model is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,11 +71,13 @@ pub(crate) fn kernels(node: &TypedNode) -> Vec<(String, (usize, usize), f64)> {
 
 /// Replaces the encoder layers of `model` that are recognised; the others stay as they are.
 ///
-/// `outputs` are the names of the model's outputs: what they say of padding does not count.
+/// `outputs` are the names of the model's outputs: what they say of padding does not count. Their
+/// work is shared by so many threads.
 pub(crate) fn fuse(
     model: &mut TypedModel,
     engine: Engine,
     outputs: &[String],
+    threads: usize,
 ) -> TractResult<EnginePath> {
     let mut pending = Vec::new();
     // Last to first: what an earlier group gives is then still where the later ones look.
@@ -94,6 +100,7 @@ pub(crate) fn fuse(
     }
     // The weights are the layers' alone now, and each goes as soon as it is packed.
     model.compact()?;
+    let team = Arc::new(Team::new(threads)?);
     let mut layers = 0;
     for node in model.nodes_mut() {
         let Some(Pending { number }) = node.op_as::<Pending>() else { continue };
@@ -101,7 +108,7 @@ pub(crate) fn fuse(
         else {
             return Err(TractError::msg("an encoder was doubled"));
         };
-        let core = Core::new(parts, &tiles, shape, wanted)?;
+        let core = Core::new(parts, &tiles, shape, wanted, Arc::clone(&team))?;
         layers += core.layers();
         node.op = Box::new(Encoder { core: Arc::new(core) });
     }

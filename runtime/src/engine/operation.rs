@@ -8,7 +8,7 @@ use tract_onnx::tract_core::internal::{
 };
 
 use super::encoder::Core;
-use super::scratch::Scratch;
+use super::memory::Memory;
 
 /// The operation: hidden states and mask in, hidden states out.
 #[derive(Clone)]
@@ -40,11 +40,11 @@ impl Op for Encoder {
 
 impl EvalOp for Encoder {
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
-        self.core.eval(&mut self.core.scratch(), &inputs).map(Some)
+        self.core.eval(&mut self.core.memory(), &inputs).map(Some)
     }
 
     fn state(&self, _context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(EncoderState { scratch: self.core.scratch() })))
+        Ok(Some(Box::new(EncoderState { memory: self.core.memory() })))
     }
 }
 
@@ -58,7 +58,7 @@ impl TypedOp for Encoder {
 
 #[derive(Clone, Debug)]
 struct EncoderState {
-    scratch: Scratch,
+    memory: Memory,
 }
 
 impl OpState for EncoderState {
@@ -71,7 +71,7 @@ impl OpState for EncoderState {
         let encoder = op
             .downcast_ref::<Encoder>()
             .ok_or_else(|| TractError::msg("another operation's state"))?;
-        encoder.core.eval(&mut self.scratch, &inputs)
+        encoder.core.eval(&mut self.memory, &inputs)
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {

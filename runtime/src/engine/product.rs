@@ -64,17 +64,17 @@ impl Product {
         rows * (self.depth * self.bias.len()) as f64
     }
 
-    /// Multiplies `panels` panels of tokens, `stride` values apart; `place` says where a tile
+    /// Multiplies these panels of tokens, `stride` values apart; `place` says where a tile
     /// goes, `after` is told of each run of tiles of one panel of tokens. Only the panels of
     /// outputs in `range` are computed.
     ///
     /// # Safety
-    /// `a` holds that many panels of this depth; `place` has room for every tile.
+    /// `a` holds these panels of this depth; `place` has room for every tile.
     pub(super) unsafe fn run(
         &self,
         a: *const f32,
         stride: usize,
-        panels: usize,
+        panels: Range<usize>,
         range: Range<usize>,
         place: impl Fn(usize, usize) -> Place,
         mut after: impl FnMut(usize, usize, usize),
@@ -85,7 +85,7 @@ impl Product {
         let mut first = range.start;
         while first < range.end {
             let end = (first + block).min(range.end);
-            for p in 0..panels {
+            for p in panels.clone() {
                 for j in first..end {
                     // SAFETY: within the weights; the rest is the caller's promise.
                     unsafe {

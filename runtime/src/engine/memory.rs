@@ -1,0 +1,157 @@
+//! Memory of a run, kept for the next: what its threads share, each writing to panels of its own,
+//! and what each has for itself.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::layer::Layer;
+use super::places::Places;
+
+/// Memory of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) places: Places,
+    pub(super) own: Vec<Own>,
+    x: Buffer,
+    y: Buffer,
+    /// Of this layer and of the next, which some threads begin while others end this one.
+    qk: [Buffer; 2],
+    v: [Buffer; 2],
+    context: Buffer,
+    inner: Buffer,
+    first: Buffer,
+}
+
+/// Memory of one thread.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    /// The mask of one sequence's tokens.
+    pub(super) mask: Buffer,
+    /// The keys of one head.
+    pub(super) keys: Buffer,
+    /// The scores of one panel.
+    pub(super) scores: Buffer,
+    /// The context of one head of one panel.
+    pub(super) context: Buffer,
+}
+
+/// Memory that the threads of a run share. Tokens lie in panels, feature by feature.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    /// Hidden states.
+    pub(super) x: Part<'a>,
+    /// What is added to them.
+    pub(super) y: Part<'a>,
+    /// Queries and keys of a layer, by its number modulo two.
+    pub(super) qk: [Part<'a>; 2],
+    /// Its values, head by head.
+    pub(super) v: [Part<'a>; 2],
+    /// Contexts of all heads.
+    pub(super) context: Part<'a>,
+    /// Intermediate elements.
+    pub(super) inner: Part<'a>,
+    /// Queries of the first tokens.
+    pub(super) first: Part<'a>,
+}
+
+/// A buffer that several threads use, each a part of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    start: *mut f32,
+    length: usize,
+    memory: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a pointer to memory that is borrowed for as long; what threads do to one place at
+// the same time is the promise of those who call its unsafe functions.
+unsafe impl Send for Part<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Part<'_> {}
+
+impl<'a> Part<'a> {
+    /// With what a kernel may read past its end.
+    fn whole(buffer: &'a mut Buffer) -> Self {
+        Self { start: buffer.as_mut_ptr(), length: buffer.len(), memory: PhantomData }
+    }
+
+    pub(super) fn of(values: &'a mut [f32]) -> Self {
+        Self { start: values.as_mut_ptr(), length: values.len(), memory: PhantomData }
+    }
+
+    /// From `at` on, which is at most the length.
+    pub(super) fn at(self, at: usize) -> *mut f32 {
+        debug_assert!(at <= self.length);
+        self.start.wrapping_add(at)
+    }
+
+    /// The values from `range.start` to `range.end`.
+    ///
+    /// # Safety
+    /// Nobody else uses them for as long as the slice lives.
+    pub(super) unsafe fn slice(self, range: Range<usize>) -> &'a mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.length, "beyond the buffer");
+        // SAFETY: within the buffer, and the caller's alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// Two buffers in turn, or always the second where there is no other.
+fn by_turns([even, odd]: &mut [Buffer; 2]) -> [Part<'_>; 2] {
+    let odd = Part::whole(odd);
+    [if even.is_empty() { odd } else { Part::whole(even) }, odd]
+}
+
+impl Memory {
+    /// Memory for the largest of `layers` and the longest text, on so many threads; `width` is
+    /// the padded hidden size.
+    pub(super) fn new(
+        layers: &[Layer],
+        (batch, sequence): (usize, usize),
+        mr: usize,
+        width: usize,
+        threads: usize,
+    ) -> Self {
+        let panels = batch * sequence.div_ceil(mr);
+        let tokens = panels * mr;
+        let largest = |size: &dyn Fn(&Layer) -> usize| layers.iter().map(size).max().unwrap_or(0);
+        let most = |size: &dyn Fn(&Layer) -> usize| Buffer::new(largest(size));
+        let keys = |layer: &Layer| sequence.next_multiple_of(layer.qkv.tile.nr);
+        let qk = most(&|layer| 2 * layer.query_panels() * layer.qkv.tile.nr * tokens);
+        let v = most(&|layer| layer.heads * layer.value_panels() * layer.qkv.tile.nr * tokens);
+        let other = |one: &Buffer| Buffer::new(if threads > 1 { one.len() } else { 0 });
+        let own = Own {
+            mask: Buffer::new(sequence),
+            keys: most(&|layer| keys(layer) * layer.head),
+            scores: most(&|layer| keys(layer) * mr),
+            context: most(&|layer| layer.value_panels() * layer.qkv.tile.nr * mr),
+        };
+        Self {
+            places: Places::new(batch, sequence),
+            own: vec![own; threads],
+            x: Buffer::new(tokens * width),
+            y: Buffer::new(tokens * width),
+            qk: [other(&qk), qk],
+            v: [other(&v), v],
+            context: most(&|layer| layer.context_width() * tokens),
+            inner: most(&|layer| layer.inner.columns() * tokens),
+            first: most(&|layer| {
+                layer.query_panels() * layer.qkv.tile.nr * batch.next_multiple_of(mr)
+            }),
+        }
+    }
+
+    /// What threads share, what each has for itself, and the places of the tokens.
+    pub(super) fn split(&mut self) -> (Shared<'_>, &mut [Own], &Places) {
+        let shared = Shared {
+            x: Part::whole(&mut self.x),
+            y: Part::whole(&mut self.y),
+            qk: by_turns(&mut self.qk),
+            v: by_turns(&mut self.v),
+            context: Part::whole(&mut self.context),
+            inner: Part::whole(&mut self.inner),
+            first: Part::whole(&mut self.first),
+        };
+        (shared, &mut self.own, &self.places)
+    }
+}
