@@ -15,6 +15,8 @@ pub enum Subject {
     Architecture(Architecture),
     /// An exported model file, by its path on the device.
     Model(String),
+    /// An exported model file, by its path on the device, run by tract without operations of ours.
+    PlainTract(String),
     /// An exported model file, by its path on the device, run by ONNX Runtime.
     OnnxRuntime(String),
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Architecture(arch) => arch.fmt(f),
             Self::Model(path) => f.pad(path),
+            Self::PlainTract(path) => write!(f, "{path} in plain tract"),
             Self::OnnxRuntime(path) => write!(f, "{path} in ONNX Runtime"),
         }
     }
@@ -140,7 +143,7 @@ impl Record {
     pub fn arch(&self) -> Option<&Architecture> {
         match &self.subject {
             Subject::Architecture(arch) => Some(arch),
-            Subject::Model(_) | Subject::OnnxRuntime(_) => None,
+            Subject::Model(_) | Subject::PlainTract(_) | Subject::OnnxRuntime(_) => None,
         }
     }
 

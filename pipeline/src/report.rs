@@ -7,7 +7,7 @@ use atb_space::{Architecture, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::Origin;
-use crate::steps::Finalist;
+use crate::steps::{Finalist, StaticTable};
 
 /// Version of the report's schema.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -59,6 +59,10 @@ pub struct RunReport {
     pub evaluated: usize,
     /// The best of the search as predicted and as measured, the winner first.
     pub finalists: Vec<Finalist>,
+    /// A model without any layer beside the winner; null where the loss is of a kind that it has
+    /// not. A winner that does not beat it is not worth its milliseconds.
+    #[serde(default)]
+    pub static_table: Option<StaticTable>,
     /// What a reader must know of the device, above all that there is none.
     #[serde(default)]
     pub flags: Vec<Flag>,

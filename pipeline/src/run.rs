@@ -15,7 +15,7 @@ use atb_targets::Target;
 use serde::Serialize;
 
 use crate::state::{State, inputs_digest};
-use crate::steps::{self, Finalist};
+use crate::steps::{self, Finalist, StaticTable};
 use crate::{
     Config, Event, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport,
     Weights,
@@ -200,7 +200,8 @@ impl Run<'_> {
         let measurements = self.profile(target, space)?;
         let predictor = self.fit(&measurements, space)?;
         let outcome = self.search(space, &predictor, fitness)?;
-        let finalists = self.finalists(target, &measurements, &predictor, &outcome, fitness)?;
+        let (finalists, static_table) =
+            self.finalists(target, &measurements, &predictor, &outcome, fitness)?;
         let winner = finalists.first().ok_or_else(|| PipelineError::Content {
             path: self.files.search.clone(),
             problem: "it has no winner".to_owned(),
@@ -213,6 +214,7 @@ impl Run<'_> {
             predictor: &predictor,
             outcome: &outcome,
             finalists: &finalists,
+            static_table,
             parity,
             timed,
         };
@@ -347,7 +349,7 @@ impl Run<'_> {
         predictor: &Predictor,
         outcome: &Outcome,
         fitness: &dyn Fitness,
-    ) -> Result<Vec<Finalist>, PipelineError> {
+    ) -> Result<(Vec<Finalist>, Option<StaticTable>), PipelineError> {
         let config = self.config;
         let best = config.finalists.min(outcome.ranking.len());
         self.reporter.step("measure", &format!("the {best} best of the search"));
@@ -356,7 +358,7 @@ impl Run<'_> {
         let inputs = (digest_of_file(&self.files.search)?, best, target_file, &protocol, ENGINE);
         let file = self.files.finalists.clone();
         let band = config.budget.on(predictor)?;
-        let finalists = self.step(
+        let (finalists, static_table) = self.step(
             "measure",
             &inputs,
             || Ok(None),
@@ -369,7 +371,20 @@ impl Run<'_> {
                     remove_file(&file)?;
                 }
                 let best = &outcome.ranking[..best];
-                steps::measure_finalists(target, best, fitness, predictor, &band, &file, reporter)
+                let finalists = steps::measure_finalists(
+                    target, best, fitness, predictor, &band, &file, reporter,
+                )?;
+                let Some(winner) = finalists.first() else { return Ok((finalists, None)) };
+                let table = StaticTable::beside(&winner.arch, fitness)?;
+                if let Some(table) = table.filter(|table| !table.is_beaten()) {
+                    reporter.warn(&format!(
+                        "{} is not recommended: a static table of word embeddings, which \
+                         takes no time, has the loss {:.4}; give it more latency, or train the \
+                         SuperPLM longer",
+                        winner.arch, table.loss
+                    ));
+                }
+                Ok((finalists, table))
             },
         )?;
         for finalist in &finalists {
@@ -387,6 +402,13 @@ impl Run<'_> {
                 100.0 * (finalist.measured_ms / finalist.predicted_ms - 1.0)
             ));
         }
+        if let Some(table) = static_table {
+            self.reporter.result(&format!(
+                "a static table of word embeddings has the loss {:.4}{}",
+                table.loss,
+                if table.is_beaten() { ", above the winner's" } else { "" }
+            ));
+        }
         let measured = MeasurementFile::read(&file)?;
         let inputs = (&measurements.digest, measured.digest.clone(), &predictor.space);
         let updated = self.files.updated_predictor.clone();
@@ -401,7 +423,7 @@ impl Run<'_> {
                 Ok(())
             },
         )?;
-        Ok(finalists)
+        Ok((finalists, static_table))
     }
 
     fn extract(&mut self, arch: &Architecture, weights: &Weights) -> Result<(), PipelineError> {
@@ -490,7 +512,8 @@ impl Run<'_> {
                 if begun == Begun::OnOthers {
                     remove_file(&file)?;
                 }
-                steps::bench(target, &model, baseline, None, &protocol, &file, reporter)
+                let engines = steps::OtherEngines::default();
+                steps::bench(target, &model, baseline, engines, &protocol, &file, reporter)
             },
         )
     }
@@ -513,7 +536,7 @@ impl Run<'_> {
         superplm: Origin,
         bundle: &mut Bundle,
     ) -> Result<RunReport, PipelineError> {
-        let Found { predictor, outcome, finalists, parity, timed } = found;
+        let Found { predictor, outcome, finalists, static_table, parity, timed } = found;
         let winner = &finalists[0];
         let band = self.config.budget.on(predictor)?;
         let reference_ms = predictor.sources.first().map(|source| source.reference_ms);
@@ -545,6 +568,7 @@ impl Run<'_> {
             candidates: outcome.candidates,
             evaluated: outcome.ranking.len(),
             finalists: finalists.to_vec(),
+            static_table: *static_table,
             flags: timed.flags.clone(),
             warnings: self.warnings(),
         };
@@ -568,6 +592,7 @@ struct Found<'a> {
     predictor: &'a Predictor,
     outcome: &'a Outcome,
     finalists: &'a [Finalist],
+    static_table: Option<StaticTable>,
     parity: atb_export::Parity,
     timed: steps::Timed,
 }

@@ -64,4 +64,14 @@ pub trait Fitness: Sync {
     fn parts(&self, arch: &Architecture) -> Result<Vec<f64>, EvaluationError> {
         Ok(vec![self.evaluate(arch)?])
     }
+
+    /// The losses on the same parts of what has no layer at all and takes no time, a static table
+    /// of word embeddings; `None` where the loss is not of a kind that such a table has. An
+    /// architecture that is not better is not worth running.
+    ///
+    /// # Errors
+    /// As [`Fitness::evaluate`].
+    fn static_table(&self) -> Result<Option<Vec<f64>>, EvaluationError> {
+        Ok(None)
+    }
 }

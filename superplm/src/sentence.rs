@@ -4,8 +4,11 @@
 //! An embedding is the mean of a text's last hidden states over its real tokens, in the teacher's
 //! width: a student's are projected there by the projection that distillation learns.
 
+use std::collections::{HashMap, HashSet};
+
+use atb_checkpoint::WORD_EMBEDDINGS;
 use atb_space::Architecture;
-use atb_text::Encoded;
+use atb_text::{Encoded, Specials};
 use candle_core::{D, Device, Result as TensorResult, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -165,15 +168,70 @@ impl<'a> SentenceFitness<'a> {
             let hidden = projected(plm, arch, plm.forward(arch, tokens)?.hidden)?;
             Ok(mean_pooled(&hidden, &Batch::new(tokens, plm.engine().device())?.mask)?)
         })?;
+        finite(arch, self.losses_of(&own)?)
+    }
+
+    /// The losses of the single texts where there is no layer at all: of the mean of a text's
+    /// word embeddings, as they are or weighted by their inverse document frequency in these
+    /// texts, whichever is lower on average.
+    ///
+    /// # Errors
+    /// [`PlmError::Tensor`] of an operation that failed.
+    pub fn losses_of_static_table(&self) -> Result<Vec<f64>, PlmError> {
+        let plm = self.plm;
+        let missing = || PlmError::Teacher("the SuperPLM has no word embeddings".to_owned());
+        let table = plm.parameter(WORD_EMBEDDINGS).ok_or_else(missing)?;
+        let texts = words_of(plm, &self.batches);
+        let mut counts: HashMap<u32, usize> = HashMap::new();
+        for text in &texts {
+            let distinct: HashSet<u32> = text.iter().copied().collect();
+            distinct.into_iter().for_each(|word| *counts.entry(word).or_default() += 1);
+        }
+        let plain = |_: &u32| 1.0;
+        let inverse = |word: &u32| ((texts.len() + 1) as f32 / (counts[word] + 1) as f32).ln();
+        let losses = |weight: &dyn Fn(&u32) -> f32| -> Result<Vec<f64>, PlmError> {
+            let mean = |text: &Vec<u32>| -> Result<Tensor, PlmError> {
+                let weights: Vec<f32> = text.iter().map(weight).collect();
+                let weights = Tensor::new(weights, table.device())?.unsqueeze(0)?;
+                let rows = table.index_select(&Tensor::new(&**text, table.device())?, 0)?;
+                // Of length one later, whatever the weights sum up to.
+                Ok(weights.matmul(&rows)?)
+            };
+            let rows = texts.iter().map(mean).collect::<Result<Vec<_>, _>>()?;
+            let rows = Tensor::cat(&rows, 0)?.unsqueeze(1)?;
+            let own = projected(plm, plm.architecture(), rows)?.squeeze(1)?;
+            self.losses_of(&own.to_device(&Device::Cpu)?)
+        };
+        let (plain, weighted) = (losses(&plain)?, losses(&inverse)?);
+        Ok(if mean(&weighted) < mean(&plain) { weighted } else { plain })
+    }
+
+    /// The losses of the single texts whose embeddings these are.
+    fn losses_of(&self, own: &Tensor) -> Result<Vec<f64>, PlmError> {
         // Without a projection a narrower model has the first of the teacher's dimensions.
         let missing = self.teacher.dim(1)? - own.dim(1)?;
         let own = normalised(&own.pad_with_zeros(1, 0, missing)?)?;
         let distances = cosine_distances(&own, &self.teacher)?.to_vec1::<f32>()?;
         let errors = similarity_errors(&own, &self.teacher)?.to_vec1::<f32>()?;
         let both = distances.into_iter().zip(errors);
-        let losses = both.map(|(distance, error)| f64::from(distance) + f64::from(error));
-        finite(arch, losses.collect())
+        Ok(both.map(|(distance, error)| f64::from(distance) + f64::from(error)).collect())
     }
+}
+
+/// The words of each text, special tokens left out; of a text without any, all its tokens.
+fn words_of(plm: &SuperPlm, batches: &[Encoded]) -> Vec<Vec<u32>> {
+    let Specials { padding, start, separator, .. } = plm.tokenizer().specials();
+    let of_row = |ids: &[i64], mask: &[i64]| {
+        let real = ids.iter().zip(mask).filter(|(_, real)| **real != 0).map(|(id, _)| *id);
+        let is_word = |id: &i64| ![padding, start, separator].contains(id);
+        let words: Vec<u32> = real.clone().filter(is_word).map(|id| id as u32).collect();
+        if words.is_empty() { real.map(|id| id as u32).collect() } else { words }
+    };
+    let rows = batches.iter().flat_map(|batch| {
+        let ids = batch.input_ids.chunks_exact(batch.sequence);
+        ids.zip(batch.attention_mask.chunks_exact(batch.sequence))
+    });
+    rows.map(|(ids, mask)| of_row(ids, mask)).collect()
 }
 
 /// A text in batches, none of whose rows is empty.

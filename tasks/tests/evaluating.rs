@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use atb_export::{Options, export};
-use atb_space::Workload;
+use atb_space::{Precision, Workload};
 use atb_superplm::{SuperPlm, extract};
 use atb_tasks::{
     EvaluateSettings, Evaluation, Frequencies, Model, Outcomes, Split, Task, compare, evaluate,
@@ -59,6 +59,11 @@ impl Fixture {
         let task = Task::read(&self.path(name)).expect("reads");
         let split = task.read_split(None, "dev").expect("reads");
         (task, split)
+    }
+
+    /// Exports the model as the bundle.
+    fn export(&self, options: &Options) {
+        export(&self.path("model"), options, &self.path("bundle")).expect("exports");
     }
 
     fn evaluate(&self, model: &str, task: &str) -> Evaluation {
@@ -123,12 +128,7 @@ fn alike(one: &[f64], other: &[f64]) {
 fn folder_bundle_and_file_give_the_same_embeddings() {
     let fixture = Fixture::new();
     let workload = Workload { batch: 3, sequence: 32 };
-    export(
-        &fixture.path("model"),
-        &Options { workload, ..Options::default() },
-        &fixture.path("bundle"),
-    )
-    .expect("exports");
+    fixture.export(&Options { workload, ..Options::default() });
     let folder = fixture.evaluate("model", "similar.toml");
     assert_eq!(folder.examples, 4);
     assert_eq!(folder.scores[0].metric.to_string(), "spearman");
@@ -139,12 +139,7 @@ fn folder_bundle_and_file_give_the_same_embeddings() {
     let projection = (0..32 * 8).map(|i| ((i * 37 % 101) as f32 - 50.0) / 100.0).collect();
     fixture.add(&[("kd_projection.weight", vec![8, 32], projection)], &[]);
     let heads = vec!["embedding".to_owned()];
-    export(
-        &fixture.path("model"),
-        &Options { workload, heads, ..Options::default() },
-        &fixture.path("bundle"),
-    )
-    .expect("exports");
+    fixture.export(&Options { workload, heads, ..Options::default() });
     let projected = fixture.evaluate("model", "similar.toml");
     assert_ne!(predicted(&projected), predicted(&folder));
     alike(predicted(&projected), predicted(&fixture.evaluate("bundle", "similar.toml")));
@@ -156,14 +151,14 @@ fn folder_bundle_and_file_give_the_same_embeddings() {
 fn a_static_table_is_that_of_the_words_wherever_they_are_read() {
     let fixture = Fixture::new();
     let workload = Workload { batch: 1, sequence: 16 };
-    export(
-        &fixture.path("model"),
-        &Options { workload, ..Options::default() },
-        &fixture.path("bundle"),
-    )
-    .expect("exports");
+    fixture.export(&Options { workload, ..Options::default() });
     let of_folder = fixture.evaluate("static:model", "similar.toml");
     alike(predicted(&of_folder), predicted(&fixture.evaluate("static:bundle", "similar.toml")));
+    fixture.export(&Options { workload, precision: Precision::Int8, ..Options::default() });
+    let of_integers = fixture.evaluate("static:bundle", "similar.toml");
+    for (a, b) in predicted(&of_integers).iter().zip(predicted(&of_folder)) {
+        assert!(a != b && (a - b).abs() < 0.01, "{a} {b}");
+    }
     let (task, split) = fixture.task("similar.toml");
     let model = fixture.model("static-idf:model");
     let frequencies = Frequencies::of(model.tokenizer(), &split.texts()).expect("counts");
@@ -261,12 +256,7 @@ fn answers_are_found_with_windows_over_a_long_text() {
         evaluate(&fixture.model(model), &task, &split, None, &settings).expect("evaluates")
     };
     let workload = Workload { batch: 2, sequence: 48 };
-    export(
-        &fixture.path("model"),
-        &Options { workload, ..Options::default() },
-        &fixture.path("bundle"),
-    )
-    .expect("exports");
+    fixture.export(&Options { workload, ..Options::default() });
     let folder = run("model");
     let Outcomes::Answers { exact, f1 } = &folder.outcomes else { panic!("answers") };
     assert_eq!((exact.len(), f1.len()), (1, 1));

@@ -23,11 +23,11 @@ pub(crate) struct Arguments {
     /// Architecture to time alternately with it
     #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
     baseline: Architecture,
-    /// Time it in ONNX Runtime as well, side by side
-    #[arg(long, value_enum)]
-    engine: Option<Engine>,
+    /// Time it in another engine as well, side by side; may be given several times
+    #[arg(long = "engine", value_enum)]
+    engines: Vec<Engine>,
     /// Shared library of ONNX Runtime on the device; on this machine there is one already
-    #[arg(long, value_name = "PATH", requires = "engine")]
+    #[arg(long, value_name = "PATH", requires = "engines")]
     ort_library: Option<String>,
     #[command(flatten)]
     workload: WorkloadArguments,
@@ -41,8 +41,10 @@ pub(crate) struct Arguments {
 }
 
 /// What else to time the file in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Engine {
+    /// tract, without this project's operations
+    Tract,
     /// ONNX Runtime
     Ort,
 }
@@ -58,34 +60,81 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let settings = ProtocolSettings { workload, ..ProtocolSettings::default() };
     settings.checked()?;
     let protocol = settings.on(target.threads, &target.cores);
-    let library = match arguments.engine {
-        Some(Engine::Ort) => {
-            Some(steps::onnx_runtime_for(&target, arguments.ort_library.as_deref())?)
-        }
-        None => None,
+    let asked = |engine| arguments.engines.contains(&engine);
+    let library = match asked(Engine::Ort) {
+        true => Some(steps::onnx_runtime_for(&target, arguments.ort_library.as_deref())?),
+        false => None,
     };
+    let engines =
+        steps::OtherEngines { plain_tract: asked(Engine::Tract), onnx_runtime: library.as_deref() };
     let scratch = tempfile::tempdir().into_diagnostic()?;
     let file = arguments.out.clone().unwrap_or_else(|| scratch.path().join("bench.jsonl"));
     let timed = steps::bench(
         &target,
         &arguments.model,
         &arguments.baseline,
-        library.as_deref(),
+        engines,
         &protocol,
         &file,
         &mut Display::new(),
     )?;
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let mut rows = vec![
-        row("model", format!("{:.3} ms", timed.latency_ms)),
-        row(&arguments.baseline.id(), format!("{:.3} ms", timed.baseline_ms)),
-        row("speed-up", format!("{:.2}", timed.speedup)),
-    ];
-    if let Some(ms) = timed.onnx_runtime_ms {
-        let ratio = ms / timed.latency_ms;
-        rows.insert(1, row("in ONNX Runtime", format!("{ms:.3} ms ({ratio:.2} of tract's)")));
-    }
-    rows.extend(display::no_device(&timed.flags));
-    display::data(&display::table(&[], rows))?;
+    display::data(&table(&timed))?;
     Ok(())
+}
+
+fn table(timed: &steps::Timed) -> String {
+    let known = |value: Option<f64>, decimals: usize| {
+        value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
+    };
+    let of_model = timed.model.latency_ms;
+    let row = |runs: &steps::Runs| {
+        let mut row = vec![
+            runs.name.clone(),
+            format!("{:.3}", runs.latency_ms),
+            format!("{:.2}", runs.latency_ms / of_model),
+        ];
+        row.extend(runs.percentiles_ms.map(|ms| format!("{ms:.2}")));
+        let memory = runs.memory_kib.map(|kib| kib as f64 / 1024.0);
+        row.extend([known(runs.load_ms, 1), known(runs.first_ms, 2), known(memory, 1)]);
+        row
+    };
+    let all = std::iter::once(&timed.model).chain(&timed.others).chain([&timed.baseline]);
+    let header = ["", "ms", "ratio", "p50", "p90", "p99", "load", "first", "MiB"];
+    let mut text = display::table(&header, all.map(row).collect());
+    text.push('\n');
+    let speedup =
+        format!("speed-up: {:.2} times faster than {}", timed.speedup, timed.baseline.name);
+    let flags = display::no_device(&timed.flags).map(|line| line.join(": "));
+    for line in std::iter::once(speedup).chain(flags) {
+        text.push('\n');
+        text.push_str(&line);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_as_a_user_sees_it() {
+        let runs = |name: &str, latency_ms: f64| steps::Runs {
+            name: name.to_owned(),
+            latency_ms,
+            percentiles_ms: [latency_ms, latency_ms * 1.02, latency_ms * 1.3],
+            load_ms: Some(31.26),
+            first_ms: Some(latency_ms * 1.5),
+            memory_kib: Some(48_200),
+        };
+        let timed = steps::Timed {
+            ratio: 0.2,
+            speedup: 14.2,
+            model: runs("model", 8.0),
+            others: vec![steps::Runs { memory_kib: None, ..runs("in ONNX Runtime", 10.0) }],
+            baseline: runs("12-768-3072-12-768", 113.6),
+            engine: "tract".to_owned(),
+            flags: vec![atb_measurements::Flag::Emulated],
+        };
+        insta::assert_snapshot!(table(&timed));
+    }
 }

@@ -202,7 +202,17 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     if arguments.explain {
         let candidates = Candidates::scan(&space, &predictor, &budget)?;
         let rivals = steps::rivals(&candidates, &outcome, fitness.as_ref())?;
-        display::data(&format!("\n{}", beside_winner(&rivals)))?;
+        let table = match outcome.winner() {
+            Some(winner) => steps::StaticTable::beside(&winner.arch, fitness.as_ref())?,
+            None => None,
+        };
+        display::data(&format!("\n{}", beside_winner(&rivals, table)))?;
+        if table.is_some_and(|table| !table.is_beaten()) {
+            eprintln!(
+                "warning: the best is not recommended: a static table of word embeddings, which \
+                 takes no time, is as good"
+            );
+        }
     }
     if arguments.measure > 0 {
         let finalists = steps::measure_finalists(
@@ -224,7 +234,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     Ok(())
 }
 
-fn beside_winner(rivals: &[steps::Rival]) -> String {
+fn beside_winner(rivals: &[steps::Rival], table: Option<steps::StaticTable>) -> String {
     let rows = rivals
         .iter()
         .map(|rival| {
@@ -239,6 +249,15 @@ fn beside_winner(rivals: &[steps::Rival]) -> String {
                 display::loss_difference(&rival.above_winner),
             ]
         })
+        .chain(table.map(|table| {
+            vec![
+                "static table".to_owned(),
+                "no layer".to_owned(),
+                "-".to_owned(),
+                format!("{:.5}", table.loss),
+                display::loss_difference(&table.above_winner),
+            ]
+        }))
         .collect();
     display::table(&["rule", "architecture", "predicted ms", "loss", "above the best"], rows)
 }

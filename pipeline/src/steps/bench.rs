@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use atb_export::Bundle;
-use atb_measurements::{Flag, MeasurementFile, Protocol, Record, Role, Subject, median};
+use atb_measurements::{
+    Flag, MeasurementFile, Protocol, Record, Role, Subject, median, percentile,
+};
 use atb_profiler::{Item, Link, Plan, ProfileError, profile_over};
 use atb_space::{Architecture, Workload};
 use atb_targets::Target;
@@ -16,27 +18,81 @@ use crate::{PipelineError, Reporter};
 pub struct Timed {
     /// The model's latency over the reference model's.
     pub ratio: f64,
-    /// The model's latency in milliseconds, on this file's own scale.
-    pub latency_ms: f64,
-    /// The baseline's latency in milliseconds, on this file's own scale.
-    pub baseline_ms: f64,
     /// Times that the model is faster than the baseline.
     pub speedup: f64,
-    /// The model's latency in ONNX Runtime in milliseconds, on the same scale, where that
-    /// was asked for.
-    pub onnx_runtime_ms: Option<f64>,
+    /// The model in the session.
+    pub model: Runs,
+    /// The same file in the other engines that were asked for.
+    pub others: Vec<Runs>,
+    /// The baseline.
+    pub baseline: Runs,
     /// What ran the model: the engine, or what stood in for it or for its processor.
     pub engine: String,
     /// What a reader must know of the device.
     pub flags: Vec<Flag>,
 }
 
+/// What the runs of one model showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runs {
+    /// What ran.
+    pub name: String,
+    /// Latency in milliseconds, on this file's own scale: paired ratio times the reference
+    /// model's latency.
+    pub latency_ms: f64,
+    /// The 50th, 90th and 99th percentile of its runs by the wall clock, in milliseconds.
+    pub percentiles_ms: [f64; 3],
+    /// Time to load it, in milliseconds, if it was noted.
+    pub load_ms: Option<f64>,
+    /// Its first run after it was loaded, in milliseconds, if it was noted.
+    pub first_ms: Option<f64>,
+    /// Memory that it took at its peak, in KiB, if known.
+    pub memory_kib: Option<u64>,
+}
+
+impl Runs {
+    /// What `records` of one model showed.
+    fn of(
+        name: String,
+        records: &[&Record],
+        ratio: f64,
+        reference_ms: f64,
+    ) -> Result<Self, PipelineError> {
+        let all: Vec<f64> = records.iter().flat_map(|record| &record.samples_us).copied().collect();
+        let percentile = |percent| percentile(&all, percent).map(|us| us / 1e3);
+        let [Some(half), Some(most), Some(nearly_all)] = [50.0, 90.0, 99.0].map(percentile) else {
+            let reason = "it has no samples".to_owned();
+            return Err(PipelineError::NoFigure { figure: format!("latency of {name}"), reason });
+        };
+        let typical = |of: &dyn Fn(&Record) -> Option<f64>| {
+            median(&records.iter().filter_map(|record| of(record)).collect::<Vec<_>>())
+        };
+        Ok(Self {
+            latency_ms: ratio * reference_ms,
+            percentiles_ms: [half, most, nearly_all],
+            load_ms: typical(&Record::load_ms),
+            first_ms: typical(&|record| record.warm_up_us.first().map(|us| us / 1e3)),
+            memory_kib: records.iter().filter_map(|record| record.model_memory_kib()).max(),
+            name,
+        })
+    }
+}
+
+/// Engines that a file is timed in beside the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherEngines<'a> {
+    /// tract without operations of ours.
+    pub plain_tract: bool,
+    /// ONNX Runtime, by the path of its library on the device.
+    pub onnx_runtime: Option<&'a str>,
+}
+
 /// How often a model file and the baseline are measured, alternately.
 const TURNS: usize = 3;
 
-/// Times the ONNX file `model` on `target`, alternating with `baseline` and, where its library
-/// on the device is given, with the same file in ONNX Runtime, into `file`. The workload of
-/// `protocol` must be the file's.
+/// Times the ONNX file `model` on `target`, alternating with `baseline` and with the same file in
+/// the other engines that are asked for, into `file`. The workload of `protocol` must be the
+/// file's.
 ///
 /// # Errors
 /// [`PipelineError`]; what was measured until then is in the file.
@@ -44,7 +100,7 @@ pub fn bench(
     target: &Target,
     model: &Path,
     baseline: &Architecture,
-    onnx_runtime: Option<&str>,
+    engines: OtherEngines<'_>,
     protocol: &Protocol,
     file: &Path,
     reporter: &mut dyn Reporter,
@@ -59,50 +115,54 @@ pub fn bench(
     let path = device.push(&path, &name).map_err(ProfileError::from)?;
     let item = |subject, role| Item { subject, role };
     let model = item(Subject::Model(path.clone()), Role::Check);
-    let other_engine = onnx_runtime.map(|_| item(Subject::OnnxRuntime(path), Role::Check));
+    let plain_tract =
+        engines.plain_tract.then(|| item(Subject::PlainTract(path.clone()), Role::Check));
+    let onnx_runtime = engines.onnx_runtime.map(|_| item(Subject::OnnxRuntime(path), Role::Check));
     let baseline = item(Subject::architecture(baseline.clone()), Role::Baseline);
-    let turn = [Some(&model), other_engine.as_ref(), Some(&baseline)];
+    let turn = [Some(&model), plain_tract.as_ref(), onnx_runtime.as_ref(), Some(&baseline)];
     let turns = (0..TURNS).flat_map(|_| turn.into_iter().flatten().cloned()).collect();
-    let link = Link { onnx_runtime: onnx_runtime.map(str::to_owned), ..Link::to(target) };
+    let link = Link { onnx_runtime: engines.onnx_runtime.map(str::to_owned), ..Link::to(target) };
     let measured = profile_over(&link, protocol, &Plan::of(turns), file, &mut Progress(reporter));
     // Whether it was measured or not, the device keeps nothing of it.
     let removed = device.remove(&name);
     let measured = measured?;
     removed.map_err(ProfileError::from)?;
     reporter.end();
-    let ratio = |item: &Item| -> Result<f64, PipelineError> {
-        let mut ratios = Vec::new();
+    let reference_ms = measured.reference_ms()?;
+    let runs = |item: &Item, name: String| -> Result<(f64, Runs), PipelineError> {
         let of_item = |record: &&Record| record.subject == item.subject && record.role == item.role;
-        for record in measured.records.iter().filter(of_item) {
+        let records: Vec<&Record> = measured.records.iter().filter(of_item).collect();
+        let mut ratios = Vec::new();
+        for record in &records {
             ratios.push(measured.statistics(record)?.ratio);
         }
         let usable = |ratio: &f64| ratio.is_finite() && *ratio > 0.0;
-        median(&ratios).filter(usable).ok_or_else(|| PipelineError::NoFigure {
+        let no_figure = || PipelineError::NoFigure {
             figure: format!("latency of {}", item.subject),
             reason: match ratios.len() {
                 0 => "none of its measurements came to an end".to_owned(),
                 count => format!("its {count} measurements are not positive numbers"),
             },
-        })
+        };
+        let ratio = median(&ratios).filter(usable).ok_or_else(no_figure)?;
+        Ok((ratio, Runs::of(name, &records, ratio, reference_ms)?))
     };
-    let (model, baseline) = (ratio(&model)?, ratio(&baseline)?);
-    let reference_ms = measured.reference_ms()?;
-    let other_engine = other_engine.as_ref().map(ratio).transpose()?;
+    let (ratio, of_model) = runs(&model, "model".to_owned())?;
+    let (of_baseline, baseline) = runs(&baseline, baseline.subject.to_string())?;
+    let mut others = Vec::new();
+    for (item, name) in [(plain_tract, "in plain tract"), (onnx_runtime, "in ONNX Runtime")] {
+        if let Some(item) = item {
+            others.push(runs(&item, name.to_owned())?.1);
+        }
+    }
     let flags = measured.header.device.flags();
     let runtime = measured.header.agent.runtime;
     let engine = match flags.contains(&Flag::Emulated) {
         true => format!("{runtime}, emulated"),
         false => runtime,
     };
-    Ok(Timed {
-        ratio: model,
-        latency_ms: model * reference_ms,
-        baseline_ms: baseline * reference_ms,
-        speedup: baseline / model,
-        onnx_runtime_ms: other_engine.map(|ratio| ratio * reference_ms),
-        engine,
-        flags,
-    })
+    let speedup = of_baseline / ratio;
+    Ok(Timed { ratio, speedup, model: of_model, others, baseline, engine, flags })
 }
 
 /// The library of ONNX Runtime to time files with on `target`: the given one, a path on the

@@ -8,10 +8,10 @@ mod search;
 mod standing;
 mod verify;
 
-pub use bench::{Timed, bench, bundle_workload, onnx_runtime_for};
+pub use bench::{OtherEngines, Runs, Timed, bench, bundle_workload, onnx_runtime_for};
 pub use finalists::{Finalist, measure_finalists};
 pub use fit::{evaluate, fit, read_measurements};
 pub use profile::{ProfiledDevice, profile_devices, profile_space, refine_space};
 pub use search::{held_out, loss_on_text, search_space};
-pub use standing::{LossDifference, Rival, rivals};
+pub use standing::{LossDifference, Rival, StaticTable, rivals};
 pub use verify::verify_bundle;

@@ -66,8 +66,9 @@ pub fn loss_on_text<'a>(
             };
             let sentence = SentenceFitness::new(plm, &embeddings, &text)?;
             let digest = sentence.digest().to_owned();
+            let static_table = Some(sentence.losses_of_static_table()?);
             let losses = move |arch: &_| sentence.losses(arch);
-            Box::new(OnText { name: "sentence-loss", digest, losses })
+            Box::new(OnText { name: "sentence-loss", digest, static_table, losses })
         }
         Loss::Kd => {
             let kd = match &teacher {
@@ -75,12 +76,14 @@ pub fn loss_on_text<'a>(
                 None => KdFitness::of_itself(plm, &text)?,
             };
             let digest = kd.digest().to_owned();
-            Box::new(OnText { name: "kd-loss", digest, losses: move |arch: &_| kd.losses(arch) })
+            let losses = move |arch: &_| kd.losses(arch);
+            Box::new(OnText { name: "kd-loss", digest, static_table: None, losses })
         }
         Loss::Mlm => {
             let mlm = MaskedLmFitness::new(plm, &text)?;
             let digest = mlm.digest().to_owned();
-            Box::new(OnText { name: "mlm-loss", digest, losses: move |arch: &_| mlm.losses(arch) })
+            let losses = move |arch: &_| mlm.losses(arch);
+            Box::new(OnText { name: "mlm-loss", digest, static_table: None, losses })
         }
     })
 }
@@ -90,6 +93,8 @@ struct OnText<F> {
     /// What it is called in files.
     name: &'static str,
     digest: String,
+    /// What a model without layers loses.
+    static_table: Option<Vec<f64>>,
     /// Its parts.
     losses: F,
 }
@@ -110,6 +115,10 @@ impl<F: Fn(&Architecture) -> Result<Vec<f64>, PlmError> + Sync> Fitness for OnTe
 
     fn parts(&self, arch: &Architecture) -> Result<Vec<f64>, EvaluationError> {
         Ok((self.losses)(arch)?)
+    }
+
+    fn static_table(&self) -> Result<Option<Vec<f64>>, EvaluationError> {
+        Ok(self.static_table.clone())
     }
 }
 

@@ -47,6 +47,38 @@ impl LossDifference {
     }
 }
 
+/// How a static table of word embeddings, which has no layer and takes no time, stands to a model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StaticTable {
+    /// Its loss.
+    pub loss: f64,
+    /// That loss above the model's.
+    pub above_winner: LossDifference,
+}
+
+impl StaticTable {
+    /// Beside `winner`; `None` where the loss is of a kind that a table has not.
+    ///
+    /// # Errors
+    /// [`PipelineError::Search`] if one of the two cannot be evaluated.
+    pub fn beside(
+        winner: &Architecture,
+        fitness: &dyn Fitness,
+    ) -> Result<Option<Self>, PipelineError> {
+        let failed = |cause: EvaluationError| SearchError::Evaluation { arch: winner.id(), cause };
+        let Some(table) = fitness.static_table().map_err(failed)? else { return Ok(None) };
+        let loss = table.iter().sum::<f64>() / table.len() as f64;
+        let above_winner = LossDifference::of(&table, &parts(fitness, winner)?);
+        Ok(Some(Self { loss, above_winner }))
+    }
+
+    /// Whether the model is better, beyond what the text leaves open.
+    #[must_use]
+    pub fn is_beaten(&self) -> bool {
+        self.above_winner.value > 0.0 && self.above_winner.is_told()
+    }
+}
+
 /// What a rule of thumb chooses among the candidates of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rival {

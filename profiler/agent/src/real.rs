@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use atb_graph::{Network, NetworkConfig, RandomWeights};
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
-use atb_runtime::{Inputs, Outputs, Session};
+use atb_runtime::{Engine, Inputs, Outputs, Session};
 use atb_space::{Architecture, Cost, Workload};
 
 use crate::cores::Affinity;
@@ -251,6 +251,9 @@ impl SessionModel {
                 )
             }
             Subject::Model(path) => Session::open_threaded(Path::new(path), protocol.threads),
+            Subject::PlainTract(path) => {
+                Session::open_with(Path::new(path), protocol.threads, Engine::Plain)
+            }
             Subject::OnnxRuntime(file) => return Err(no_library(file)),
         }
         .map_err(|error| error.to_string())?;

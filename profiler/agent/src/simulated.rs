@@ -122,12 +122,12 @@ impl State {
     }
 }
 
-/// Why `what` cannot run in ONNX Runtime.
+/// Why `what` cannot run in another engine.
 fn no_engine(what: &str) -> Refusal {
     Refusal::new(
         format!(
-            "{what} cannot run in ONNX Runtime on a simulated device, which has only a cost \
-             model, no engine"
+            "{what} cannot run in another engine on a simulated device, which has only a cost \
+             model"
         ),
         "compare engines on a device",
     )
@@ -312,7 +312,9 @@ impl Machine for SimulatedMachine {
         match subject {
             Subject::Architecture(arch) => self.model(arch, protocol.vocabulary, protocol),
             Subject::Model(path) => self.model_file(path, protocol),
-            Subject::OnnxRuntime(path) => Err(LoadError::Model(no_engine(path))),
+            Subject::PlainTract(path) | Subject::OnnxRuntime(path) => {
+                Err(LoadError::Model(no_engine(path)))
+            }
         }
     }
 

@@ -177,6 +177,64 @@ fn the_sentence_loss_is_that_of_cosines_by_hand() {
 }
 
 #[test]
+fn a_static_table_is_scored_as_the_better_of_plain_and_weighted_means() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let folder = small_model(root.path(), WHOLE);
+    let mut words = Vec::new();
+    crate::common::rewrite(&folder, |tensors| {
+        words = tensors["embeddings.word_embeddings.weight"].to_vec2::<f32>().expect("values");
+    });
+    let plm = SuperPlm::load(&folder).expect("loads");
+    let texts = ["a tiny model", "text of models of text", "tiny tiny tiny text", "of"];
+    let text = plm.tokenizer().encode_batch(texts, 12).expect("encodes");
+    let teacher = TeacherEmbeddings::new(&plm, &text).expect("embeds");
+    let fitness = SentenceFitness::new(&plm, &teacher, &text).expect("suits");
+    let rows: Vec<(Vec<usize>, Vec<f64>)> = texts
+        .iter()
+        .map(|text| {
+            let row = plm.tokenizer().encode_batch([*text], 12).expect("encodes");
+            let hidden = plm.forward(plm.architecture(), &row).expect("runs").hidden;
+            let ids = &row.input_ids[1..row.real_tokens() - 1];
+            let ids = ids.iter().map(|id| *id as usize).collect();
+            (ids, direction(&hidden, row.real_tokens()))
+        })
+        .collect();
+    let loss = |weight: &dyn Fn(usize) -> f64| {
+        let own: Vec<Vec<f64>> = rows
+            .iter()
+            .map(|(ids, _)| {
+                let mut sum = vec![0.0; words[0].len()];
+                for id in ids {
+                    let values = sum.iter_mut().zip(&words[*id]);
+                    values.for_each(|(sum, value)| *sum += weight(*id) * f64::from(*value));
+                }
+                let length = cosine(&sum, &sum).sqrt();
+                sum.iter().map(|value| value / length).collect()
+            })
+            .collect();
+        let mut total = 0.0;
+        for i in 0..rows.len() {
+            total += 1.0 - cosine(&own[i], &rows[i].1);
+            for j in (0..rows.len()).filter(|j| *j != i) {
+                let error = cosine(&own[i], &own[j]) - cosine(&rows[i].1, &rows[j].1);
+                total += error.powi(2) / (rows.len() - 1) as f64;
+            }
+        }
+        total / rows.len() as f64
+    };
+    let inverse = |id: usize| {
+        let texts = rows.iter().filter(|(ids, _)| ids.contains(&id)).count();
+        ((rows.len() + 1) as f64 / (texts + 1) as f64).ln()
+    };
+    let (plain, weighted) = (loss(&|_| 1.0), loss(&inverse));
+    let found = fitness.losses_of_static_table().expect("scores");
+    assert_eq!(found.len(), texts.len());
+    let found = found.iter().sum::<f64>() / texts.len() as f64;
+    assert!((plain - weighted).abs() > 1e-3, "{plain} {weighted}");
+    assert!((found - plain.min(weighted)).abs() < 1e-5, "{found} for {plain} or {weighted}");
+}
+
+#[test]
 fn fitness_is_reproducible_and_its_digest_tells_its_inputs_apart() {
     let root = tempfile::tempdir().expect("temporary folder");
     let plm = SuperPlm::load(&small_model(root.path(), WHOLE)).expect("loads");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atb_interface::WORD_EMBEDDINGS;
 use atb_text::Tokenizer;
 use rayon::prelude::*;
+use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::prelude::Framework;
 
@@ -108,21 +109,37 @@ fn ids_of(tokenizer: &Tokenizer, texts: &[&str]) -> Result<Vec<Vec<usize>>, Task
     ids.collect()
 }
 
-/// Shape and values of the word embeddings of an ONNX file, where it has them as f32.
+/// Shape and values of the word embeddings of an ONNX file, where it has them as f32 or as steps of
+/// i8 with a scale for each row.
 pub(super) fn of_file(path: &Path) -> Option<(Vec<usize>, Vec<f32>)> {
     let model = tract_onnx::onnx().proto_model_for_path(path).ok()?;
-    let graph = model.graph?;
-    let words = graph.initializer.into_iter().find(|tensor| tensor.name == WORD_EMBEDDINGS)?;
-    if words.data_type != DataType::Float as i32 || words.dims.len() != 2 {
-        return None;
-    }
+    let tensors = model.graph?.initializer;
+    let named = |name: &str| tensors.iter().find(|tensor| tensor.name == name);
+    let words = named(WORD_EMBEDDINGS)?;
     let shape: Vec<usize> =
         words.dims.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>().ok()?;
-    let values: Vec<f32> = match words.raw_data.is_empty() {
-        true => words.float_data,
-        false => words.raw_data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+    let [rows, width] = *shape else { return None };
+    let values = match words.data_type == DataType::Int8 as i32 {
+        false => floats(words)?,
+        true => {
+            let scales = floats(named(&format!("{WORD_EMBEDDINGS}.scale"))?)?;
+            (scales.len() == rows).then_some(())?;
+            let rows = words.raw_data.chunks_exact(width.max(1)).zip(scales);
+            let values = |(row, scale): (&[u8], f32)| -> Vec<f32> {
+                row.iter().map(|step| f32::from(step.cast_signed()) * scale).collect()
+            };
+            rows.flat_map(values).collect()
+        }
     };
-    (values.len() == shape.iter().product::<usize>()).then_some((shape, values))
+    (values.len() == rows.checked_mul(width)?).then_some((shape, values))
+}
+
+fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
+    (tensor.data_type == DataType::Float as i32).then_some(())?;
+    Some(match tensor.raw_data.is_empty() {
+        true => tensor.float_data.clone(),
+        false => tensor.raw_data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+    })
 }
 
 #[cfg(test)]
