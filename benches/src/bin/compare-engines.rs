@@ -273,11 +273,24 @@ fn timed(threads: usize, run: impl FnOnce() -> Result<()>) -> Result<f64> {
         run()?;
         return Ok(processor_time()? - start);
     }
-    // Some engines' threads go on looking for work for a while, on the cores of the next one.
-    std::thread::sleep(Duration::from_millis(20));
+    settle()?;
     let start = Instant::now();
     run()?;
     Ok(start.elapsed().as_secs_f64() * 1e6)
+}
+
+/// Waits until no thread of this process is at work: those of some engines go on looking for it
+/// after a run, on a core that the next engine needs.
+fn settle() -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..500 {
+        let before = processor_time()?;
+        std::thread::sleep(PAUSE);
+        if processor_time()? - before < 500.0 {
+            return Ok(());
+        }
+    }
+    bail!("an engine's threads work on without a task");
 }
 
 /// Microseconds that this process has computed, on all its threads: what other programs take of a

@@ -120,9 +120,9 @@ impl Core {
         // The layer of which only the first tokens are wanted, after those of which all are.
         let last = (self.wanted == Wanted::First && count > 0).then(|| count - 1);
         let whole = last.unwrap_or(count);
-        // Threads wait for each other only where attention needs the keys and values of all.
-        for number in 0..=whole {
-            self.team.share(own, places.panels, |own, panels| {
+        self.team.run(own, |own, member| {
+            let panels = member.share(places.panels);
+            for number in 0..=whole {
                 match number.checked_sub(1) {
                     None => steps.enter(panels.clone()),
                     Some(before) => {
@@ -133,13 +133,18 @@ impl Core {
                 match self.layers.get(number) {
                     Some(layer) if last == Some(number) => {
                         let all = layer.qkv.all();
-                        steps.project(number, panels, layer.query_panels()..all.end);
+                        steps.project(number, panels.clone(), layer.query_panels()..all.end);
                     }
-                    Some(layer) => steps.project(number, panels, layer.qkv.all()),
-                    None => steps.leave(panels),
+                    Some(layer) => steps.project(number, panels.clone(), layer.qkv.all()),
+                    None => return steps.leave(panels),
                 }
-            });
-        }
+                // Attention needs the keys and values of all. Those of the layer before may be
+                // overwritten from here on, and not earlier.
+                if !member.meet() {
+                    return;
+                }
+            }
+        });
         if let (Some(last), Some(own)) = (last, own.first_mut()) {
             steps.attention_of_first(last, own);
             steps.after_attention(last, 0..self.batch.div_ceil(MR));
