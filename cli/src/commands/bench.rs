@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ARCH", default_value_t = Architecture::bert_base())]
     baseline: Architecture,
     /// Time it in another engine as well, side by side; may be given several times
-    #[arg(long = "engine", value_enum)]
+    #[arg(long = "engine", value_name = "ENGINE", value_enum)]
     engines: Vec<Engine>,
     /// Shared library of ONNX Runtime on the device; on this machine there is one already
     #[arg(long, value_name = "PATH", requires = "engines")]

@@ -105,6 +105,9 @@ pub fn bench(
     file: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<Timed, PipelineError> {
+    if engines.plain_tract && !target.transport.has_engine() {
+        return Err(no_engine(target, "tract"));
+    }
     // The agent may run in another folder.
     let path = fs_err::canonicalize(model)?;
     let digest = atb_files::digest_of_file(&path)?;
@@ -165,6 +168,15 @@ pub fn bench(
     Ok(Timed { ratio, speedup, model: of_model, others, baseline, engine, flags })
 }
 
+fn no_engine(target: &Target, engine: &str) -> PipelineError {
+    PipelineError::Setting {
+        key: "the engine",
+        value: format!("{engine} on `{}`", target.name),
+        expected: "none on a simulated device, which has only a cost model",
+        hint: Some("compare engines on a device"),
+    }
+}
+
 /// The library of ONNX Runtime to time files with on `target`: the given one, a path on the
 /// device, or on this machine the one that comes with the tests' and parity checks' files.
 ///
@@ -172,12 +184,7 @@ pub fn bench(
 /// [`PipelineError`] if there is none, or no device that could run it.
 pub fn onnx_runtime_for(target: &Target, given: Option<&str>) -> Result<String, PipelineError> {
     match given {
-        _ if !target.transport.has_engine() => Err(PipelineError::Setting {
-            key: "the engine",
-            value: format!("ONNX Runtime on `{}`", target.name),
-            expected: "none on a simulated device, which has only a cost model",
-            hint: Some("compare engines on a device"),
-        }),
+        _ if !target.transport.has_engine() => Err(no_engine(target, "ONNX Runtime")),
         Some(library) => Ok(library.to_owned()),
         None if target.transport.is_this_machine() => {
             Ok(atb_fetch::onnx_runtime()?.display().to_string())

@@ -226,7 +226,7 @@ fn a_simulated_device_takes_a_model_file_for_the_architecture_that_it_names() {
     );
     assert!(remedy.is_some_and(|hint| hint.contains("export it with `atb export`")), "{remedy:?}");
     assert!(absent.starts_with("failed to open file `no/such/model.onnx`"), "{absent}");
-    assert!(engine.contains("cannot run in ONNX Runtime on a simulated device"), "{engine}");
+    assert!(engine.contains("cannot run in another engine on a simulated device"), "{engine}");
 }
 
 #[test]
