@@ -14,19 +14,14 @@ use super::memory::{Memory, Part};
 use super::parts::{LayerParts, Wanted};
 use super::passes::Level;
 use super::product::Product;
-use super::steps::Steps;
+use super::steps::{Stack, Steps};
 use super::team::Team;
 
 /// Layers one after the other, ready to run.
 pub(super) struct Core {
-    pub(super) layers: Vec<Layer>,
-    pub(super) hidden: usize,
-    /// The padded hidden size.
-    pub(super) width: usize,
+    stack: Stack,
     mr: usize,
     batch: usize,
-    pub(super) sequence: usize,
-    pub(super) level: Level,
     wanted: Wanted,
     team: Arc<Team>,
 }
@@ -48,13 +43,15 @@ impl Core {
         let products = layers.iter().flat_map(|layer| [&layer.output, &layer.outer]);
         let width = products.map(Product::columns).max().unwrap_or(0);
         let level = Level::detect();
-        Ok(Self { layers, hidden, width, mr, batch, sequence, level, wanted, team })
+        let stack = Stack { layers, hidden, width, sequence, level };
+        Ok(Self { stack, mr, batch, wanted, team })
     }
 
     /// The kernel of each product and the multiplications that it takes.
     pub(super) fn kernels(&self) -> impl Iterator<Item = (&str, (usize, usize), f64)> {
-        let rows = (self.batch * self.sequence) as f64;
-        self.layers
+        let rows = (self.batch * self.stack.sequence) as f64;
+        self.stack
+            .layers
             .iter()
             .flat_map(|layer| [&layer.qkv, &layer.output, &layer.inner, &layer.outer])
             .map(move |product| {
@@ -63,13 +60,13 @@ impl Core {
     }
 
     pub(super) fn layers(&self) -> usize {
-        self.layers.len()
+        self.stack.layers.len()
     }
 
     /// Memory for a run.
     pub(super) fn memory(&self) -> Memory {
-        let shape = (self.batch, self.sequence);
-        Memory::new(&self.layers, shape, self.mr, self.width, self.team.threads())
+        let shape = (self.batch, self.stack.sequence);
+        Memory::new(&self.stack.layers, shape, self.mr, self.stack.width, self.team.threads())
     }
 
     /// Hidden states `[batch, sequence, hidden]` and mask to hidden states.
@@ -77,8 +74,10 @@ impl Core {
         let [x, mask] = inputs else {
             return Err(TractError::msg("the encoder takes hidden states and a mask"));
         };
-        let (batch, sequence) = (self.batch, self.sequence);
-        if x.shape() != [batch, sequence, self.hidden] || mask.shape() != [batch, 1, 1, sequence] {
+        let (batch, sequence) = (self.batch, self.stack.sequence);
+        if x.shape() != [batch, sequence, self.stack.hidden]
+            || mask.shape() != [batch, 1, 1, sequence]
+        {
             return Err(TractError::msg("hidden states or mask of another size"));
         }
         let mut output = Tensor::zero::<f32>(x.shape())?;
@@ -112,11 +111,11 @@ impl Core {
         mask: &[f32],
         output: &mut [f32],
     ) {
-        memory.places.decide(mask, self.sequence, MR, self.wanted == Wanted::All);
+        memory.places.decide(mask, self.stack.sequence, MR, self.wanted == Wanted::All);
         let (shared, own, places) = memory.split();
         let output = Part::of(output);
-        let steps = Steps::<MR> { core: self, places, shared, x, mask, output };
-        let count = self.layers.len();
+        let steps = Steps::<MR> { stack: &self.stack, places, shared, x, mask, output };
+        let count = self.stack.layers.len();
         // The layer of which only the first tokens are wanted, after those of which all are.
         let last = (self.wanted == Wanted::First && count > 0).then(|| count - 1);
         let whole = last.unwrap_or(count);
@@ -130,7 +129,7 @@ impl Core {
                         steps.after_attention(before, panels.clone());
                     }
                 }
-                match self.layers.get(number) {
+                match self.stack.layers.get(number) {
                     Some(layer) if last == Some(number) => {
                         let all = layer.qkv.all();
                         steps.project(number, panels.clone(), layer.query_panels()..all.end);

@@ -5,18 +5,26 @@
 
 use std::ops::Range;
 
-use super::encoder::Core;
 use super::kernels::{Epilogue, Place};
 use super::layer::Layer;
 use super::memory::{Own, Part, Shared};
-use super::passes::{self, Norm};
+use super::passes::{self, Level, Norm};
 use super::places::{Places, Sequence};
 use super::product::Product;
 
+/// Layers one after the other, their weights packed.
+pub(super) struct Stack {
+    pub(super) layers: Vec<Layer>,
+    pub(super) hidden: usize,
+    /// The padded hidden size.
+    pub(super) width: usize,
+    pub(super) sequence: usize,
+    pub(super) level: Level,
+}
+
 /// One run, in panels of `MR` tokens.
-#[derive(Clone, Copy)]
 pub(super) struct Steps<'a, const MR: usize> {
-    pub(super) core: &'a Core,
+    pub(super) stack: &'a Stack,
     pub(super) places: &'a Places,
     pub(super) shared: Shared<'a>,
     /// `[batch, sequence, hidden]`.
@@ -40,7 +48,7 @@ fn columns<const MR: usize>(
 impl<const MR: usize> Steps<'_, MR> {
     /// Values of a panel of hidden states.
     fn stride(&self) -> usize {
-        self.core.width * MR
+        self.stack.width * MR
     }
 
     /// The tokens of each of these panels, at most `MR`.
@@ -58,7 +66,7 @@ impl<const MR: usize> Steps<'_, MR> {
 
     /// Hidden states into their panels.
     pub(super) fn enter(&self, panels: Range<usize>) {
-        let hidden = self.core.hidden;
+        let hidden = self.stack.hidden;
         for (panel, tokens) in self.tokens(panels) {
             // SAFETY: a panel of this thread's own.
             let values =
@@ -88,12 +96,12 @@ impl<const MR: usize> Steps<'_, MR> {
     /// The hidden states of the first tokens, one sequence a lane, out of the first panels.
     pub(super) fn leave_first(&self) {
         for row in 0..self.places.sequences.len() {
-            self.store(row / MR, row % MR, row * self.core.sequence);
+            self.store(row / MR, row % MR, row * self.stack.sequence);
         }
     }
 
     fn store(&self, panel: usize, lane: usize, token: usize) {
-        let hidden = self.core.hidden;
+        let hidden = self.stack.hidden;
         // SAFETY: panels of this thread's own, and the rows of their tokens.
         let (from, row) = unsafe {
             let start = panel * self.stride();
@@ -108,7 +116,7 @@ impl<const MR: usize> Steps<'_, MR> {
     /// Those queries, keys and values of layer `number` that lie in `range` of its weights'
     /// panels.
     pub(super) fn project(&self, number: usize, panels: Range<usize>, range: Range<usize>) {
-        let layer = &self.core.layers[number];
+        let layer = &self.stack.layers[number];
         let tokens = self.places.panels * MR;
         let nr = layer.qkv.tile.nr;
         let queries = layer.query_panels();
@@ -131,10 +139,10 @@ impl<const MR: usize> Steps<'_, MR> {
 
     /// From the context to the layer's output, in place of its input.
     pub(super) fn after_attention(&self, number: usize, panels: Range<usize>) {
-        let Layer { output, inner, outer, attention_norm, norm, .. } = &self.core.layers[number];
+        let Layer { output, inner, outer, attention_norm, norm, .. } = &self.stack.layers[number];
         let Shared { x, y, context, inner: activated, .. } = self.shared;
         let stride = self.stride();
-        let context_stride = self.core.layers[number].context_width() * MR;
+        let context_stride = self.stack.layers[number].context_width() * MR;
         // SAFETY: as for the projections.
         unsafe {
             let place = columns::<MR>(output, y, stride);
@@ -150,7 +158,7 @@ impl<const MR: usize> Steps<'_, MR> {
             inner.run(x.at(0), stride, panels.clone(), inner.all(), place, |p, first, end| {
                 let start = p * inner_stride;
                 let stored = activated.slice(start + first * size..start + end * size);
-                passes::gelu(self.core.level, stored);
+                passes::gelu(self.stack.level, stored);
             });
             let place = columns::<MR>(outer, y, stride);
             let (all, panels) = (outer.all(), panels.clone());
@@ -166,13 +174,13 @@ impl<const MR: usize> Steps<'_, MR> {
             // SAFETY: a panel of this thread's own.
             let (x, y) =
                 unsafe { (self.shared.x.slice(range.clone()), self.shared.y.slice(range)) };
-            passes::layer_norm::<MR>(self.core.level, x, y, norm);
+            passes::layer_norm::<MR>(self.stack.level, x, y, norm);
         }
     }
 
     /// The contexts of these panels, sequence by sequence and head by head.
     pub(super) fn attention(&self, number: usize, own: &mut Own, panels: Range<usize>) {
-        let layer = &self.core.layers[number];
+        let layer = &self.stack.layers[number];
         let qk_stride = 2 * layer.query_panels() * layer.qkv.tile.nr * MR;
         let context_stride = layer.context_width() * MR;
         for sequence in &self.places.sequences {
@@ -199,7 +207,7 @@ impl<const MR: usize> Steps<'_, MR> {
     /// The contexts of the first tokens, one sequence a lane; they take the places of the first
     /// tokens there are, in `x` as well. Of the whole run: no other thread is at work.
     pub(super) fn attention_of_first(&self, number: usize, own: &mut Own) {
-        let layer = &self.core.layers[number];
+        let layer = &self.stack.layers[number];
         let stride = self.stride();
         let rows = self.places.sequences.len();
         let of_first = rows.div_ceil(MR);
@@ -260,7 +268,7 @@ impl<const MR: usize> Steps<'_, MR> {
 
     /// Packs the keys of head `h` of one sequence as the kernel takes its right operand.
     fn pack_keys(&self, number: usize, own: &mut Own, sequence: &Sequence, h: usize) {
-        let layer = &self.core.layers[number];
+        let layer = &self.stack.layers[number];
         let keys = sequence.tokens.len();
         let (nr, head, queries) = (layer.qkv.tile.nr, layer.head, layer.query_panels());
         let qk_stride = 2 * queries * nr * MR;
@@ -295,7 +303,7 @@ impl<const MR: usize> Steps<'_, MR> {
         query: *const f32,
         context: *mut f32,
     ) {
-        let layer = &self.core.layers[number];
+        let layer = &self.stack.layers[number];
         let keys = sequence.tokens.len();
         let tokens = self.places.panels * MR;
         let tile = &layer.qkv.tile;
@@ -311,7 +319,7 @@ impl<const MR: usize> Steps<'_, MR> {
             }
             let scores = &mut own.scores[..keys * MR];
             let mask = sequence.masked.then(|| &own.mask[..keys]);
-            passes::softmax::<MR>(self.core.level, scores, mask, &mut scale);
+            passes::softmax::<MR>(self.stack.level, scores, mask, &mut scale);
             for j in 0..layer.value_panels() {
                 let value = (h * layer.value_panels() + j) * tokens + sequence.panel * MR;
                 let value = self.shared.v[number % 2].at(value * nr);
