@@ -248,7 +248,7 @@ impl Head {
     }
 
     /// The heads that a model gives the outputs of when nobody chooses: its task's if it has
-    /// been trained for one, else the hidden states and, where there is one, the pooler.
+    /// been trained for one, else the hidden states and, where they are there, pooler and embedding.
     ///
     /// `has` tells whether the checkpoint has a parameter, `class` is what it says of its
     /// class (`BertForTokenClassification`). Without that, weights that fit several heads are
@@ -263,7 +263,7 @@ impl Head {
         let task = HEADS.iter().filter(complete).find(of_class);
         match task.or_else(|| HEADS.iter().filter(of_task).find(complete)) {
             Some(head) => vec![head],
-            None => HEADS[..2].iter().filter(complete).collect(),
+            None => HEADS.iter().filter(|head| head.task.is_none()).filter(complete).collect(),
         }
     }
 }
@@ -327,7 +327,9 @@ mod tests {
         };
         let (pooler, classifier) = ("pooler.dense.weight", "classifier.weight");
         assert_eq!(chosen(&[], None), ["states"]);
-        assert_eq!(chosen(&[pooler, "kd_projection.weight"], None), ["states", "pooler"]);
+        let projection = "kd_projection.weight";
+        assert_eq!(chosen(&[pooler, projection], None), ["states", "pooler", "embedding"]);
+        assert_eq!(chosen(&[projection, pooler, classifier], None), ["sequence-classification"]);
         assert_eq!(chosen(&[pooler, classifier], None), ["sequence-classification"]);
         assert_eq!(chosen(&[classifier], None), ["token-classification"]);
         let class = Some("BertForTokenClassification");

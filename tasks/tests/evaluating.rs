@@ -138,8 +138,7 @@ fn folder_bundle_and_file_give_the_same_embeddings() {
     // With a projection the embedding is what it gives, in a file as in a folder.
     let projection = (0..32 * 8).map(|i| ((i * 37 % 101) as f32 - 50.0) / 100.0).collect();
     fixture.add(&[("kd_projection.weight", vec![8, 32], projection)], &[]);
-    let heads = vec!["embedding".to_owned()];
-    fixture.export(&Options { workload, heads, ..Options::default() });
+    fixture.export(&Options { workload, ..Options::default() });
     let projected = fixture.evaluate("model", "similar.toml");
     assert_ne!(predicted(&projected), predicted(&folder));
     alike(predicted(&projected), predicted(&fixture.evaluate("bundle", "similar.toml")));
