@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use atb_bundle::{MANIFEST_SCHEMA, MODEL_FILE, Manifest, TOKENIZER_FILE, VOCABULARY_FILE};
 use atb_checkpoint::{BertConfig, CONFIG_FILE, Checkpoint, CheckpointError};
 use atb_files::{FileError, Staging};
 use atb_graph::{HfWeights, Network, NetworkConfig, NetworkHead};
-use atb_interface::{HEADS, Head, Meaning};
-use atb_runtime::MODEL_FILE;
+use atb_interface::{HEADS, Head, Meaning, WORD_EMBEDDINGS};
 use atb_space::{Cost, Precision, Workload};
 use atb_text::Tokenizer;
 use fs_err as fs;
 
 use crate::card::card;
+use crate::meaning;
+use crate::vocabulary::{Pruned, Vocabulary};
 use crate::{BundleReport, ExportError, REPORT_SCHEMA};
 
 const REPORT_FILE: &str = "report.json";
@@ -25,7 +27,7 @@ pub struct Bundle {
 }
 
 /// What of a model a bundle has, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// The shape of input that it takes.
     pub workload: Workload,
@@ -34,6 +36,12 @@ pub struct Options {
     /// Names of the heads whose outputs it gives; without any, those that
     /// [`Head::of_checkpoint`] takes.
     pub heads: Vec<String>,
+    /// Least and largest score of a model that gives a number, for whoever embeds it.
+    pub score_range: Option<[f32; 2]>,
+    /// Whether embeddings are given with length one; what the model folder says if absent.
+    pub normalised: Option<bool>,
+    /// Which words it knows; all of the model's if absent.
+    pub vocabulary: Option<Vocabulary>,
 }
 
 /// Writes the bundle of the model folder `model` into `folder`, replacing an older bundle
@@ -42,7 +50,7 @@ pub struct Options {
 /// # Errors
 /// [`ExportError`] naming the file, tensor or head at fault.
 pub fn export(model: &Path, options: &Options, folder: &Path) -> Result<Bundle, ExportError> {
-    let Options { workload, precision, heads } = options;
+    let Options { workload, precision, heads, .. } = options;
     let workload = *workload;
     let checkpoint = Checkpoint::open(model)?;
     let config = checkpoint.config();
@@ -53,31 +61,56 @@ pub fn export(model: &Path, options: &Options, folder: &Path) -> Result<Bundle, 
             sequence: workload.sequence,
         });
     }
-    let parameters =
-        Cost::check(&config.architecture, config.vocab_size, config.max_position_embeddings)?;
     let replaced = folder.exists();
     if replaced && Bundle::open(folder).is_err() && !is_empty_folder(folder) {
         return Err(ExportError::Occupied { path: folder.to_owned() });
     }
-    let tokenizer = Tokenizer::from_folder(model)?;
-    checkpoint.check_vocabulary(tokenizer.vocabulary_size())?;
-    let network_config =
-        NetworkConfig { precision: *precision, ..network_config(&checkpoint, heads)? };
+    let whole = Tokenizer::from_folder(model)?;
+    checkpoint.check_vocabulary(whole.vocabulary_size())?;
+    let pruned = options.vocabulary.as_ref().map(|kept| Pruned::new(&whole, kept)).transpose()?;
+    let tokenizer = pruned.as_ref().map_or(&whole, |pruned| &pruned.tokenizer);
+    let config = BertConfig {
+        vocab_size: pruned.as_ref().map_or(config.vocab_size, |_| tokenizer.vocabulary_size()),
+        ..config.clone()
+    };
+    let parameters =
+        Cost::check(&config.architecture, config.vocab_size, config.max_position_embeddings)?;
+    let network_config = NetworkConfig {
+        precision: *precision,
+        vocab_size: config.vocab_size,
+        ..network_config(&checkpoint, heads)?
+    };
     let network = Network::new(&config.architecture, workload, &network_config);
     let labels = labels(&checkpoint, &network_config)?;
-    let weights =
-        HfWeights::new(|name: &str| -> Result<_, CheckpointError> { checkpoint.tensor(name) });
+    let weights = HfWeights::new(|name: &str| -> Result<_, CheckpointError> {
+        let tensor = checkpoint.tensor(name)?;
+        Ok(match &pruned {
+            Some(pruned) if name == WORD_EMBEDDINGS => pruned.table(tensor),
+            _ => tensor,
+        })
+    });
 
     let staging = Staging::beside(folder)?;
     let model_file = staging.path().join(MODEL_FILE);
     network.write(&weights, &model_file)?;
     for (name, content) in [
-        ("config.json", config.to_json()),
-        ("vocab.txt", tokenizer.vocabulary_file()),
-        ("tokenizer_config.json", tokenizer.config_file(workload.sequence)),
+        (CONFIG_FILE, config.to_json()),
+        (VOCABULARY_FILE, tokenizer.vocabulary_file()),
+        (TOKENIZER_FILE, tokenizer.config_file(workload.sequence)),
     ] {
         fs::write(staging.path().join(name), content)?;
     }
+    let manifest = Manifest {
+        schema: MANIFEST_SCHEMA,
+        architecture: config.architecture.id(),
+        labels: labels.clone(),
+        activation: meaning::activation(model),
+        score_range: options.score_range,
+        embedding: meaning::embedding(model, options.normalised),
+        parts: Vec::new(),
+    };
+    let parts = [TOKENIZER_FILE, CONFIG_FILE, VOCABULARY_FILE, MODEL_FILE];
+    atb_bundle::write_manifest(staging.path(), manifest, &parts)?;
     let report = BundleReport {
         schema: REPORT_SCHEMA,
         architecture: config.architecture.clone(),
@@ -87,6 +120,7 @@ pub fn export(model: &Path, options: &Options, folder: &Path) -> Result<Bundle, 
         model_bytes: fs::metadata(&model_file)?.len(),
         outputs: network_config.outputs(config.architecture.hidden(), workload),
         labels,
+        vocabulary: pruned.as_ref().map(|pruned| pruned.kept(whole.vocabulary_size())),
         parity: None,
         latency: Vec::new(),
     };
@@ -173,6 +207,14 @@ impl Bundle {
     #[must_use]
     pub fn model_file(&self) -> PathBuf {
         self.folder.join(MODEL_FILE)
+    }
+
+    /// Writes it into one file, as an app takes it.
+    ///
+    /// # Errors
+    /// [`ExportError::Bundle`] if a part is missing or not the one that was exported.
+    pub fn pack(&self, file: &Path) -> Result<(), ExportError> {
+        Ok(atb_bundle::pack(&self.folder, file)?)
     }
 
     /// Its report.

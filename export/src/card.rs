@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use atb_interface::{INPUTS, OutputShape};
 
-use crate::BundleReport;
+use crate::{BundleReport, Kept};
 
 /// The card's text.
 pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
@@ -35,6 +35,9 @@ pub(crate) fn card(report: &BundleReport, source: Option<&str>) -> String {
     ));
     for OutputShape { name, shape } in &report.outputs {
         line(format!("| output `{name}` | {shape:?} |"));
+    }
+    if let Some(Kept { entries, of }) = report.vocabulary {
+        line(format!("| vocabulary | {entries} of {of} entries |"));
     }
     if !report.labels.is_empty() {
         line(format!("| labels | {} |", report.labels.join(", ")));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use atb_bundle::BundleError;
 use atb_checkpoint::CheckpointError;
 use atb_files::{FileError, JsonProblem};
 use atb_graph::{ConfigError, GraphError};
@@ -13,6 +14,9 @@ use atb_text::TextError;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum ExportError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bundle(#[from] BundleError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Checkpoint(#[from] CheckpointError),

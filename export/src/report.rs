@@ -4,7 +4,7 @@ use atb_interface::OutputShape;
 use atb_space::{Architecture, Precision, Workload};
 use serde::{Deserialize, Serialize};
 
-use crate::Parity;
+use crate::{Kept, Parity};
 
 /// Version of the report's schema; a report of a newer one is refused.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -32,6 +32,9 @@ pub struct BundleReport {
     /// the model names none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// How much of its model's vocabulary it has; absent if all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Kept>,
     /// How far the engines' outputs are apart; absent until the bundle was verified.
     #[serde(default)]
     pub parity: Option<Parity>,

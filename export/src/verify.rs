@@ -6,10 +6,10 @@ use atb_checkpoint::BertConfig;
 use atb_interface::{Inputs, Outputs};
 use atb_onnx_runtime::OnnxRuntime;
 use atb_runtime::TextModel;
-use atb_text::{Encoded, PARITY_SENTENCES};
+use atb_text::{Encoded, PARITY_SENTENCES, Tokenizer};
 
 use crate::parity::{Parity, difference, larger};
-use crate::{Bundle, ExportError};
+use crate::{Bundle, ExportError, vocabulary};
 
 /// Runs `bundle` on the parity sentences, and compares every output of it with those that
 /// `reference` gives for the model folder that it was exported from.
@@ -35,8 +35,14 @@ pub fn verify<E: From<ExportError>>(
     let [batch, sequence] = sizes;
     let mut candle_tract = 0.0;
     let mut references = Vec::with_capacity(in_tract.len());
+    let words = numbers_in(bundle, model)?;
     for (inputs, outputs) in &in_tract {
-        let Inputs { input_ids, attention_mask, token_type_ids } = inputs.clone();
+        let Inputs { mut input_ids, attention_mask, token_type_ids } = inputs.clone();
+        if let Some(words) = &words {
+            for id in &mut input_ids {
+                *id = usize::try_from(*id).ok().and_then(|id| words.get(id)).copied().unwrap_or(0);
+            }
+        }
         let encoded = Encoded { batch, sequence, input_ids, attention_mask, token_type_ids };
         let mut reference = reference(&encoded)?;
         reference.blank_padding(&inputs.attention_mask);
@@ -66,6 +72,15 @@ fn check_same_architecture(bundle: &Bundle, model: &Path) -> Result<(), ExportEr
         model: model.to_owned(),
         model_arch: architecture.id(),
     })
+}
+
+/// The model's number for each word that the bundle knows, if it does not know all.
+fn numbers_in(bundle: &Bundle, model: &Path) -> Result<Option<Vec<i64>>, ExportError> {
+    if bundle.report().vocabulary.is_none() {
+        return Ok(None);
+    }
+    let model = Tokenizer::from_folder(model)?;
+    Ok(vocabulary::numbers(&Tokenizer::from_folder(bundle.folder())?, &model))
 }
 
 type Batches = Vec<(Inputs, Outputs)>;

@@ -7,6 +7,7 @@
 //! - [`JsonLines`] and [`Appender`]: files that grow a line at a time.
 //! - [`Lock`]: one writer at a time.
 //! - [`digest`] and its like: SHA-256 in hexadecimal.
+//! - [`stored_members`] and [`write_stored`]: archives that are read in place.
 //! - [`cache_folder`]: where files are kept that can be had again.
 //!
 //! ```
@@ -17,6 +18,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod archive;
 mod cache;
 mod digest;
 mod error;
@@ -26,6 +28,7 @@ mod leftovers;
 mod lock;
 mod whole;
 
+pub use archive::{stored_members, write_stored};
 pub use cache::{CacheError, cache_folder};
 pub use digest::{digest, digest_of_file, digest_of_parts, hex};
 pub use error::{FileError, JsonProblem};

@@ -52,4 +52,4 @@ pub use statistics::{SampleError, Statistics, median, percentile};
 pub use telemetry::{CoreFrequency, Reading, RunsOnCore, Telemetry};
 pub use verdict::{Repeats, Verdict};
 pub use wire::{Request, Response};
-pub use writer::{Contents, MeasurementWriter};
+pub use writer::{Contents, MeasurementWriter, file_text};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use atb_files::{Appender, JsonLines};
+use atb_files::{Appender, JsonLines, json_line};
 use serde::Serialize;
 
 use crate::file::{check_plan, other_context};
@@ -68,6 +68,19 @@ impl MeasurementWriter {
     pub fn append_failure(&mut self, failure: &Failure) -> Result<(), FileError> {
         Ok(self.appender.append(failure)?)
     }
+}
+
+/// The content of a measurement file, for who keeps it elsewhere than in a file.
+///
+/// # Errors
+/// [`FileError::File`] if a value cannot be written as JSON.
+pub fn file_text(header: &Header, records: &[Record]) -> Result<String, FileError> {
+    let mut bytes = json_line(header).map_err(std::io::Error::from)?;
+    for record in records {
+        let statistics = Statistics::of(record).ok();
+        bytes.extend(json_line(&Line { record, statistics }).map_err(std::io::Error::from)?);
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn check_agent(path: &Path, there: &AgentContext, here: &AgentContext) -> Result<(), FileError> {

@@ -1,36 +1,48 @@
 //! What an app embeds: a tokenizer and a tract session.
 //!
-//! A bundle, as `atb export` writes it, is a folder with `model.onnx` and the tokenizer's
-//! files. [`TextModel`] takes texts in and gives vectors out; [`Session`] is the part below
-//! it that takes token ids. Both run on one thread unless asked otherwise. Neither needs
-//! anything but the bundle.
+//! A bundle, as `atb export` writes it, is a folder or one file. A [`Model`] takes texts in and
+//! gives labels with probabilities, scores, embeddings or answers out, on any number of threads.
+//! [`Session`] is the part below it that takes token ids, for one thread. Neither needs anything
+//! but the bundle.
 //!
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use atb_runtime::TextModel;
+//! use atb_runtime::Model;
 //!
-//! let mut model = TextModel::open(Path::new("bundle"))?;
-//! let embeddings = model.embed(&["The battery lasts two days.", "It charges quickly."])?;
-//! println!("{} values for each text", embeddings[0].len());
+//! let model = Model::open(Path::new("bundle"))?;
+//! for labels in model.classify(&["The battery lasts two days.", "It broke at once."])? {
+//!     println!("{} ({:.0} %)", labels[0].name, 100.0 * labels[0].probability);
+//! }
 //! # Ok::<(), atb_runtime::ModelError>(())
 //! ```
 //!
 //! Without the default feature `tokenizer` only the session is built.
 
 mod engine;
+#[cfg(feature = "tokenizer")]
+mod error;
 mod guard;
+#[cfg(feature = "tokenizer")]
+mod model;
 mod optimise;
 mod session;
 #[cfg(feature = "tokenizer")]
+mod spans;
+#[cfg(feature = "tokenizer")]
 mod text_model;
 
+#[cfg(feature = "tokenizer")]
+pub use atb_bundle::{Bundle, BundleError, Bytes, MODEL_FILE};
 pub use atb_interface::{Inputs, Meaning, Output, OutputShape, Outputs};
 pub use engine::{Engine, EnginePath};
 pub use guard::is_guarded;
 pub use session::{ENGINE, Kernel, Processor, Session, SessionError, processor};
 #[cfg(feature = "tokenizer")]
-pub use text_model::{ModelError, TextModel};
-
-/// Name of the model file in a bundle.
-pub const MODEL_FILE: &str = "model.onnx";
+pub use {
+    atb_text::{TextError, TextInput},
+    error::{ErrorKind, ModelError},
+    model::{Answer, Cancellation, Label, Model, OpenOptions, Task},
+    spans::{Span, SpanSettings, Window, WindowError, n_best},
+    text_model::TextModel,
+};

@@ -147,6 +147,34 @@ impl Session {
         })
     }
 
+    /// Loads ONNX bytes that hold their weights themselves, to run on `threads` threads; no file
+    /// is read, whatever the model names.
+    ///
+    /// # Errors
+    /// [`SessionError`] with `name` for the file's.
+    pub fn from_bytes(name: &str, model: &[u8], threads: usize) -> Result<Self, SessionError> {
+        Self::load(name, threads, Engine::default(), || {
+            let mut onnx = tract_onnx::onnx();
+            onnx.provider = Arc::new(NoFiles);
+            onnx.model_for_read(&mut &*model)
+        })
+    }
+
+    /// Another session of the same model, for another thread: the weights are shared.
+    ///
+    /// # Errors
+    /// [`SessionError::Load`] if the engine cannot.
+    pub fn another(&self) -> Result<Self, SessionError> {
+        guarded(&self.name, || {
+            let state = self.state.plan().spawn().map_err(|error| SessionError::Load {
+                model: self.name.clone(),
+                problem: format!("{error:#}"),
+            })?;
+            let (name, outputs) = (self.name.clone(), self.outputs.clone());
+            Ok(Self { name, state, outputs, ..*self })
+        })
+    }
+
     fn load(
         name: &str,
         threads: usize,
@@ -298,6 +326,10 @@ impl Session {
     }
 }
 
+/// Most sequences at a time and most tokens of one, as they can be exported.
+const MAX_BATCH: usize = 1_024;
+const MAX_SEQUENCE: usize = 8_192;
+
 /// What a model takes and gives.
 struct Interface {
     batch: usize,
@@ -325,6 +357,13 @@ fn interface(name: &str, model: &InferenceModel) -> Result<Interface, SessionErr
     let Some(&[batch, sequence]) = shape.as_deref() else {
         return Err(refused(format!("its {INPUT_IDS} have no fixed batch and sequence length")));
     };
+    // Memory of a run is made for these.
+    if !(1..=MAX_BATCH).contains(&batch) || !(1..=MAX_SEQUENCE).contains(&sequence) {
+        return Err(refused(format!(
+            "it takes {batch} sequences of {sequence} tokens, not 1 to {MAX_BATCH} of 1 to \
+             {MAX_SEQUENCE}"
+        )));
+    }
     if model.outputs.is_empty() {
         return Err(refused("it has no output".to_owned()));
     }
@@ -393,6 +432,22 @@ impl ModelDataResolver for PlainFiles {
             return Err(TractError::msg(problem));
         }
         data_resolver::default().read_bytes_from_path(buffer, path, offset, length)
+    }
+}
+
+/// Refuses external data.
+struct NoFiles;
+
+impl ModelDataResolver for NoFiles {
+    fn read_bytes_from_path(
+        &self,
+        _: &mut Vec<u8>,
+        path: &Path,
+        _: usize,
+        _: Option<usize>,
+    ) -> TractResult<()> {
+        let path = path.display();
+        Err(TractError::msg(format!("its weights lie in another file, {path}, which is not read")))
     }
 }
 

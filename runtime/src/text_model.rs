@@ -1,29 +1,21 @@
-//! A bundle as an app uses it: texts in, vectors out.
+//! A bundle's model and tokenizer with the outputs as they come: what checks compare.
 
 use std::path::Path;
 
-use atb_text::{Encoded, TextError, Tokenizer};
+use atb_bundle::MODEL_FILE;
+use atb_interface::{Inputs, Outputs};
+use atb_text::{Encoded, Tokenizer};
 
-use crate::{Inputs, MODEL_FILE, Outputs, Session, SessionError};
-
-/// Why a bundle could not be opened or run.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum ModelError {
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Text(#[from] TextError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Session(#[from] SessionError),
-}
+use crate::error::ModelError;
+use crate::session::Session;
 
 fn inputs(encoded: Encoded) -> Inputs {
     let Encoded { input_ids, attention_mask, token_type_ids, .. } = encoded;
     Inputs { input_ids, attention_mask, token_type_ids }
 }
 
-/// A loaded bundle.
+/// The model and the tokenizer of a bundle's folder, for who compares outputs; an app takes
+/// [`Model`](crate::Model).
 #[derive(Debug)]
 pub struct TextModel {
     tokenizer: Tokenizer,

@@ -1,11 +1,11 @@
 //! What a model scores on a split, and by how much it differs from another.
 
+use atb_runtime::SpanSettings;
 use atb_settings::{Check, Checked};
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
 use crate::bootstrap::{Bootstrap, Interval};
-use crate::families::span::SpanSettings;
 use crate::families::{Asked, classification, regression, retrieval, similarity, span};
 use crate::kind::Kind;
 use crate::metrics::{Metric, Outcomes};

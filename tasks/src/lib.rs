@@ -33,7 +33,6 @@ mod training;
 pub use bootstrap::{Bootstrap, Interval};
 pub use error::{Place, TaskError};
 pub use evaluate::{Difference, EvaluateSettings, Evaluation, Score, compare, evaluate};
-pub use families::span::{Span, SpanSettings, Window, n_best};
 pub use kind::Kind;
 pub use metrics::{Metric, Outcomes, exact_match, normalised, word_f1};
 pub use model::{Frequencies, Model};

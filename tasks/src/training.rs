@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use atb_interface::Meaning;
+use atb_runtime::Window;
 use atb_text::Tokenizer;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -11,8 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::TaskError;
 use crate::error::Place;
 use crate::evaluate::{EvaluateSettings, check_task};
-use crate::families::span::Window;
-use crate::families::{Asked, classification, tokens_of};
+use crate::families::{Asked, classification, span, tokens_of};
 use crate::model::{Model, Tokens, Wanted};
 use crate::read::{Example, Examples, Question, Split, Target};
 use crate::task::Task;
@@ -89,9 +89,11 @@ pub fn training_examples(
             };
             let mut logits = logits.map(Vec::into_iter);
             let example = |(window, question): (Window, &Question)| {
-                let (start, end) =
-                    question.answers.first().map_or((0, 0), |answer| window.positions(answer));
-                let Tokens { ids, types } = window.tokens;
+                let (start, end) = question
+                    .answers
+                    .first()
+                    .map_or((0, 0), |answer| span::positions(&window, answer));
+                let Window { ids, types, .. } = window;
                 let target = TrainingTarget::Span(start, end);
                 let teacher = logits.as_mut().and_then(Iterator::next);
                 TrainingExample { ids, types, target, teacher }
@@ -110,7 +112,7 @@ fn windows<'a>(
     let mut all = Vec::new();
     for question in questions {
         let place = || Place::question(&split.path, &question.id);
-        let windows = Window::of(question, tokenizer, &settings.span(), place)?;
+        let windows = span::windows(question, tokenizer, &settings.span(), place)?;
         all.extend(windows.into_iter().map(|window| (window, question)));
     }
     Ok(all)
@@ -139,7 +141,7 @@ fn spans_of_teacher(
     asked: &Asked<'_>,
     windows: &[(Window, &Question)],
 ) -> Result<Vec<Vec<f32>>, TaskError> {
-    let tokens: Vec<Tokens> = windows.iter().map(|(window, _)| window.tokens.clone()).collect();
+    let tokens: Vec<Tokens> = windows.iter().map(|(window, _)| span::tokens(window)).collect();
     let (model, longest) = (asked.model, tokens.iter().map(|t| t.ids.len()).max().unwrap_or(0));
     let question = windows.first().map(|(_, question)| question.text.as_str()).unwrap_or_default();
     let own = model.tokenizer().vocabulary_size();

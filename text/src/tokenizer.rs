@@ -142,8 +142,34 @@ impl Tokenizer {
             return Err(TextError::NoVocabulary { folder: folder.to_owned() });
         }
         let config = folder.join(CONFIG_FILE);
-        let casing = if config.is_file() { read_casing(&config)? } else { Casing::default() };
+        let casing = match config.is_file() {
+            true => Casing::of_config(&config, &read(&config)?)?,
+            false => Casing::default(),
+        };
         Self::from_vocabulary(&vocabulary.display().to_string(), &read(&vocabulary)?, casing)
+    }
+
+    /// The tokenizer of the contents of a `vocab.txt` and a `tokenizer_config.json`; `name`
+    /// stands for where they lie in messages.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_folder`].
+    pub fn from_contents(name: &str, vocabulary: &[u8], config: &[u8]) -> Result<Self, TextError> {
+        let place = |file: &str| Path::new(name).join(file);
+        let text = |file: &str, bytes: &[u8]| utf8(&place(file), bytes.to_vec());
+        let casing = Casing::of_config(&place(CONFIG_FILE), &text(CONFIG_FILE, config)?)?;
+        let vocabulary = text(VOCABULARY_FILE, vocabulary)?;
+        let name = place(VOCABULARY_FILE).display().to_string();
+        Self::from_vocabulary(&name, &vocabulary, casing)
+    }
+
+    /// A tokenizer that treats text as this one does, with another vocabulary, the content of a
+    /// `vocab.txt`.
+    ///
+    /// # Errors
+    /// [`TextError`] naming the token that is missing or there twice.
+    pub fn with_vocabulary(&self, text: &str) -> Result<Self, TextError> {
+        Self::from_vocabulary(VOCABULARY_FILE, text, self.casing)
     }
 
     fn from_vocabulary(name: &str, text: &str, casing: Casing) -> Result<Self, TextError> {
@@ -350,6 +376,11 @@ impl Tokenizer {
 fn read(path: &Path) -> Result<String, TextError> {
     let bytes =
         std::fs::read(path).map_err(|source| TextError::Read { path: path.to_owned(), source })?;
+    utf8(path, bytes)
+}
+
+/// The content of the file `path` as text.
+fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, TextError> {
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -362,24 +393,29 @@ fn read(path: &Path) -> Result<String, TextError> {
     Ok(text)
 }
 
-fn read_casing(path: &Path) -> Result<Casing, TextError> {
-    let config: Value = serde_json::from_str(&read(path)?)
-        .map_err(|error| TextError::Json { path: path.to_owned(), message: error.to_string() })?;
-    let flag = |key: &'static str| match config.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(value)) => Ok(Some(*value)),
-        Some(_) => Err(TextError::ConfigKey {
+impl Casing {
+    /// What the `tokenizer_config.json` at `path` says.
+    fn of_config(path: &Path, text: &str) -> Result<Self, TextError> {
+        let config: Value = serde_json::from_str(text).map_err(|error| TextError::Json {
             path: path.to_owned(),
-            key,
-            expected: "true, false or null",
-        }),
-    };
-    let default = Casing::default();
-    Ok(Casing {
-        lower: flag("do_lower_case")?.unwrap_or(default.lower),
-        strip_accents: flag("strip_accents")?,
-        split_chinese: flag("tokenize_chinese_chars")?.unwrap_or(default.split_chinese),
-    })
+            message: error.to_string(),
+        })?;
+        let flag = |key: &'static str| match config.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(_) => Err(TextError::ConfigKey {
+                path: path.to_owned(),
+                key,
+                expected: "true, false or null",
+            }),
+        };
+        let default = Self::default();
+        Ok(Self {
+            lower: flag("do_lower_case")?.unwrap_or(default.lower),
+            strip_accents: flag("strip_accents")?,
+            split_chinese: flag("tokenize_chinese_chars")?.unwrap_or(default.split_chinese),
+        })
+    }
 }
 
 #[cfg(test)]

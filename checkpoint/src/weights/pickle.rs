@@ -7,9 +7,8 @@
 //! and a value used often is held once.
 
 use std::collections::HashMap;
-use std::io::Cursor;
 
-use zip::{CompressionMethod, ZipArchive};
+use atb_files::stored_members;
 
 use super::{Dtype, Entry, Tensors, WeightsFile};
 use crate::CheckpointError;
@@ -26,20 +25,20 @@ pub(crate) fn tensors(file: &WeightsFile) -> Result<Tensors, CheckpointError> {
 }
 
 fn read(bytes: &[u8]) -> Result<Tensors, String> {
-    let members = members(bytes)?;
-    let (folder, (start, length)) = members
+    let members = stored_members(bytes)?;
+    let (folder, pickle) = members
         .iter()
-        .find_map(|(name, place)| Some((name.strip_suffix("data.pkl")?, *place)))
+        .find_map(|(name, place)| Some((name.strip_suffix("data.pkl")?, place.clone())))
         .ok_or("it holds no data.pkl")?;
-    if length > MAX_PICKLE {
+    if pickle.len() > MAX_PICKLE {
         return Err(format!("its data.pkl is larger than {} MiB", MAX_PICKLE >> 20));
     }
-    if let Some((start, length)) = members.get(&format!("{folder}byteorder"))
-        && &bytes[*start..*start + *length] != b"little"
+    if let Some(order) = members.get(&format!("{folder}byteorder"))
+        && &bytes[order.clone()] != b"little"
     {
         return Err("its numbers are big-endian".to_owned());
     }
-    let mut machine = Machine::new(&bytes[start..start + length]);
+    let mut machine = Machine::new(&bytes[pickle]);
     let root = machine.run()?;
     let Node::Dict(entries) = &machine.nodes[root] else {
         return Err("it is not a dictionary of tensors".to_owned());
@@ -54,8 +53,9 @@ fn read(bytes: &[u8]) -> Result<Tensors, String> {
         let place = members
             .get(&format!("{folder}data/{}", tensor.storage))
             .ok_or_else(|| format!("the storage of tensor `{name}` is missing"))?;
+        let place = (place.start, place.len());
         let Tensor { dtype, shape, strides, first, .. } = tensor.clone();
-        let entry = Entry::new(dtype, shape, strides, first, *place)
+        let entry = Entry::new(dtype, shape, strides, first, place)
             .ok_or_else(|| format!("tensor `{name}` does not lie in its storage"))?;
         tensors.insert(name.clone(), entry);
     }
@@ -63,27 +63,6 @@ fn read(bytes: &[u8]) -> Result<Tensors, String> {
         return Err("its dictionary holds no tensor".to_owned());
     }
     Ok(tensors)
-}
-
-/// Name, beginning and length of each member of the archive.
-fn members(bytes: &[u8]) -> Result<HashMap<String, (usize, usize)>, String> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-    let mut members = HashMap::new();
-    for index in 0..archive.len() {
-        let member = archive.by_index_raw(index).map_err(|error| error.to_string())?;
-        let name = member.name().map_err(|error| error.to_string())?.into_owned();
-        if member.compression() != CompressionMethod::Stored || member.encrypted() {
-            return Err(format!("its member {name} is compressed or encrypted"));
-        }
-        let place = member.data_start().and_then(|start| {
-            let (start, length) =
-                (usize::try_from(start).ok()?, usize::try_from(member.size()).ok()?);
-            (start.checked_add(length)? <= bytes.len()).then_some((start, length))
-        });
-        let place = place.ok_or_else(|| format!("its member {name} is cut short"))?;
-        members.insert(name, place);
-    }
-    Ok(members)
 }
 
 /// Place of a value in [`Machine::nodes`].

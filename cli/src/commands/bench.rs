@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use atb_measurements::ProtocolSettings;
-use atb_pipeline::steps;
+use atb_pipeline::steps::{self, Comparison};
 use atb_settings::Checked;
 use atb_space::Architecture;
 use atb_targets::Target;
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// not kept
     #[arg(long, short)]
     out: Option<PathBuf>,
+    /// Record that an app made of the same model, to put beside this measurement
+    #[arg(long, value_name = "RECORD")]
+    compare: Option<PathBuf>,
     /// Former name of `--baseline`
     #[arg(long = "against", hide = true, value_parser = renamed("--baseline"))]
     former_against: Option<String>,
@@ -78,8 +81,35 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         &file,
         &mut Display::new(),
     )?;
-    display::data(&table(&timed))?;
+    let mut text = table(&timed);
+    if let Some(app) = &arguments.compare {
+        let comparison = steps::compare_with_app(&arguments.model, &file, app)?;
+        text.push_str("\n\n");
+        text.push_str(&compared(&comparison));
+    }
+    display::data(&text)?;
     Ok(())
+}
+
+/// What there is to say of a number in an app.
+fn compared(comparison: &Comparison) -> String {
+    let Comparison { bench, app, agrees, ratio_agrees, differences } = comparison;
+    let apart = 100.0 * (app.latency_ms / bench.latency_ms - 1.0);
+    let verdict = match (agrees, ratio_agrees) {
+        (true, _) => "they agree",
+        (false, true) => {
+            "they differ, the ratios to the reference model agree: the device ran at another speed"
+        }
+        (false, false) => "they do not agree",
+    };
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        row("in the app", format!("{:.3} ms ({apart:+.1} %)", app.latency_ms)),
+        row("ratio", format!("{:.3} in the bench, {:.3} in the app", bench.ratio, app.ratio)),
+        row("verdict", verdict.to_owned()),
+    ];
+    rows.extend(differences.iter().map(|difference| row("differs", difference.clone())));
+    display::table(&[], rows)
 }
 
 fn table(timed: &steps::Timed) -> String {
