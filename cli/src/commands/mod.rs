@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod devices;
 mod doctor;
+mod embed;
 mod evaluate;
 mod export;
 mod extract;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Finetune(finetune::Arguments),
     /// Export a model folder to a bundle with an ONNX file
     Export(export::Arguments),
+    /// Write a small project that builds and uses a bundle, to begin an app with
+    Embed(embed::Arguments),
     /// Score models on tasks, with intervals and paired differences
     Evaluate(evaluate::Arguments),
     /// Compare a bundle's outputs in candle, tract and ONNX Runtime
@@ -85,6 +88,7 @@ impl Command {
             Self::Extract(arguments) => extract::execute(&arguments),
             Self::Finetune(arguments) => finetune::execute(&arguments),
             Self::Export(arguments) => export::execute(&arguments),
+            Self::Embed(arguments) => embed::execute(&arguments),
             Self::Evaluate(arguments) => evaluate::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),
             Self::Bench(arguments) => bench::execute(&arguments),

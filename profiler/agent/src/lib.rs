@@ -35,6 +35,6 @@ mod system;
 pub use machine::{Counters, Device, LoadError, Loaded, Machine, Model, Refusal};
 pub use measure::{Session, Timings, warm_up};
 pub use options::{OptionError, Options};
-pub use real::RealMachine;
+pub use real::{Opener, RealMachine};
 pub use serve::{ServeError, serve, serve_host};
 pub use simulated::SimulatedMachine;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use atb_graph::{Network, NetworkConfig, RandomWeights};
 use atb_measurements::{AgentContext, DeviceContext, Protocol, Reading, Subject};
-use atb_runtime::{Engine, Inputs, Outputs, Session};
+use atb_runtime::{Engine, Inputs, Outputs, Session, SessionError};
 use atb_space::{Architecture, Cost, Workload};
 
 use crate::cores::Affinity;
@@ -20,9 +20,13 @@ pub struct RealMachine {
     system: System,
     affinity: Affinity,
     clusters: Vec<Vec<usize>>,
+    held: Option<(String, Opener)>,
     #[cfg(feature = "ort")]
     onnx_runtime: Option<atb_onnx_runtime::OnnxRuntime>,
 }
+
+/// Opens a model, to run on so many threads.
+pub type Opener = Box<dyn Fn(usize) -> Result<Session, SessionError>>;
 
 impl RealMachine {
     /// The machine as it is when the agent starts.
@@ -35,9 +39,17 @@ impl RealMachine {
             system,
             affinity: Affinity::current(),
             clusters,
+            held: None,
             #[cfg(feature = "ort")]
             onnx_runtime: None,
         }
+    }
+
+    /// The machine in a program that has a model itself: what is called `name` is opened by
+    /// `open`, not from a file.
+    #[must_use]
+    pub fn holding(self, name: String, open: Opener) -> Self {
+        Self { held: Some((name, open)), ..self }
     }
 }
 
@@ -163,7 +175,13 @@ impl Machine for RealMachine {
             let available = self.system.context().memory_available_mib;
             fits(arch, protocol, available).map_err(LoadError::Model)?;
         }
-        let model = SessionModel::load(subject, protocol)?;
+        let model = match (subject, &self.held) {
+            (Subject::Model(path), Some((name, open))) if path == name => {
+                let session = open(protocol.threads).map_err(|error| error.to_string())?;
+                SessionModel::of(session, subject, protocol)?
+            }
+            _ => SessionModel::load(subject, protocol)?,
+        };
         let kernel = model.session.kernel().map(|kernel| (kernel.name, kernel.tile));
         let weights_ms = model.weights_ms;
         Ok(Loaded { model: Box::new(model), kernel, weights_ms })
@@ -257,11 +275,19 @@ impl SessionModel {
             Subject::OnnxRuntime(file) => return Err(no_library(file)),
         }
         .map_err(|error| error.to_string())?;
+        let weights_ms = weights_us.load(Ordering::Relaxed) as f64 / 1e3;
+        Ok(Self { weights_ms, ..Self::of(session, subject, protocol)? })
+    }
+
+    /// A loaded model.
+    ///
+    /// # Errors
+    /// How its shape differs from the protocol's.
+    fn of(session: Session, subject: &Subject, protocol: &Protocol) -> Result<Self, Refusal> {
         let workload = Workload { batch: session.batch(), sequence: session.sequence() };
         takes(subject, workload, protocol)?;
         let words = session.words().unwrap_or(protocol.vocabulary);
-        let weights_ms = weights_us.load(Ordering::Relaxed) as f64 / 1e3;
-        Ok(Self { inputs: inputs(protocol, words), session, weights_ms })
+        Ok(Self { inputs: inputs(protocol, words), session, weights_ms: 0.0 })
     }
 
     /// Runs once and gives the outputs.
