@@ -82,19 +82,25 @@ impl Writer {
     /// Whether it is certain that it writes no more.
     fn is_gone(self) -> bool {
         match self {
-            #[cfg(unix)]
-            Self::Process(id) => {
-                use nix::errno::Errno;
-                use nix::sys::signal::kill;
-                use nix::unistd::Pid;
-                let id = i32::try_from(id).ok().filter(|id| *id > 0);
-                id.is_some_and(|id| kill(Pid::from_raw(id), None) == Err(Errno::ESRCH))
-            }
-            #[cfg(not(unix))]
-            Self::Process(_) => false,
+            Self::Process(id) => is_gone(id),
             Self::Unknown => false,
         }
     }
+}
+
+/// Whether it is certain that there is no process `id` on this machine.
+#[cfg(unix)]
+pub(crate) fn is_gone(id: u32) -> bool {
+    use nix::errno::Errno;
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+    let id = i32::try_from(id).ok().filter(|id| *id > 0);
+    id.is_some_and(|id| kill(Pid::from_raw(id), None) == Err(Errno::ESRCH))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_gone(_: u32) -> bool {
+    false
 }
 
 /// Who made `name`, if it is `prefix`, perhaps a process and a hyphen, and the random rest that

@@ -8,7 +8,10 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::leftovers::is_gone;
 use crate::whole::cannot;
 use crate::{FileError, folder_of};
 
@@ -16,6 +19,10 @@ use crate::{FileError, folder_of};
 const IN_FOLDER: &str = ".lock";
 /// Longer than any process id that a lock file holds.
 const HOLDER_LENGTH: u64 = 20;
+
+/// How long the lock of a process that is gone is waited for. What it was about to start, when it
+/// was killed, has its open files until it has become the other program.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The right to write to a file or folder, until it is dropped.
 ///
@@ -56,6 +63,7 @@ impl Lock {
     fn take(path: &Path, lock_file: PathBuf) -> Result<Self, FileError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        let begin = Instant::now();
         loop {
             let opened = options.open(&lock_file);
             let mut file = opened.map_err(|source| cannot("write", path, &source))?;
@@ -70,6 +78,10 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let holder = holder(&mut file);
+                    if holder.is_some_and(is_gone) && begin.elapsed() < GRACE {
+                        thread::sleep(Duration::from_millis(5));
+                        continue;
+                    }
                     return Err(FileError::Held { path: path.to_owned(), holder });
                 }
                 Err(TryLockError::Error(error)) => {
@@ -127,6 +139,25 @@ fn is_at(_: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_killed_process_was_about_to_start_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("numbers.jsonl");
+        let mut gone = std::process::Command::new("true").spawn().expect("starts");
+        gone.wait().expect("ends");
+        let lock_file = lock_file_of(&path);
+        let file = File::create(&lock_file).expect("creates");
+        writeln!(&file, "{}", gone.id()).expect("writes");
+        file.lock().expect("free");
+        let releasing = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            drop(file);
+        });
+        Lock::of_file(&path).expect("free in the end");
+        releasing.join().expect("released");
+    }
 
     #[test]
     fn there_is_one_holder_and_the_others_are_told_which() {

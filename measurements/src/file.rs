@@ -48,7 +48,7 @@ pub struct MeasurementFile {
     /// The incomplete last line, if there is one; it is not among the records.
     pub torn: Option<TornLine>,
     /// Numbers of the lines that repeat an earlier one sample by sample. They are copies, not
-    /// second measurements, and not among the records.
+    /// second measurements, and not among the records; but for those of a simulated device.
     pub copies: Vec<usize>,
     /// SHA-256 of the file's complete lines, in hexadecimal.
     pub digest: String,
@@ -114,7 +114,9 @@ impl MeasurementFile {
                 line,
                 problem,
             })?;
-            if records.contains(&record) {
+            // A simulated device draws the same in every session: what it repeats was measured
+            // again, by a session that continued an interrupted one.
+            if !header.device.simulated && records.contains(&record) {
                 copies.push(line);
                 continue;
             }
@@ -353,6 +355,20 @@ mod tests {
         let verdict = crate::Verdict::of(&file).expect("judges");
         assert_eq!(verdict.repeats, None);
         assert!(verdict.notes.iter().any(|note| note.starts_with("line 4 repeats an earlier")));
+    }
+
+    #[test]
+    fn what_a_simulated_device_repeats_was_measured_twice() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("m.jsonl");
+        let device = DeviceContext { simulated: true, ..DeviceContext::default() };
+        let header = Header { device, ..header() };
+        for _ in 0..2 {
+            let (mut writer, _) = MeasurementWriter::open(&path, &header).expect("opens");
+            writer.append(&record("1-128-512-2-128", 500.0)).expect("appends");
+        }
+        let file = MeasurementFile::read(&path).expect("reads");
+        assert_eq!((file.records.len(), &file.copies[..]), (2, &[][..]));
     }
 
     #[test]
