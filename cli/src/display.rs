@@ -1,5 +1,6 @@
 //! How results and progress look.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use atb_measurements::Flag;
 use atb_pipeline::steps::LossDifference;
 use atb_pipeline::{Event, Reporter};
 use atb_predictor::Predictor;
+use atb_settings::visible;
 use atb_tasks::Interval;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -14,10 +16,20 @@ use miette::{IntoDiagnostic, WrapErr};
 
 /// Prints an error, what caused it and, on a line of its own, what to do.
 pub(crate) fn error(error: &miette::Report) {
-    eprintln!("error: {}", text_of(error));
-    if let Some(help) = error.help() {
-        eprintln!("hint: {help}");
+    note(&format!("error: {}", text_of(error)));
+    hint(error.help());
+}
+
+/// Prints, on a line of its own, what to do.
+pub(crate) fn hint(help: Option<impl fmt::Display>) {
+    if let Some(help) = help {
+        note(&format!("hint: {help}"));
     }
+}
+
+/// Prints a line for people. What came from files and devices into it does not steer the terminal.
+pub(crate) fn note(text: &str) {
+    eprintln!("{}", visible(text));
 }
 
 /// The error with its causes, without those that the text before them says already.
@@ -38,7 +50,7 @@ fn text_of(error: &miette::Report) -> String {
 pub(crate) fn warn_of_no_device(predictor: &Predictor) {
     for source in &predictor.sources {
         for flag in source.device.flags().into_iter().filter(|flag| flag.means_no_device()) {
-            eprintln!("warning: fitted on `{}`, {flag}: {}", source.target, flag.text());
+            note(&format!("warning: fitted on `{}`, {flag}: {}", source.target, flag.text()));
         }
     }
 }
@@ -84,7 +96,7 @@ fn aligned(header: &[&str], rows: Vec<Vec<String>>, alignment: CellAlignment) ->
     if !header.is_empty() {
         table.set_header(header.to_vec());
     }
-    table.add_rows(rows);
+    table.add_rows(rows.iter().map(|row| row.iter().map(|cell| visible(cell))));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
         if column.index > 0 && !header.is_empty() {
@@ -130,9 +142,9 @@ impl Display {
 
     fn line(&self, text: &str) {
         match (&self.device, &self.bar) {
-            (Some((name, bars)), _) => bars.suspend(|| eprintln!("{name}: {text}")),
-            (None, Some(bar)) => bar.suspend(|| eprintln!("{text}")),
-            (None, None) => eprintln!("{text}"),
+            (Some((name, bars)), _) => bars.suspend(|| note(&format!("{name}: {text}"))),
+            (None, Some(bar)) => bar.suspend(|| note(text)),
+            (None, None) => note(text),
         }
     }
 }
@@ -183,7 +195,7 @@ impl Display {
 
     fn move_bar(&self, message: &str, forward: impl FnOnce(&ProgressBar)) {
         if let Some(bar) = &self.bar {
-            bar.set_message(message.to_owned());
+            bar.set_message(visible(message));
             forward(bar);
         }
     }
@@ -200,5 +212,11 @@ mod tests {
         assert_eq!(text_of(&repeating()), "a.toml: no such file");
         assert_eq!(text_of(&cause().wrap_err("a.toml")), "a.toml: no such file");
         assert_eq!(text_of(&repeating().wrap_err("the job")), "the job: a.toml: no such file");
+    }
+
+    #[test]
+    fn cells_do_not_steer_the_terminal() {
+        let table = text_table(&["name"], vec![vec!["\u{1b}[2Jdevice".to_owned()]]);
+        assert!(table.contains("\\u{1b}[2Jdevice"), "{table}");
     }
 }

@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::deployment::Deployment;
 use crate::device::Device;
 use crate::error::TargetError;
-use crate::process::ProcessConnection;
+use crate::process::{Heartbeat, ProcessConnection};
 
 /// Makes the command that starts the agent.
 type AgentCommand = Box<dyn Fn() -> Result<Command, TargetError> + Send>;
@@ -60,7 +60,7 @@ impl Device for Host {
         // the model does.
         command.env_remove("RUST_BACKTRACE").envs(&self.environment);
         let program = command.get_program().to_owned();
-        let started = ProcessConnection::spawn(command);
+        let started = ProcessConnection::spawn_with(command, Heartbeat::default());
         Ok(Box::new(started.map_err(|cause| match &self.program {
             Some((program, help)) => {
                 TargetError::Program { program: program.clone(), cause, help: (*help).to_owned() }

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
@@ -18,8 +19,13 @@ use crate::marker::skip_to_marker;
 const ERROR_TAIL: usize = 4096;
 /// Longest answer of a command, in bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
-/// Lines of an agent that wait for the host to take them.
-const QUEUE: usize = 64;
+/// Lines of an agent that wait for the host to take them: with [`LINE_LIMIT`] the most memory that
+/// one can make it hold.
+const QUEUE: usize = 2;
+/// Empty lines that may come without having been asked for.
+const SURPLUS: u64 = 1000;
+/// How long a command may take, the agent's upload over a slow line included.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long an agent may take to end once its input has ended.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the output of a process may take to end once the process has; what keeps it open
@@ -36,11 +42,15 @@ pub struct Heartbeat {
     pub interval: Duration,
     /// How long nothing may be heard; a multiple of the interval.
     pub timeout: Duration,
+    /// How long an answer may take, although heartbeats are answered: longer than the slowest
+    /// device takes for the largest model.
+    pub answer: Duration,
 }
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(5), timeout: Duration::from_secs(30) }
+        let seconds = Duration::from_secs;
+        Self { interval: seconds(5), timeout: seconds(30), answer: seconds(6 * 60 * 60) }
     }
 }
 
@@ -97,22 +107,50 @@ fn add_to_tail(tail: &Mutex<Vec<u8>>, bytes: &[u8]) {
     tail.drain(..surplus);
 }
 
-/// Runs `command` to its end; what it prints is bounded, and of its error output the end is
-/// kept.
-pub(crate) fn output_of(mut command: Command, stdin: Stdio) -> io::Result<Output> {
+/// Runs `command` to its end; what it prints and the time that it takes are bounded, and of its
+/// error output the end is kept.
+pub(crate) fn output_of(command: Command, stdin: Stdio) -> io::Result<Output> {
+    output_within(command, stdin, COMMAND_TIMEOUT)
+}
+
+fn output_within(mut command: Command, stdin: Stdio, limit: Duration) -> io::Result<Output> {
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let errors = child.stderr.take().map(ErrorTail::of);
-    let mut stdout = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        output.take(ANSWER_LIMIT as u64 + 1).read_to_end(&mut stdout)?;
-    }
-    if stdout.len() > ANSWER_LIMIT {
+    let result = wait_within(&mut child, limit);
+    if result.is_err() {
         let _ = child.kill();
-        child.wait()?;
+        let _ = child.wait();
+    }
+    result
+}
+
+fn wait_within(child: &mut Child, limit: Duration) -> io::Result<Output> {
+    let begin = Instant::now();
+    let too_slow = || {
+        let text = format!("it had not ended after {} s", limit.as_secs_f64());
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    };
+    let errors = child.stderr.take().map(ErrorTail::of);
+    let (sender, answer) = channel();
+    if let Some(output) = child.stdout.take() {
+        thread::spawn(move || {
+            let mut stdout = Vec::new();
+            let read = output.take(ANSWER_LIMIT as u64 + 1).read_to_end(&mut stdout);
+            // Nobody listens any more if it took too long.
+            let _ = sender.send(read.map(|_| stdout));
+        });
+    }
+    let stdout = answer.recv_timeout(limit).map_err(|_| too_slow())??;
+    if stdout.len() > ANSWER_LIMIT {
         let text = format!("it printed more than {ANSWER_LIMIT} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    let status = child.wait()?;
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if begin.elapsed() >= limit => return Err(too_slow()),
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
     let stderr = errors.map(|errors| errors.take()).unwrap_or_default();
     Ok(Output { status, stdout, stderr })
 }
@@ -123,8 +161,11 @@ pub struct ProcessConnection {
     input: Input,
     /// What comes from the agent; closed when it ends.
     lines: Receiver<io::Result<String>>,
-    /// How long nothing may come.
-    timeout: Option<Duration>,
+    /// How long nothing, and no answer, may come.
+    heartbeat: Option<Heartbeat>,
+    /// Empty lines that were sent, and that came.
+    sent: Arc<AtomicU64>,
+    came: u64,
     errors: ErrorTail,
     _keep: Option<Box<dyn Send>>,
 }
@@ -159,13 +200,13 @@ impl ProcessConnection {
         // Bounded: an agent that says more than it was asked for has to wait.
         let (sender, lines) = sync_channel(QUEUE);
         let tail = Arc::clone(&errors.bytes);
+        let sent = Arc::new(AtomicU64::new(0));
         thread::spawn(move || read_lines(output, marker, &sender, &tail));
         if let Some(heartbeat) = heartbeat {
-            let input = Arc::downgrade(&input);
-            thread::spawn(move || send_heartbeats(&input, heartbeat.interval));
+            let (input, sent) = (Arc::downgrade(&input), Arc::clone(&sent));
+            thread::spawn(move || send_heartbeats(&input, &sent, heartbeat.interval));
         }
-        let timeout = heartbeat.map(|heartbeat| heartbeat.timeout);
-        Ok(Self { child, input, lines, timeout, errors, _keep: keep })
+        Ok(Self { child, input, lines, heartbeat, sent, came: 0, errors, _keep: keep })
     }
 
     /// Whether the process has ended.
@@ -204,13 +245,14 @@ fn read_lines(
     }
 }
 
-/// Sends an empty line every `interval`, until the connection has ended.
-fn send_heartbeats(input: &Weak<Mutex<Option<ChildStdin>>>, interval: Duration) {
+/// Sends an empty line every `interval` and counts it, until the connection has ended.
+fn send_heartbeats(input: &Weak<Mutex<Option<ChildStdin>>>, sent: &AtomicU64, interval: Duration) {
     loop {
         thread::sleep(interval);
         let Some(input) = input.upgrade() else { return };
         let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stream) = input.as_mut() else { return };
+        sent.fetch_add(1, Ordering::Relaxed);
         if stream.write_all(b"\n").and_then(|()| stream.flush()).is_err() {
             return;
         }
@@ -226,23 +268,46 @@ impl Connection for ProcessConnection {
     }
 
     fn receive(&mut self) -> io::Result<Option<String>> {
-        let mut heard = Instant::now();
+        let too_long = |text: &str, limit: Duration| {
+            let text = format!("{text} for {} s", limit.as_secs_f64());
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        };
+        // Of the time in which this process was stopped, or the machine asleep, next to nothing
+        // counts: nothing could be heard.
+        let (mut waited, mut silent) = (Duration::ZERO, Duration::ZERO);
         let mut ended = false;
         loop {
-            let left = self.timeout.map(|timeout| timeout.saturating_sub(heard.elapsed()));
-            let wait = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
-            match self.lines.recv_timeout(wait) {
-                Ok(Ok(line)) if line.trim().is_empty() => heard = Instant::now(),
+            let mut wait = POLL_INTERVAL;
+            if let Some(Heartbeat { timeout, answer, .. }) = self.heartbeat {
+                if waited >= answer {
+                    return Err(too_long("it has not answered", answer));
+                }
+                wait = wait.min(timeout.saturating_sub(silent));
+            }
+            let begin = Instant::now();
+            let received = self.lines.recv_timeout(wait);
+            let step = begin.elapsed().min(2 * POLL_INTERVAL);
+            waited += step;
+            silent += step;
+            match received {
+                Ok(Ok(line)) if line.trim().is_empty() => {
+                    silent = Duration::ZERO;
+                    self.came += 1;
+                    if self.came > self.sent.load(Ordering::Relaxed) + SURPLUS {
+                        let text = "it sends empty lines that nobody asked for";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                    }
+                }
                 Ok(line) => return line.map(|line| Some(line.trim_end().to_owned())),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 // Its output is still open, but nothing came for a whole interval after it
                 // had ended: it is another process that keeps it open.
                 Err(RecvTimeoutError::Timeout) if ended => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.timeout.is_some_and(|timeout| heard.elapsed() >= timeout) {
-                        let seconds = self.timeout.unwrap_or_default().as_secs_f64();
-                        let text = format!("nothing was heard of it for {seconds} s");
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                    if let Some(Heartbeat { timeout, .. }) = self.heartbeat
+                        && silent >= timeout
+                    {
+                        return Err(too_long("nothing was heard of it", timeout));
                     }
                     ended = self.has_ended();
                 }
@@ -300,8 +365,8 @@ mod tests {
 
     /// A connection that expects to hear something every half second.
     fn watched(script: &str) -> ProcessConnection {
-        let (interval, timeout) = (Duration::from_millis(50), Duration::from_millis(500));
-        ProcessConnection::spawn_with(command(script), Heartbeat { interval, timeout })
+        let [interval, timeout, answer] = [50, 500, 2000].map(Duration::from_millis);
+        ProcessConnection::spawn_with(command(script), Heartbeat { interval, timeout, answer })
             .expect("sh starts")
     }
 
@@ -339,6 +404,44 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(error.to_string(), "nothing was heard of it for 0.5 s");
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn what_answers_nothing_but_heartbeats_is_given_up() {
+        let mut connection = watched("while read line; do echo; done");
+        let begin = Instant::now();
+        let error = connection.receive().expect_err("no answer").to_string();
+        assert_eq!(error, "it has not answered for 2 s");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_flood_of_empty_lines_is_an_error() {
+        let mut connection = watched("yes ''");
+        let error = connection.receive().expect_err("a flood").to_string();
+        assert_eq!(error, "it sends empty lines that nobody asked for");
+    }
+
+    #[test]
+    fn a_flood_of_lines_waits_until_the_agent_is_ended() {
+        let mut connection = watched("yes flood");
+        for _ in 0..1000 {
+            assert_eq!(connection.receive().expect("lines").as_deref(), Some("flood"));
+        }
+        let begin = Instant::now();
+        connection.end();
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_command_that_does_not_end_is_given_up() {
+        let limit = Duration::from_millis(200);
+        for script in ["exec sleep 1000", "exec sleep 1000 >&-", "sleep 5 & exec sleep 1000"] {
+            let begin = Instant::now();
+            let error = output_within(command(script), Stdio::null(), limit).expect_err("silent");
+            assert_eq!(error.to_string(), "it had not ended after 0.2 s", "{script}");
+            assert!(begin.elapsed() < Duration::from_secs(4), "{script}: {:?}", begin.elapsed());
+        }
     }
 
     #[test]

@@ -53,12 +53,8 @@ impl<S: Shell> Remote<S> {
     /// What `script` prints, if it succeeds.
     fn run(&self, task: &str, script: &str) -> Result<String, TargetError> {
         let command = self.shell.command(&marked(script));
-        let output = command.and_then(|command| {
-            output_of(command, Stdio::null()).map_err(|error| match error.kind() {
-                std::io::ErrorKind::InvalidData => ShellError::refused(error),
-                _ => ShellError::Program(error),
-            })
-        });
+        let output = command
+            .and_then(|command| output_of(command, Stdio::null()).map_err(ShellError::of_command));
         let output = output.map_err(|error| self.error(task, error))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let Some(answer) = after_marker(&text) else {

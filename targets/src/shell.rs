@@ -20,6 +20,14 @@ pub(crate) enum ShellError {
 }
 
 impl ShellError {
+    /// For `map_err`: what a command that was run came to without an end of its own.
+    pub(crate) fn of_command(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::TimedOut => Self::refused(error),
+            _ => Self::Program(error),
+        }
+    }
+
     /// For `map_err`: something of this machine refuses.
     pub(crate) fn refused(error: impl ToString) -> Self {
         Self::Refused(error.to_string())
@@ -48,7 +56,8 @@ pub(crate) trait Shell: Send + Sync {
     fn upload(&self, local: &Path, path: &str) -> Result<(), ShellError> {
         let file = fs_err::File::open(local).map_err(ShellError::refused)?;
         let command = self.command(&format!("cat >{}", quote(path)))?;
-        succeeded(&output_of(command, file.into_parts().0.into()).map_err(ShellError::Program)?)
+        let output = output_of(command, file.into_parts().0.into());
+        succeeded(&output.map_err(ShellError::of_command)?)
     }
 
     /// Writes the file `path` of the device to `local`.

@@ -30,7 +30,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let measured = MeasurementFile::read(&arguments.measurements)?;
     for difference in predictor.context_differences(&measured.header.device, &measured.header.agent)
     {
-        eprintln!("note: {difference}");
+        display::note(&format!("note: {difference}"));
     }
     let observations = Observations::from_file(&measured)?;
     let calibrated = predictor.calibrate(&observations, 0)?;

@@ -32,10 +32,8 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         display::data(&display::text_table(&header, rows))?;
     }
     for (target, error) in unreachable {
-        eprintln!("\n{}: {error}", target.name);
-        if let Some(help) = error.help() {
-            eprintln!("hint: {help}");
-        }
+        display::note(&format!("\n{}: {error}", target.name));
+        display::hint(error.help());
     }
     if arguments.targets.is_empty() {
         eprintln!(
@@ -44,7 +42,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             atb_targets::user_folder().display()
         );
         for target in by_address()? {
-            eprintln!("  {:<16} {}", target.name, target.description);
+            display::note(&format!("  {:<16} {}", target.name, target.description));
         }
     }
     Ok(())

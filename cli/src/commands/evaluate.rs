@@ -120,7 +120,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
                 true => Some(frequencies(model, task, split, arguments)?),
                 false => None,
             };
-            eprintln!("{} {}: {}", task.name, split.name, model.name());
+            display::note(&format!("{} {}: {}", task.name, split.name, model.name()));
             let evaluation = evaluate(model, task, split, frequencies.as_ref(), &settings)?;
             rows.push(Row { evaluation, above_baseline: None });
         }
@@ -163,7 +163,7 @@ fn splits(task: &Task, arguments: &Arguments) -> miette::Result<Vec<Split>> {
         };
         if split.left_out > 0 {
             let (path, count) = (split.path.display(), split.left_out);
-            eprintln!("warning: {path}: {count} rows that end early are left out");
+            display::note(&format!("warning: {path}: {count} rows that end early are left out"));
         }
         if name != "train" && task.split_file(data, "train").is_ok() {
             let train = match &train {
@@ -172,11 +172,11 @@ fn splits(task: &Task, arguments: &Arguments) -> miette::Result<Vec<Split>> {
             };
             let leaks = task.check_leaks(train, &split)?;
             if leaks > 0 && !task.kind.is_of_embeddings() {
-                eprintln!(
+                display::note(&format!(
                     "warning: {leaks} of the {} examples of {}'s `{name}` are in `train` as well",
                     split.len(),
                     task.name
-                );
+                ));
             }
         }
         splits.push(split);
@@ -214,8 +214,9 @@ fn static_tables(models: &[Model], arguments: &Arguments) -> miette::Result<Vec<
             Ok(_) => {}
             Err(error) if named.is_some() => return Err(error.into()),
             Err(error) => {
-                eprintln!("warning: no static table beside the models: {error}");
-                eprintln!("hint: name a model folder with --static");
+                let warning = format!("warning: no static table beside the models: {error}");
+                display::note(&warning);
+                display::hint(Some("name a model folder with --static"));
                 break;
             }
         }

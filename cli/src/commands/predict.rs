@@ -27,7 +27,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             .iter()
             .map(|arch| {
                 if let Err(error) = predictor.space.check(arch) {
-                    eprintln!("warning: {error}; its prediction is an extrapolation");
+                    display::note(&format!("warning: {error}; its prediction is an extrapolation"));
                 }
                 let prediction = predictor.predict(arch);
                 let mut row = vec![

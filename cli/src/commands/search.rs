@@ -225,11 +225,11 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             &mut display,
         )?;
         display::data(&format!("\n{}", measured(&finalists)))?;
-        eprintln!(
+        display::note(&format!(
             "the first is the one to take; `atb fit` on the old measurements and {} together \
              updates the predictor",
             arguments.finalists.display()
-        );
+        ));
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ mod devices;
 mod evaluate;
 mod finetune;
 mod job;
+#[cfg(unix)]
+mod liars;
 mod locks;
 mod profiles;
 mod run;

@@ -180,8 +180,11 @@ fn a_device_that_stops_answering_is_an_error_and_the_run_continues() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, process_id) = (folder.path().join("m.jsonl"), folder.path().join("agent"));
     // A heartbeat and a timeout that do not make the test wait for long.
-    let heartbeat =
-        Heartbeat { interval: Duration::from_millis(100), timeout: Duration::from_secs(1) };
+    let heartbeat = Heartbeat {
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_secs(1),
+        ..Heartbeat::default()
+    };
     let connect = || {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $$ >\"$0\"; exec \"$1\" agent --simulate '{\"pace\":0.01}'"]);

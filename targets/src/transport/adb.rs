@@ -133,7 +133,7 @@ impl Client {
 
     /// Runs a command that copies one file.
     fn copy(command: Command) -> Result<(), ShellError> {
-        succeeded(&output_of(command, Stdio::null()).map_err(ShellError::Program)?)
+        succeeded(&output_of(command, Stdio::null()).map_err(ShellError::of_command)?)
     }
 }
 
