@@ -63,4 +63,7 @@ pub enum ExportError {
     Labels { path: PathBuf, labels: usize, head: &'static str, width: usize },
     #[error("{} was not exported from {}: the one is {bundle_arch}, the other {model_arch}", bundle.display(), model.display())]
     OtherModel { bundle: PathBuf, bundle_arch: String, model: PathBuf, model_arch: String },
+    #[error("{}: report.json says that the model {said}, but it {found}", bundle.display())]
+    #[diagnostic(help("write the bundle again with `atb export`"))]
+    OtherFile { bundle: PathBuf, said: String, found: String },
 }

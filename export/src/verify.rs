@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use atb_checkpoint::BertConfig;
-use atb_interface::{Inputs, Outputs};
+use atb_interface::{Inputs, OutputShape, Outputs};
 use atb_onnx_runtime::OnnxRuntime;
-use atb_runtime::TextModel;
+use atb_runtime::{Session, TextModel};
+use atb_space::Workload;
 use atb_text::{Encoded, PARITY_SENTENCES, Tokenizer};
 
 use crate::parity::{Parity, difference, larger};
@@ -83,11 +84,36 @@ fn numbers_in(bundle: &Bundle, model: &Path) -> Result<Option<Vec<i64>>, ExportE
     Ok(vocabulary::numbers(&Tokenizer::from_folder(bundle.folder())?, &model))
 }
 
+/// Checks that the model takes and gives what the bundle's report says.
+fn check_same_interface(bundle: &Bundle, session: &Session) -> Result<(), ExportError> {
+    let report = bundle.report();
+    let refused = |said: String, found: String| {
+        Err(ExportError::OtherFile { bundle: bundle.folder().to_owned(), said, found })
+    };
+    let takes = |batch: usize, sequence: usize| {
+        format!("takes batches of {batch} with sequence length {sequence}")
+    };
+    let Workload { batch, sequence } = report.workload;
+    if (session.batch(), session.sequence()) != (batch, sequence) {
+        return refused(takes(batch, sequence), takes(session.batch(), session.sequence()));
+    }
+    let gives = |outputs: &[OutputShape]| {
+        let shape = |output: &OutputShape| format!("{} {:?}", output.name, output.shape);
+        format!("gives {}", outputs.iter().map(shape).collect::<Vec<_>>().join(", "))
+    };
+    // Reports of before do not name the outputs.
+    if !report.outputs.is_empty() && report.outputs != session.outputs() {
+        return refused(gives(&report.outputs), gives(session.outputs()));
+    }
+    Ok(())
+}
+
 type Batches = Vec<(Inputs, Outputs)>;
 
 /// Batch and sequence length of the bundle, and its outputs.
 fn in_tract(bundle: &Bundle, sentences: &[&str]) -> Result<([usize; 2], Batches), ExportError> {
     let mut model = TextModel::open(bundle.folder())?;
+    check_same_interface(bundle, model.session())?;
     let batches = model.run(sentences)?;
     Ok(([model.session().batch(), model.session().sequence()], batches))
 }

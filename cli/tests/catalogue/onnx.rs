@@ -127,6 +127,14 @@ fn bundles() {
             &report.replace("2-48-64-12-48", "1-48-64-12-48"),
         ),
         of_report(
+            "a report of another sequence length",
+            &report.replacen("\"sequence\": 16", "\"sequence\": 8", 1),
+        ),
+        of_report(
+            "a report of other outputs",
+            &report.replace("last_hidden_state", "first_hidden_state"),
+        ),
+        of_report(
             "a report of an architecture that is none",
             &report.replace("2-48-64-12-48", "2-48"),
         ),

@@ -49,6 +49,7 @@ fn predictor_files() {
         set("/schema", "-1"),
         set("/schema", "\"two\""),
         set("/quantity", "\"colour\""),
+        set("/quantity", "\"\\u001b[2J\""),
         set("/workloads/0/batch", "0"),
         set("/workloads/0/sequence", "18446744073709551615"),
         set("/workloads/0/sequence", "-1"),

@@ -135,6 +135,13 @@ impl Default for OneShotConfig {
     }
 }
 
+impl OneShotConfig {
+    fn sub_models(&self) -> SubModels {
+        let Self { space, per_step, sandwich, max_width_probability } = self.clone();
+        SubModels::OneShot { space: space.0, per_step, sandwich, max_width_probability }
+    }
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -200,15 +207,9 @@ impl TrainConfig {
 
     /// The sub-models that a step trains.
     pub(super) fn sub_models(&self) -> SubModels {
-        let OneShotConfig { space, per_step, sandwich, max_width_probability } = &self.one_shot;
         match &self.arch {
             Some(arch) => SubModels::Fixed(arch.clone()),
-            None => SubModels::OneShot {
-                space: space.0.clone(),
-                per_step: *per_step,
-                sandwich: *sandwich,
-                max_width_probability: *max_width_probability,
-            },
+            None => self.one_shot.sub_models(),
         }
     }
 
@@ -235,6 +236,10 @@ impl Checked for TrainConfig {
     fn check(&self, at: &mut Check) {
         at.range("sequence_length", self.sequence_length, SEQUENCE_LENGTHS);
         self.settings(self.panel.clone()).check(at);
+        // Among the settings only where it counts.
+        if self.arch.is_some() {
+            at.nested("one_shot", &self.one_shot.sub_models());
+        }
         at.nested("held_out", &self.held_out);
     }
 }
@@ -308,6 +313,7 @@ mod tests {
             "[schedule]\nsteps = 9223372036854775807",
             "[schedule]\nlearning_rate = 0.0",
             "[one_shot]\nper_step = 1",
+            "arch = \"1-36-64-12-36\"\n[one_shot]\nmax_width_probability = 2.0",
             "[held_out]\nsequence_length = 0",
         ] {
             let error = parse(text).expect_err(text).to_string();

@@ -90,6 +90,10 @@ impl Dataset {
         };
         let mut hasher = Sha256::new();
         for name in &list.shards {
+            if Path::new(name).file_name() != Some(name.as_ref()) {
+                let problem = format!("its shard `{name}` is no name of a file beside it");
+                return Err(DataError::Corrupt { path, problem });
+            }
             let path = folder.join(name);
             let shard = Shard::open(&path)?;
             let header = &shard.header;

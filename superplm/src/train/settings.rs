@@ -144,14 +144,7 @@ impl Checked for TrainSettings {
         at.range("max_grad_norm", self.max_grad_norm, above_0_to(1e12));
         at.range("checkpoint_every", self.checkpoint_every, 1..);
         at.range("validate_every", self.validate_every, 1..);
-        if let SubModels::OneShot { per_step, sandwich, max_width_probability, .. } =
-            self.sub_models
-        {
-            let least = if sandwich { 2 } else { 1 };
-            at.range("one_shot.per_step", per_step, least..=1000);
-            let share = max_width_probability;
-            at.range("one_shot.max_width_probability", share, 0.0..=1.0);
-        }
+        at.nested("one_shot", &self.sub_models);
     }
 }
 

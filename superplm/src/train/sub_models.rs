@@ -1,5 +1,6 @@
 //! Which sub-architectures a step trains, and which are watched.
 
+use atb_settings::{Check, Checked};
 use atb_space::{Architecture, Layer, Sampler, Space, SpaceError};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,16 @@ pub enum SubModels {
     },
     /// Further training of one architecture.
     Fixed(Architecture),
+}
+
+impl Checked for SubModels {
+    fn check(&self, at: &mut Check) {
+        if let Self::OneShot { per_step, sandwich, max_width_probability, .. } = *self {
+            let least = if sandwich { 2 } else { 1 };
+            at.range("per_step", per_step, least..=1000);
+            at.range("max_width_probability", max_width_probability, 0.0..=1.0);
+        }
+    }
 }
 
 impl SubModels {
@@ -130,8 +141,6 @@ fn corner(
 
 #[cfg(test)]
 mod tests {
-    use atb_settings::Checked;
-
     use super::*;
     use crate::TrainSettings;
 

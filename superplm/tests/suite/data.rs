@@ -116,6 +116,23 @@ fn a_dataset_of_a_newer_version_is_refused() {
 }
 
 #[test]
+fn a_dataset_has_no_shards_elsewhere() {
+    let root = tempfile::tempdir().expect("temporary folder");
+    let list = |shard: &str| {
+        let text = format!(
+            r#"{{"schema": 2, "sequence_length": 8, "vocabulary": "", "inputs": [],
+                "shards": ["{shard}"]}}"#
+        );
+        write(root.path(), "dataset.json", text.as_bytes());
+        refusal(Dataset::open(root.path()), root.path())
+    };
+    for shard in ["../a.safetensors", "/dev/zero", "a/../b", "..", ".", "", "a/"] {
+        let error = list(shard);
+        assert!(error.contains("is no name of a file beside it"), "{shard}: {error}");
+    }
+}
+
+#[test]
 fn a_shard_is_a_matrix_of_token_ids_in_safetensors() {
     let root = tempfile::tempdir().expect("temporary folder");
     let input = write(root.path(), "a.txt", b"a tiny model\nof text\n\ntext models\n");
