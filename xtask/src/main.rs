@@ -1,6 +1,8 @@
 //! The project's own chores: `cargo xtask check` validates everything, cheapest first.
 
 mod circles;
+mod faults;
+mod fuzz;
 mod kill;
 mod rust_version;
 
@@ -35,13 +37,17 @@ const LINTS: [Check; 3] = [
 const TESTS: [Check; 1] =
     [Check { name: "tests", arguments: &["test", "--workspace"], environment: &[] }];
 
-const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version|kill\n\
+const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version|kill|faults|fuzz\n\
                      check:        circles, rust-version, format, clippy, docs, tests\n\
                      lint:         the same without the tests\n\
                      circles:      modules of a crate that use each other in a circle\n\
                      rust-version: dependencies that need a newer Rust than the declared one\n\
                      kill:         --runs N [--seed S] [--only COMMAND] [--atb PATH]: kills the \
-                     commands that make something and checks that nothing is lost";
+                     commands that make something and checks that nothing is lost\n\
+                     faults:       --runs N [--seed S] [--only COMMAND] [--atb PATH]: the same \
+                     commands on full disks and in folders that are read only\n\
+                     fuzz:         [--seconds N] [--jobs N] [--keep] [TARGET...]: feeds the \
+                     readers with made-up bytes, 60 s each if not told";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -51,6 +57,8 @@ fn main() -> anyhow::Result<()> {
         ["circles"] => circles(),
         ["rust-version"] => rust_version::check(),
         ["kill", ..] => kill::run(&arguments[1..]),
+        ["faults", ..] => faults::run(&arguments[1..]),
+        ["fuzz", ..] => fuzz::run(root(), &arguments[1..]),
         _ => bail!("{USAGE}"),
     }
 }
@@ -62,8 +70,12 @@ fn quick() -> anyhow::Result<()> {
 }
 
 fn circles() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    circles::check(root)
+    circles::check(root())
+}
+
+/// The folder of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 fn run<'a>(checks: impl Iterator<Item = &'a Check>) -> anyhow::Result<()> {

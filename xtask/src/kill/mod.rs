@@ -17,17 +17,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use compare::{Difference, differences};
-use jobs::{Job, prepare};
+pub(crate) use jobs::Job;
+use jobs::prepare;
 
 /// Most kills before a command is run to its end.
 const MOST_KILLS: u64 = 3;
 
 /// What is asked for on the command line.
 #[derive(Debug)]
-struct Arguments {
+pub(crate) struct Arguments {
     /// Kills of all commands together.
-    runs: u64,
-    seed: u64,
+    pub(crate) runs: u64,
+    pub(crate) seed: u64,
     /// The program; the one beside this program if absent.
     atb: Option<PathBuf>,
     /// Only this command.
@@ -35,7 +36,7 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn parse(arguments: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn parse(arguments: &[String]) -> anyhow::Result<Self> {
         let mut parsed = Self { runs: 0, seed: 0, atb: None, only: None };
         let mut rest = arguments.iter();
         while let Some(flag) = rest.next() {
@@ -48,70 +49,69 @@ impl Arguments {
                 _ => bail!("unknown option {flag}"),
             }
         }
-        ensure!(parsed.runs > 0, "--runs says how often to kill; it is missing or 0");
+        ensure!(parsed.runs > 0, "--runs says how often; it is missing or 0");
         Ok(parsed)
+    }
+
+    /// Has `campaign` try the program in a folder of its own, which is kept if anything was wrong.
+    pub(crate) fn in_scratch(
+        &self,
+        campaign: impl FnOnce(&Program, &[Job], &Path) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let beside = env::current_exe()?.with_file_name("atb");
+        let atb = self.atb.clone().unwrap_or(beside);
+        ensure!(
+            atb.is_file(),
+            "there is no {}: build it with `cargo build --workspace` or name it with --atb",
+            atb.display()
+        );
+        let scratch = env::temp_dir().join(format!("atb-trial-{}", std::process::id()));
+        let inputs = scratch.join("inputs");
+        std::fs::create_dir_all(&inputs)?;
+        let program = Program { atb: atb.canonicalize()?, inputs: inputs.clone() };
+        let mut jobs = prepare(&program, &inputs)?;
+        jobs.retain(|job| self.only.as_ref().is_none_or(|only| job.name == only));
+        ensure!(!jobs.is_empty(), "--only names none of the commands");
+        let result = campaign(&program, &jobs, &scratch);
+        match &result {
+            Ok(true) => std::fs::remove_dir_all(&scratch)?,
+            _ => eprintln!("everything is kept in {}", scratch.display()),
+        }
+        ensure!(result?, "what was interrupted did not come to the same end");
+        Ok(())
     }
 }
 
 /// What came of the kills of one command.
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     /// Processes that were killed.
     kills: u64,
     /// Chains of kills that were run to their end.
     chains: u64,
     /// Chains whose last run failed.
-    failed: u64,
+    pub(crate) failed: u64,
     /// Chains with each kind of difference.
-    differences: BTreeMap<Difference, u64>,
+    pub(crate) differences: BTreeMap<Difference, u64>,
     /// How long it takes without interruption.
     seconds: f64,
 }
 
 /// Kills the commands as `arguments` say and prints a table; fails if anything was lost.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let Arguments { runs, seed, atb, only } = Arguments::parse(arguments)?;
-    let beside = env::current_exe()?.with_file_name("atb");
-    let atb = atb.unwrap_or(beside);
-    ensure!(
-        atb.is_file(),
-        "there is no {}: build it with `cargo build --workspace` or name it with --atb",
-        atb.display()
-    );
-    let scratch = env::temp_dir().join(format!("atb-kill-{}", std::process::id()));
-    let result = campaign(&atb.canonicalize()?, &scratch, runs, seed, only.as_deref());
-    match &result {
-        Ok(true) => std::fs::remove_dir_all(&scratch)?,
-        _ => eprintln!("everything is kept in {}", scratch.display()),
-    }
-    ensure!(result?, "what was killed did not come to the same end");
-    Ok(())
-}
-
-/// Whether every command came to the same end.
-fn campaign(
-    atb: &Path,
-    scratch: &Path,
-    runs: u64,
-    seed: u64,
-    only: Option<&str>,
-) -> anyhow::Result<bool> {
-    let inputs = scratch.join("inputs");
-    std::fs::create_dir_all(&inputs)?;
-    let program = Program { atb: atb.to_owned(), inputs: inputs.clone() };
-    let mut jobs = prepare(&program, &inputs)?;
-    jobs.retain(|job| only.is_none_or(|only| job.name == only));
-    ensure!(!jobs.is_empty(), "--only names none of the commands");
-    let mut random = Random(seed);
-    let mut tallies = Vec::new();
-    let mut share = Share { runs, jobs: jobs.len() as u64 };
-    for job in &jobs {
-        let tally = kill(&program, job, scratch, share.next(), &mut random)?;
-        eprintln!("{}: {} kills, {tally:?}", job.name, tally.kills);
-        tallies.push((job.name, tally));
-    }
-    println!("{}", table(&tallies));
-    Ok(tallies.iter().all(|(_, tally)| tally.failed == 0 && tally.differences.is_empty()))
+    let arguments = Arguments::parse(arguments)?;
+    arguments.in_scratch(|program, jobs, scratch| {
+        let mut random = Random(arguments.seed);
+        let mut tallies = Vec::new();
+        let mut share = Share { runs: arguments.runs, jobs: jobs.len() as u64 };
+        for job in jobs {
+            let tally = kill(program, job, scratch, share.next(), &mut random)?;
+            eprintln!("{}: {} kills, {tally:?}", job.name, tally.kills);
+            tallies.push((job.name, tally));
+        }
+        println!("{}", table(&tallies));
+        Ok(tallies.iter().all(|(_, tally)| tally.failed == 0 && tally.differences.is_empty()))
+    })
 }
 
 /// Deals the kills out to the commands.
@@ -138,18 +138,34 @@ pub(crate) struct Program {
 impl Program {
     fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.atb);
-        command
-            .args(arguments)
-            .current_dir(folder)
-            .env("PATH", self.inputs.join("no-programs"))
-            .env("ATB_CACHE", self.inputs.join("cache"))
-            .env_remove("ORT_DYLIB_PATH")
-            .stdin(Stdio::null());
+        command.args(arguments).current_dir(folder).env("PATH", self.no_programs());
+        self.surround(&mut command);
         command
     }
 
+    /// The program by a POSIX shell's `script`, in which `"$@"` runs it and `"$0"` is the folder.
+    pub(crate) fn by_script(&self, folder: &Path, script: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        let path = format!("PATH={}", self.no_programs().display());
+        command.args(["--mount", "sh", "-c", script]).arg(folder).args(["env", &path]);
+        command.arg(&self.atb).args(arguments);
+        self.surround(&mut command);
+        command
+    }
+
+    fn no_programs(&self) -> PathBuf {
+        self.inputs.join("no-programs")
+    }
+
+    fn surround(&self, command: &mut Command) {
+        command
+            .env("ATB_CACHE", self.inputs.join("cache"))
+            .env_remove("ORT_DYLIB_PATH")
+            .stdin(Stdio::null());
+    }
+
     /// Runs it to its end.
-    fn finish(&self, folder: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+    pub(crate) fn finish(&self, folder: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
         self.command(folder, arguments).output().context("atb could not be started")
     }
 
@@ -166,7 +182,7 @@ impl Program {
     }
 
     /// Kills it after `delay`; `false` if it had ended before.
-    fn kill_after(
+    pub(crate) fn kill_after(
         &self,
         folder: &Path,
         arguments: &[&str],
@@ -217,40 +233,55 @@ fn kill(
             tally.kills += 1;
         }
         tally.chains += 1;
-        let left = match ended || job.is_done(&folder) {
-            // What is done says so, and may not be done again; its last traces go all the same.
-            true if job.refuses_again => {
-                program.finish(&folder, &arguments)?;
-                None
-            }
-            _ => Some(program.finish(&folder, &arguments)?),
-        };
-        if let Some(output) = left {
-            if !output.status.success() {
-                tally.failed += 1;
-                eprintln!(
-                    "{}: {}",
-                    folder.display(),
-                    String::from_utf8_lossy(&output.stderr).trim_end()
-                );
-                continue;
-            }
-            if job.repeats && String::from_utf8_lossy(&output.stdout) != said {
-                *tally.differences.entry(Difference::Output).or_default() += 1;
-                eprintln!("{}: it said something else", folder.display());
-                continue;
-            }
-        }
-        let found = differences(&reference, &folder)?;
-        for (difference, text) in &found {
-            *tally.differences.entry(*difference).or_default() += 1;
-            eprintln!("{}: {text}", folder.display());
-        }
-        if found.is_empty() {
-            std::fs::remove_dir_all(&folder)?;
-        }
+        let reference = Reference { folder: &reference, said: &said };
+        finish(program, job, &folder, ended, &reference, &mut tally)?;
     }
     Ok(tally)
+}
+
+/// What a command came to that was not interrupted.
+pub(crate) struct Reference<'a> {
+    pub(crate) folder: &'a Path,
+    /// What it said on its standard output.
+    pub(crate) said: &'a str,
+}
+
+/// Runs `job` to its end in `folder` and compares; what came to the same end is removed. `ended` is
+/// whether it had already.
+pub(crate) fn finish(
+    program: &Program,
+    job: &Job,
+    folder: &Path,
+    ended: bool,
+    reference: &Reference<'_>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let arguments: Vec<&str> = job.arguments.iter().map(String::as_str).collect();
+    // What is done says so, and may not be done again; its last traces go all the same.
+    let is_refused = job.refuses_again && (ended || job.is_done(folder));
+    let output = program.finish(folder, &arguments)?;
+    if !is_refused {
+        if !output.status.success() {
+            tally.failed += 1;
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            eprintln!("{}: {}", folder.display(), stderr.trim_end());
+            return Ok(());
+        }
+        if job.repeats && String::from_utf8_lossy(&output.stdout) != reference.said {
+            *tally.differences.entry(Difference::Output).or_default() += 1;
+            eprintln!("{}: it said something else", folder.display());
+            return Ok(());
+        }
+    }
+    let found = differences(reference.folder, folder)?;
+    for (difference, text) in &found {
+        *tally.differences.entry(*difference).or_default() += 1;
+        eprintln!("{}: {text}", folder.display());
+    }
+    if found.is_empty() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    Ok(())
 }
 
 fn table(tallies: &[(&str, Tally)]) -> String {
@@ -290,7 +321,7 @@ fn table(tallies: &[(&str, Tally)]) -> String {
 }
 
 /// Numbers that follow from a seed (SplitMix64, Steele, Lea and Flood 2014).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -302,12 +333,12 @@ impl Random {
     }
 
     /// From 0 to below 1.
-    fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// From 0 to below `count`; `count` is small beside 2^64.
-    fn below(&mut self, count: u64) -> u64 {
+    pub(crate) fn below(&mut self, count: u64) -> u64 {
         self.next() % count.max(1)
     }
 }
