@@ -289,7 +289,7 @@ mod tests {
             ("\"yes\"", "7", "expected a string"),
             ("\"softmax\"", "\"argmax\"", "unknown variant `argmax`"),
             ("\"labels\"", "\"score_range\": [1, 1], \"labels\"", "are no range"),
-            ("}", "", "EOF while parsing"),
+            ("}", "", "key must be a string"),
         ] {
             let error = changed(from, to).expect_err(to).to_string();
             assert!(error.contains(told), "{error}");
