@@ -1,6 +1,6 @@
 //! How far the outputs of several engines are apart.
 
-use atb_interface::Outputs;
+use atb_interface::{Outputs, larger};
 use atb_space::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -84,11 +84,6 @@ pub(crate) fn difference(precision: Precision, one: &Outputs, other: &Outputs) -
         Precision::F32 => one.largest_difference(other),
         Precision::Int8 => one.relative_difference(other),
     }
-}
-
-/// The larger of two differences; one that is no number is the largest of all.
-pub(crate) fn larger(one: f32, other: f32) -> f32 {
-    if one.is_nan() || other <= one { one } else { other }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use atb_checkpoint::BertConfig;
-use atb_interface::{Inputs, OutputShape, Outputs};
+use atb_interface::{Inputs, OutputShape, Outputs, larger};
 use atb_onnx_runtime::OnnxRuntime;
 use atb_runtime::{Session, TextModel};
 use atb_space::Workload;
 use atb_text::{Encoded, PARITY_SENTENCES, Tokenizer};
 
-use crate::parity::{Parity, difference, larger};
+use crate::parity::{Parity, difference};
 use crate::{Bundle, ExportError, vocabulary};
 
 /// Runs `bundle` on the parity sentences, and compares every output of it with those that

@@ -20,7 +20,7 @@ mod head;
 mod values;
 
 pub use head::{Axis, Dense, HEADS, Head, Meaning, OutputSpec, Reads, Tokens, Width};
-pub use values::{Inputs, Output, OutputShape, Outputs};
+pub use values::{Inputs, Output, OutputShape, Outputs, larger};
 
 /// Token ids, `[batch, sequence]`.
 pub const INPUT_IDS: &str = "input_ids";

@@ -148,7 +148,7 @@ impl Outputs {
     #[must_use]
     pub fn largest_difference(&self, other: &Outputs) -> f32 {
         let of_values =
-            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, largest);
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger);
         self.difference(other, of_values)
     }
 
@@ -175,12 +175,13 @@ impl Outputs {
             let same = other.0.iter().find(same);
             same.map_or(f32::NAN, |same| of_values(&output.values, &same.values))
         };
-        self.0.iter().map(of_output).fold(0.0, largest)
+        self.0.iter().map(of_output).fold(0.0, larger)
     }
 }
 
 /// The larger of two differences; one that is no number is the largest of all.
-fn largest(one: f32, other: f32) -> f32 {
+#[must_use]
+pub fn larger(one: f32, other: f32) -> f32 {
     if one.is_nan() || other <= one { one } else { other }
 }
 

@@ -1,6 +1,7 @@
 //! Bundles in rten, an engine with an ONNX reader of its own.
 
 use atb_export::Bundle;
+use atb_interface::larger;
 use atb_rten::RtenSession;
 use atb_runtime::TextModel;
 use atb_space::Precision;
@@ -20,6 +21,6 @@ pub(crate) fn difference(bundle: &Bundle) -> f32 {
             Precision::F32 => in_tract.largest_difference(&outputs),
             Precision::Int8 => in_tract.relative_difference(&outputs),
         };
-        if difference.is_nan() { difference } else { largest.max(difference) }
+        larger(largest, difference)
     })
 }

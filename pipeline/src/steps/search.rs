@@ -1,6 +1,7 @@
 //! Searching under a budget.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use atb_predictor::Predictor;
 use atb_search::{Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search};
@@ -66,7 +67,10 @@ pub fn loss_on_text<'a>(
             };
             let sentence = SentenceFitness::new(plm, &embeddings, &text)?;
             let digest = sentence.digest().to_owned();
-            let static_table = Some(sentence.losses_of_static_table()?);
+            let sentence = Arc::new(sentence);
+            let of_table = Arc::clone(&sentence);
+            let static_table: Option<StaticTable<'_>> =
+                Some(Box::new(move || of_table.losses_of_static_table()));
             let losses = move |arch: &_| sentence.losses(arch);
             Box::new(OnText { name: "sentence-loss", digest, static_table, losses })
         }
@@ -88,18 +92,20 @@ pub fn loss_on_text<'a>(
     })
 }
 
+/// What a model without layers loses, computed when it is asked for.
+type StaticTable<'a> = Box<dyn Fn() -> Result<Vec<f64>, PlmError> + Sync + 'a>;
+
 /// A loss of sub-models on held-out text as what a search minimises.
-struct OnText<F> {
+struct OnText<'a, F> {
     /// What it is called in files.
     name: &'static str,
     digest: String,
-    /// What a model without layers loses.
-    static_table: Option<Vec<f64>>,
+    static_table: Option<StaticTable<'a>>,
     /// Its parts.
     losses: F,
 }
 
-impl<F: Fn(&Architecture) -> Result<Vec<f64>, PlmError> + Sync> Fitness for OnText<F> {
+impl<F: Fn(&Architecture) -> Result<Vec<f64>, PlmError> + Sync> Fitness for OnText<'_, F> {
     fn name(&self) -> &str {
         self.name
     }
@@ -118,7 +124,7 @@ impl<F: Fn(&Architecture) -> Result<Vec<f64>, PlmError> + Sync> Fitness for OnTe
     }
 
     fn static_table(&self) -> Result<Option<Vec<f64>>, EvaluationError> {
-        Ok(self.static_table.clone())
+        Ok(self.static_table.as_ref().map(|losses| losses()).transpose()?)
     }
 }
 
