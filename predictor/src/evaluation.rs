@@ -6,7 +6,7 @@ use atb_space::Workload;
 use crate::metrics::Metrics;
 use crate::observation::{Observation, Observations, Source};
 use crate::predictor::{CONFIDENCE_LEVEL, PredictError, Predictor};
-use crate::validation::Worst;
+use crate::validation::LeftOutPrediction;
 
 /// Predictions beside measurements that the predictor has not seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Evaluation {
     /// Share of the measurements inside the interval of confidence level [`CONFIDENCE_LEVEL`].
     pub coverage: f64,
     /// The ten predictions that were farthest off, worst first.
-    pub worst: Vec<Worst>,
+    pub worst: Vec<LeftOutPrediction>,
 }
 
 /// Why a predictor could not be evaluated.
@@ -57,7 +57,7 @@ impl Predictor {
             covered += usize::from(prediction.contains(measured_value));
             predicted.push(prediction.value);
             actual.push(measured_value);
-            predictions.push(Worst {
+            predictions.push(LeftOutPrediction {
                 arch: item.arch.clone(),
                 measured: measured_value,
                 predicted: prediction.value,
@@ -68,7 +68,7 @@ impl Predictor {
             return Err(EvaluationError::Nothing { space: self.space.name.clone() });
         };
         let coverage = covered as f64 / metrics.count as f64;
-        Ok(Evaluation { metrics, coverage, worst: Worst::of(predictions) })
+        Ok(Evaluation { metrics, coverage, worst: LeftOutPrediction::worst(predictions) })
     }
 
     /// What brings latencies of other measurements of the same device to this predictor's

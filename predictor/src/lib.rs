@@ -53,4 +53,4 @@ pub use predictor::{
     Baseline, CONFIDENCE_LEVEL, LeftOut, PredictError, Prediction, Predictor, SCHEMA,
 };
 pub use refine::{RefineError, RefineSettings, Refined, Round, refine};
-pub use validation::{Residuals, Validation, Worst, cross_validate};
+pub use validation::{LeftOutPrediction, Residuals, Validation, cross_validate};

@@ -19,9 +19,9 @@ const FOLDS: usize = 10;
 /// How many of the worst predictions are kept.
 const WORST: usize = 10;
 
-/// A prediction far off its measurement.
+/// The prediction of an architecture by a model that was fitted without it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Worst {
+pub struct LeftOutPrediction {
     /// The architecture.
     pub arch: Architecture,
     /// Its measured value.
@@ -32,7 +32,7 @@ pub struct Worst {
     pub spread: f64,
 }
 
-impl Worst {
+impl LeftOutPrediction {
     /// Signed relative error of the prediction.
     #[must_use]
     pub fn error(&self) -> f64 {
@@ -40,7 +40,7 @@ impl Worst {
     }
 
     /// The ten of `predictions` that are farthest off, worst first.
-    pub(crate) fn of(mut predictions: Vec<Self>) -> Vec<Self> {
+    pub(crate) fn worst(mut predictions: Vec<Self>) -> Vec<Self> {
         predictions.sort_by(|a, b| b.error().abs().total_cmp(&a.error().abs()));
         predictions.truncate(WORST);
         predictions
@@ -55,7 +55,10 @@ pub struct Validation {
     /// Errors on the architectures left out.
     pub metrics: Metrics,
     /// The ten predictions that were farthest off, worst first.
-    pub worst: Vec<Worst>,
+    pub worst: Vec<LeftOutPrediction>,
+    /// All predictions, in the order of the observations; none in files of before they were kept.
+    #[serde(default)]
+    pub predictions: Vec<LeftOutPrediction>,
     /// What widens the intervals.
     pub residuals: Residuals,
 }
@@ -134,10 +137,10 @@ pub fn cross_validate<M: Model, E: From<FitError>>(
         .filter(|metrics| metrics.mape.is_finite() && metrics.rmse.is_finite())
         .filter(|_| scores.iter().all(|score| score.is_finite()))
         .ok_or(FitError::NothingFits { count })?;
-    let predictions = observations
+    let predictions: Vec<LeftOutPrediction> = observations
         .iter()
         .zip(&predicted)
-        .map(|(item, predicted)| Worst {
+        .map(|(item, predicted)| LeftOutPrediction {
             arch: item.arch.clone(),
             measured: item.value,
             predicted: *predicted,
@@ -147,7 +150,8 @@ pub fn cross_validate<M: Model, E: From<FitError>>(
     Ok(Validation {
         folds,
         metrics,
-        worst: Worst::of(predictions),
+        worst: LeftOutPrediction::worst(predictions.clone()),
+        predictions,
         residuals: Residuals::new(scores),
     })
 }

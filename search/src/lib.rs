@@ -63,5 +63,5 @@ pub use fitness::{EvaluationError, Fitness};
 pub use mutation::{Gene, Mutation};
 pub use scan::LatencyHistogram;
 pub use search::{Outcome, SCHEMA, pareto_front, search};
-pub use store::Store;
+pub use store::{Store, evaluations};
 pub use strategy::{Settings, Strategy, UnknownStrategy};

@@ -104,12 +104,30 @@ fn values_of(
         let (there, here) = (text(&header), text(expected));
         return Err(StoreError::OtherFitness { path: path.to_owned(), there, here });
     }
-    let mut values = HashMap::new();
-    for line in lines.lines() {
-        let line: Line = line.parse("a fitness value").map_err(|error| of_store(path, error))?;
-        values.insert(line.arch, line.fitness);
-    }
-    Ok(values)
+    Ok(evaluations_of(path, lines)?.into_iter().collect())
+}
+
+/// The values of the store `path`, whatever its fitness, in the order in which they were computed.
+///
+/// # Errors
+/// [`StoreError`] if it is no store, or of a newer version.
+pub fn evaluations(path: &Path) -> Result<Vec<(Architecture, f64)>, StoreError> {
+    let lines = JsonLines::read(path)?;
+    let _: Header = lines
+        .header(SCHEMA, "the header of a fitness store")
+        .map_err(|error| of_store(path, error))?;
+    evaluations_of(path, &lines)
+}
+
+fn evaluations_of(path: &Path, lines: &JsonLines) -> Result<Vec<(Architecture, f64)>, StoreError> {
+    lines
+        .lines()
+        .map(|line| {
+            let line: Line =
+                line.parse("a fitness value").map_err(|error| of_store(path, error))?;
+            Ok((line.arch, line.fitness))
+        })
+        .collect()
 }
 
 /// What is wrong with a file, with what to do about a store.

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
+use atb_benches::plot::{series, write};
+use atb_plots::{Axis, Chart, Layer, Point as Named};
 use atb_superplm::MetricsLine;
 use clap::Parser;
-use plotters::prelude::*;
 
 /// Make a table and a plot of the held-out losses of one training, or of several that
 /// continue each other.
@@ -34,8 +35,7 @@ struct Point {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let points = points(&arguments.metrics)?;
-    draw(&points, &arguments.plot)
-        .map_err(|problem| anyhow!("{}: {problem}", arguments.plot.display()))?;
+    draw(&points, &arguments.plot)?;
     println!("{}", table(&points));
     Ok(())
 }
@@ -93,40 +93,29 @@ fn table(points: &[Point]) -> String {
     lines.join("\n")
 }
 
-fn draw(points: &[Point], path: &Path) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let losses = points.iter().flat_map(|point| &point.losses).map(|(_, loss)| *loss);
-    let low = losses.clone().fold(f64::INFINITY, f64::min) * 0.9;
-    let high = losses.fold(0.0, f64::max) * 1.1;
-    let end = points.iter().map(|point| point.steps as f64).fold(1.0, f64::max);
-    let root = SVGBackend::new(path, (800, 500)).into_drawing_area();
-    root.fill(&WHITE).map_err(|error| text(&error))?;
-    let mut chart = ChartBuilder::on(&root)
-        .margin(16)
-        .caption("KD loss on held-out text", ("sans-serif", 20))
-        .x_label_area_size(44)
-        .y_label_area_size(60)
-        .build_cartesian_2d(0.0..end, (low..high).log_scale())
-        .map_err(|error| text(&error))?;
-    chart.configure_mesh().x_desc("steps").y_desc("loss").draw().map_err(|error| text(&error))?;
+fn draw(points: &[Point], path: &Path) -> Result<()> {
+    let mut layers = Vec::new();
     for (index, (arch, _)) in points[0].losses.iter().enumerate() {
-        let colour = Palette99::pick(index).to_rgba();
-        let line = points.iter().filter_map(|point| {
-            let (_, loss) = point.losses.iter().find(|(found, _)| found == arch)?;
-            Some((point.steps as f64, *loss))
+        let values: Vec<(f64, f64)> = points
+            .iter()
+            .filter_map(|point| {
+                let (_, loss) = point.losses.iter().find(|(found, _)| found == arch)?;
+                Some((point.steps as f64, *loss))
+            })
+            .collect();
+        let (tone, shape) = series(index);
+        let named = values.iter().map(|(step, loss)| {
+            Named::new(*step, *loss, format!("{arch}\nstep {step}: {loss:.3}"))
         });
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)))
-            .map_err(|error| text(&error))?
-            .label(arch)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        let named = named.collect();
+        layers.push(Layer::line(arch, tone, values));
+        layers.push(Layer::points("", tone, shape, named));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .border_style(BLACK)
-        .background_style(WHITE.mix(0.8))
-        .draw()
-        .map_err(|error| text(&error))?;
-    root.present().map_err(|error| text(&error))
+    let chart = Chart {
+        title: "Loss on held-out text".to_owned(),
+        x: Axis::from_zero("steps"),
+        y: Axis::logarithmic("loss"),
+        layers,
+    };
+    write(&chart, path)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use atb_measurements::Quantity;
 use atb_pipeline::{PredictorSummary, steps};
-use atb_predictor::{Evaluation, Kind, Predictor, Worst};
+use atb_predictor::{Evaluation, Kind, LeftOutPrediction, Predictor};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
@@ -86,7 +86,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-fn worst(predictions: &[Worst], quantity: Quantity) -> String {
+fn worst(predictions: &[LeftOutPrediction], quantity: Quantity) -> String {
     let unit = quantity.unit();
     let rows = predictions
         .iter()

@@ -14,6 +14,7 @@ mod fit;
 mod predict;
 mod profile;
 mod refine;
+mod report;
 mod run;
 mod search;
 mod train;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Time an exported model on a device, alternating with another architecture
     Bench(bench::Arguments),
+    /// Make a page of a run, with its figures and plots
+    Report(report::Arguments),
     /// List the devices that can be reached now
     Devices(devices::Arguments),
     /// Check whether a run on a device can be trusted, and say what to do if not
@@ -92,6 +95,7 @@ impl Command {
             Self::Evaluate(arguments) => evaluate::execute(&arguments),
             Self::Verify(arguments) => verify::execute(&arguments),
             Self::Bench(arguments) => bench::execute(&arguments),
+            Self::Report(arguments) => report::execute(&arguments),
             Self::Devices(arguments) => devices::execute(&arguments),
             Self::Doctor(arguments) => doctor::execute(&arguments),
             Self::Agent(arguments) => agent::execute(&arguments),

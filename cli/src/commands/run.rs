@@ -1,6 +1,6 @@
 //! `atb run`: the whole job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atb_pipeline::{Config, Files, RunReport, run};
 use atb_space::Architecture;
@@ -21,11 +21,12 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         None => Config::default(),
     };
     let report = run(&config, &mut Display::new())?;
-    display::data(&summary(&report, &Files::of(&config.output)))?;
+    let written = atb_report::write(&config.output)?;
+    display::data(&summary(&report, &Files::of(&config.output), &written.page))?;
     Ok(())
 }
 
-fn summary(report: &RunReport, files: &Files) -> String {
+fn summary(report: &RunReport, files: &Files, page: &Path) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let baseline = match report.baseline == Architecture::bert_base() {
         true => "BERT-base".to_owned(),
@@ -75,7 +76,7 @@ fn summary(report: &RunReport, files: &Files) -> String {
         row("parity", parity),
         row("weights", report.superplm.description.clone()),
         row("bundle", files.bundle.display().to_string()),
-        row("report", files.report.display().to_string()),
+        row("report", page.display().to_string()),
     ];
     rows.extend(display::no_device(&report.flags));
     display::table(&[], rows)
@@ -84,7 +85,6 @@ fn summary(report: &RunReport, files: &Files) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn the_summary_as_a_user_sees_it() {
@@ -102,6 +102,10 @@ mod tests {
             "candidates": 1000, "evaluated": 100, "finalists": [], "warnings": []
         }"#;
         let report: RunReport = serde_json::from_str(json).expect("a report");
-        insta::assert_snapshot!(summary(&report, &Files::of(Path::new("atb-run"))));
+        insta::assert_snapshot!(summary(
+            &report,
+            &Files::of(Path::new("atb-run")),
+            Path::new("atb-run/report/index.html")
+        ));
     }
 }

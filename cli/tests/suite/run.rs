@@ -44,6 +44,16 @@ fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
     let card = fs::read_to_string(job.path("out/bundle/README.md")).expect("a card");
     assert!(card.starts_with(&format!("# {winner}")), "{card}");
 
+    let page = fs::read_to_string(job.path("out/report/index.html")).expect("a page");
+    assert!(page.contains(&format!("<h1>{winner}</h1>")), "{page}");
+    let figures = fs::read_to_string(job.path("out/report/figures.json")).expect("figures");
+    let figures: serde_json::Value = serde_json::from_str(&figures).expect("JSON");
+    assert_eq!(figures["winner"]["measured_ms"], report["measured_ms"]);
+    assert_eq!(figures["predictions"].as_array().map(Vec::len), Some(12));
+    // Made again from the files alone, it is the same.
+    job.succeeds(&["report", "out"]);
+    assert_eq!(fs::read_to_string(job.path("out/report/index.html")).expect("a page"), page);
+
     // Nothing has changed: nothing is measured, evaluated or written again.
     let measured = lines(&job, "out/measurements.jsonl");
     let evaluated = lines(&job, "out/evaluations.jsonl");

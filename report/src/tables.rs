@@ -1,0 +1,118 @@
+//! What is told as a table, in the page and in Markdown.
+
+use crate::figures::Figures;
+use crate::texts::{self, loss, megabytes, ms, percent, signed_percent};
+
+/// A table under a question.
+pub(crate) struct Table {
+    pub(crate) question: &'static str,
+    pub(crate) answer: String,
+    pub(crate) header: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// Whether its cells are words rather than numbers.
+    pub(crate) is_text: bool,
+}
+
+/// All tables of `figures`.
+pub(crate) fn all(figures: &Figures) -> Vec<Table> {
+    [finalists(figures), cost(figures), bundle(figures), Some(device(figures))]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn finalists(figures: &Figures) -> Option<Table> {
+    let rows: Vec<Vec<String>> = figures
+        .finalists
+        .iter()
+        .map(|it| {
+            vec![
+                it.architecture.clone(),
+                loss(it.loss),
+                format!("{:+.4}{}", it.above_lowest, if it.told_apart { "" } else { " (equal)" }),
+                ms(it.predicted_ms),
+                ms(it.measured_ms),
+                signed_percent(it.measured_ms / it.predicted_ms - 1.0),
+            ]
+        })
+        .collect();
+    (!rows.is_empty()).then_some(Table {
+        question: "Which were the finalists?",
+        answer: "The winner comes first. Losses that the held-out text does not tell apart from \
+                 the lowest are marked as equal; of equal ones the fastest wins."
+            .to_owned(),
+        header: vec!["architecture", "loss", "above the lowest", "predicted", "measured", "off by"],
+        rows,
+        is_text: false,
+    })
+}
+
+fn cost(figures: &Figures) -> Option<Table> {
+    let rows: Vec<Vec<String>> = figures
+        .runs
+        .iter()
+        .map(|runs| {
+            let or_unknown = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), ms);
+            let (half, most, nearly_all) = runs.percentiles_ms;
+            let name = match runs.model.as_str() {
+                "winner" => figures.winner.architecture.clone(),
+                other if other == figures.winner.baseline => texts::baseline(figures).to_owned(),
+                other => other.to_owned(),
+            };
+            vec![
+                name,
+                ms(half),
+                ms(most),
+                ms(nearly_all),
+                or_unknown(runs.load_ms),
+                or_unknown(runs.first_ms),
+                runs.memory_kib.map_or_else(
+                    || "unknown".to_owned(),
+                    |kib| format!("{:.0} MiB", kib as f64 / 1024.0),
+                ),
+            ]
+        })
+        .collect();
+    (!rows.is_empty()).then_some(Table {
+        question: "What does it cost in the app?",
+        answer: "Run times by the wall clock, time to load, the first run after it, and memory at \
+                 its peak, on this device."
+            .to_owned(),
+        header: vec!["model", "p50", "p90", "p99", "load", "first run", "memory"],
+        rows,
+        is_text: false,
+    })
+}
+
+fn bundle(figures: &Figures) -> Option<Table> {
+    let total: u64 = figures.bundle.iter().map(|part| part.bytes).sum();
+    let rows: Vec<Vec<String>> = figures
+        .bundle
+        .iter()
+        .map(|part| {
+            let share = percent(part.bytes as f64 / total.max(1) as f64);
+            vec![part.name.clone(), megabytes(part.bytes), share]
+        })
+        .collect();
+    (!rows.is_empty()).then_some(Table {
+        question: "What is in the bundle?",
+        answer: String::new(),
+        header: vec!["file", "size", "share"],
+        rows,
+        is_text: false,
+    })
+}
+
+fn device(figures: &Figures) -> Table {
+    Table {
+        question: "What was it measured on?",
+        answer: String::new(),
+        header: vec!["", ""],
+        rows: figures
+            .device
+            .iter()
+            .map(|(name, value)| vec![name.clone(), value.clone()])
+            .collect(),
+        is_text: true,
+    }
+}
