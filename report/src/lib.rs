@@ -9,30 +9,36 @@
 //! | `figures.json` | every number of both, as [`Figures`] |
 //! | `*.svg` | the plots |
 //!
-//! [`Figures::of_run`] reads, [`panels`] turns figures into questions, answers and
-//! plots, and the page and its twin lay those out: none of the later steps computes a figure.
+//! [`Figures::of_run`] reads, [`of_run`] makes questions, answers, plots and tables of the figures,
+//! [`page`] and [`markdown`] lay those out: none of the later steps computes a figure.
 
+mod comparison;
+mod document;
 mod error;
 mod figures;
 mod gather;
 mod markdown;
 mod page;
 mod panels;
+mod run;
 mod tables;
 mod texts;
 
 use std::path::{Path, PathBuf};
 
 use atb_plots::Size;
+use serde::Serialize;
 
+pub use comparison::{Both, COMPARISON_SCHEMA, Change, Comparison};
+pub use document::{Card, Document, Panel, Plot, Table, Verdict};
 pub use error::ReportError;
 pub use figures::{
     Evaluated, FIGURES_SCHEMA, Figures, Finalist, Moment, Part, Predicted, Runs, Sized, Trust,
     Winner,
 };
-pub use markdown::document;
+pub use markdown::markdown;
 pub use page::page;
-pub use panels::{Panel, Plot, panels};
+pub use run::of_run;
 
 /// The folder of a run's report, in the run's.
 pub const FOLDER: &str = "report";
@@ -55,20 +61,37 @@ pub struct Written {
 /// cannot be written. Each file of an earlier report is replaced as a whole.
 pub fn write(run: &Path) -> Result<Written, ReportError> {
     let figures = Figures::of_run(run)?;
-    let panels = panels(&figures);
-    let folder = run.join(FOLDER);
-    fs_err::create_dir_all(&folder)?;
+    write_to(&run.join(FOLDER), &of_run(&figures), &figures)
+}
+
+/// Writes the comparison of the runs in `first` and `second` to `folder`.
+///
+/// # Errors
+/// As [`write`].
+pub fn compare(first: &Path, second: &Path, folder: &Path) -> Result<Written, ReportError> {
+    let names = (first.display().to_string(), second.display().to_string());
+    let comparison = Comparison::of(names, &Figures::of_run(first)?, &Figures::of_run(second)?);
+    write_to(folder, &comparison.document(), &comparison)
+}
+
+fn write_to(
+    folder: &Path,
+    document: &Document,
+    figures: &impl Serialize,
+) -> Result<Written, ReportError> {
+    fs_err::create_dir_all(folder)?;
     let within = |name: &str| folder.join(name);
-    for plot in panels.iter().flat_map(|panel| &panel.plots) {
+    for plot in document.panels.iter().flat_map(|panel| &panel.plots) {
         let drawing = plot.chart.file(Size::WIDE.of_height(plot.height));
         atb_files::write(&within(&format!("{}.svg", plot.name)), drawing.as_bytes())?;
     }
-    atb_files::write_json(&within("figures.json"), &figures)?;
-    atb_files::write(&within("report.md"), document(&figures, &panels).as_bytes())?;
-    atb_files::write(&within("index.html"), page(&figures, &panels).as_bytes())?;
-    Ok(Written {
-        page: folder.join("index.html"),
-        markdown: folder.join("report.md"),
-        figures: folder.join("figures.json"),
-    })
+    let written = Written {
+        page: within("index.html"),
+        markdown: within("report.md"),
+        figures: within("figures.json"),
+    };
+    atb_files::write_json(&written.figures, figures)?;
+    atb_files::write(&written.markdown, markdown(document).as_bytes())?;
+    atb_files::write(&written.page, page(document).as_bytes())?;
+    Ok(written)
 }

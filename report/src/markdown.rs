@@ -2,48 +2,53 @@
 
 use std::fmt::Write;
 
-use crate::figures::Figures;
-use crate::panels::Panel;
-use crate::{tables, texts};
+use crate::document::Document;
 
-/// The document of `figures` and `panels`; plots are files beside it.
+/// `document` as Markdown; plots are files beside it.
 #[must_use]
-pub fn document(figures: &Figures, panels: &[Panel]) -> String {
-    let winner = &figures.winner;
-    let mut text = format!(
-        "# {} on {}\n\nTiny BERT, batch {}, sequence length {}.",
-        winner.architecture,
-        plain(&figures.target),
-        figures.batch,
-        figures.sequence
-    );
-    if let Some(words) = texts::in_words(&winner.architecture) {
-        _ = write!(text, " {words}. Weights: {}.", plain(&winner.weights));
+pub fn markdown(document: &Document) -> String {
+    let mut text = format!("# {}\n\n{}.", plain(&document.title), plain(&document.about));
+    if !document.description.is_empty() {
+        _ = write!(text, " {}", plain(&document.description));
     }
-    text.push_str("\n\n| | | |\n|---|---|---|\n");
-    for (value, what, note) in texts::cards(figures) {
-        row(&mut text, &[value, what, note]);
+    if !document.cards.is_empty() {
+        text.push_str("\n\n| | | |\n|---|---|---|\n");
+        for card in &document.cards {
+            row(&mut text, &[card.value.clone(), card.what.clone(), card.note.clone()]);
+        }
     }
-    _ = writeln!(text, "\n{}\n", texts::verdict(figures));
-    let trust = &figures.trust;
-    for line in trust.objections.iter().chain(&trust.notes) {
-        _ = writeln!(text, "- {}", plain(line));
+    for verdict in &document.verdicts {
+        text.push('\n');
+        for line in &verdict.lines {
+            _ = write!(
+                text,
+                "\n{}{}\n",
+                if verdict.good { "" } else { "**Warning**: " },
+                plain(line)
+            );
+        }
+        for line in &verdict.notes {
+            // What is not good news stands out, as on the page.
+            let bold = if verdict.good { "" } else { "**" };
+            _ = write!(text, "\n{bold}{}{bold}\n", plain(line));
+        }
+        for line in &verdict.notes {
+            _ = write!(text, "\n- {}", plain(line));
+        }
     }
-    for warning in &figures.warnings {
-        _ = writeln!(text, "- **Warning**: {}", plain(warning));
-    }
-    for panel in panels {
+    text.push('\n');
+    for panel in &document.panels {
         _ = write!(text, "\n## {}\n\n{}\n", panel.question, plain(&panel.answer));
         for plot in &panel.plots {
             _ = write!(text, "\n![{}]({}.svg)\n", plain(&plot.chart.title), plot.name);
         }
     }
-    for table in tables::all(figures) {
+    for table in &document.tables {
         _ = write!(text, "\n## {}\n\n", table.question);
         if !table.answer.is_empty() {
-            _ = write!(text, "{}\n\n", table.answer);
+            _ = write!(text, "{}\n\n", plain(&table.answer));
         }
-        row(&mut text, &table.header.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        row(&mut text, &table.header);
         let beside = if table.is_text { "---|" } else { "---:|" };
         _ = writeln!(text, "|---|{}", beside.repeat(table.header.len() - 1));
         for cells in &table.rows {
@@ -53,7 +58,7 @@ pub fn document(figures: &Figures, panels: &[Panel]) -> String {
     _ = write!(
         text,
         "\nEvery number is in [figures.json](figures.json). Written by atb {}.\n",
-        figures.version
+        document.version
     );
     text
 }

@@ -3,9 +3,7 @@
 use atb_plots::{CSS, Size};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::figures::Figures;
-use crate::panels::Panel;
-use crate::texts;
+use crate::document::{Document, Panel, Table};
 
 /// How the page looks. Plots are there twice, for wide and for narrow screens, and one is shown.
 const STYLE: &str = "\
@@ -34,11 +32,9 @@ th{font-weight:600}\
 .texts td{white-space:normal;text-align:left}\
 code{font-size:0.95em}";
 
-/// The page of `figures` and `panels`, as HTML.
+/// The page of `document`, as HTML.
 #[must_use]
-pub fn page(figures: &Figures, panels: &[Panel]) -> String {
-    let winner = &figures.winner;
-    let verdict = if figures.trust.trustworthy { "verdict" } else { "verdict bad" };
+pub fn page(document: &Document) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -46,39 +42,35 @@ pub fn page(figures: &Figures, panels: &[Panel]) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (winner.architecture) " on " (figures.target) }
+                title { (document.title) }
                 // An icon that is no file: a browser asks the host for one otherwise.
                 link rel="icon" href="data:,";
                 style { (PreEscaped(CSS)) (PreEscaped(STYLE)) }
             }
             body {
                 header {
-                    p.quiet { "Tiny BERT for " (figures.target) ", batch " (figures.batch)
-                        ", sequence length " (figures.sequence) }
-                    h1 { (winner.architecture) }
-                    @if let Some(words) = texts::in_words(&winner.architecture) {
-                        p.quiet { (words) ". Weights: " (winner.weights) "." }
-                    }
+                    p.quiet { (document.about) }
+                    h1 { (document.title) }
+                    @if !document.description.is_empty() { p.quiet { (document.description) } }
                 }
                 div.cards {
-                    @for (value, what, note) in texts::cards(figures) {
-                        div.card { b { (value) } span { (what) } span.quiet { (note) } }
+                    @for card in &document.cards {
+                        div.card { b { (card.value) } span { (card.what) } span.quiet { (card.note) } }
                     }
                 }
-                div class=(verdict) {
-                    p { (texts::verdict(figures)) }
-                    @for objection in &figures.trust.objections { p { (objection) } }
-                    @for note in &figures.trust.notes { p.quiet { (note) } }
-                }
-                @if !figures.warnings.is_empty() {
-                    div class="verdict bad" {
-                        @for warning in &figures.warnings { p { (warning) } }
+                @for verdict in &document.verdicts {
+                    div class=(if verdict.good { "verdict" } else { "verdict bad" }) {
+                        @for line in &verdict.lines { p { (line) } }
+                        @for line in &verdict.notes { p.quiet { (line) } }
                     }
                 }
-                main { @for panel in panels { (section(panel)) } (tables(figures)) }
+                main {
+                    @for panel in &document.panels { (section(panel)) }
+                    @for table in &document.tables { (tabular(table)) }
+                }
                 footer {
                     p.quiet { "Every number of this page is in figures.json beside it. Written by atb "
-                        (figures.version) "." }
+                        (document.version) "." }
                 }
             }
         }
@@ -105,19 +97,15 @@ fn section(panel: &Panel) -> Markup {
     }
 }
 
-fn tables(figures: &Figures) -> Markup {
+fn tabular(table: &Table) -> Markup {
     html! {
-        @for table in crate::tables::all(figures) {
-            section {
-                h2 { (table.question) }
-                @if !table.answer.is_empty() { p { (table.answer) } }
-                div.scroll {
-                    table class=(if table.is_text { "texts" } else { "" }) {
-                        thead { tr { @for name in &table.header { th scope="col" { (name) } } } }
-                        tbody {
-                            @for row in &table.rows { tr { @for cell in row { td { (cell) } } } }
-                        }
-                    }
+        section {
+            h2 { (table.question) }
+            @if !table.answer.is_empty() { p { (table.answer) } }
+            div.scroll {
+                table class=(if table.is_text { "texts" } else { "" }) {
+                    thead { tr { @for name in &table.header { th scope="col" { (name) } } } }
+                    tbody { @for row in &table.rows { tr { @for cell in row { td { (cell) } } } } }
                 }
             }
         }

@@ -1,35 +1,13 @@
-//! Questions, their answers, and the plots that show them.
+//! What is asked of a run, the answers, and the plots that show them.
 
 use atb_plots::{Axis, Bar, Chart, Layer, Point, Shape, Tone};
 
+use crate::document::{Panel, Plot};
 use crate::figures::{Figures, Finalist, Runs};
 use crate::texts::{loss, ms, percent, signed_percent, significant};
 
-/// A question with its answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Panel {
-    /// The question.
-    pub question: String,
-    /// The answer, in a sentence or two.
-    pub answer: String,
-    /// The plots that show it.
-    pub plots: Vec<Plot>,
-}
-
-/// A plot.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plot {
-    /// Its name, by which its file is called.
-    pub name: &'static str,
-    /// Its height in pixels.
-    pub height: u32,
-    /// What it shows.
-    pub chart: Chart,
-}
-
-/// The questions that `figures` answer.
-#[must_use]
-pub fn panels(figures: &Figures) -> Vec<Panel> {
+/// The questions that the figures of a run answer.
+pub(crate) fn panels(figures: &Figures) -> Vec<Panel> {
     [
         front(figures),
         search(figures),

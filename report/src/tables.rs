@@ -1,17 +1,8 @@
-//! What is told as a table, in the page and in Markdown.
+//! What is told of a run as a table.
 
+use crate::document::Table;
 use crate::figures::Figures;
 use crate::texts::{self, loss, megabytes, ms, percent, signed_percent};
-
-/// A table under a question.
-pub(crate) struct Table {
-    pub(crate) question: &'static str,
-    pub(crate) answer: String,
-    pub(crate) header: Vec<&'static str>,
-    pub(crate) rows: Vec<Vec<String>>,
-    /// Whether its cells are words rather than numbers.
-    pub(crate) is_text: bool,
-}
 
 /// All tables of `figures`.
 pub(crate) fn all(figures: &Figures) -> Vec<Table> {
@@ -37,11 +28,18 @@ fn finalists(figures: &Figures) -> Option<Table> {
         })
         .collect();
     (!rows.is_empty()).then_some(Table {
-        question: "Which were the finalists?",
+        question: "Which were the finalists?".to_owned(),
         answer: "The winner comes first. Losses that the held-out text does not tell apart from \
                  the lowest are marked as equal; of equal ones the fastest wins."
             .to_owned(),
-        header: vec!["architecture", "loss", "above the lowest", "predicted", "measured", "off by"],
+        header: header(&[
+            "architecture",
+            "loss",
+            "above the lowest",
+            "predicted",
+            "measured",
+            "off by",
+        ]),
         rows,
         is_text: false,
     })
@@ -74,11 +72,11 @@ fn cost(figures: &Figures) -> Option<Table> {
         })
         .collect();
     (!rows.is_empty()).then_some(Table {
-        question: "What does it cost in the app?",
+        question: "What does it cost in the app?".to_owned(),
         answer: "Run times by the wall clock, time to load, the first run after it, and memory at \
                  its peak, on this device."
             .to_owned(),
-        header: vec!["model", "p50", "p90", "p99", "load", "first run", "memory"],
+        header: header(&["model", "p50", "p90", "p99", "load", "first run", "memory"]),
         rows,
         is_text: false,
     })
@@ -95,9 +93,9 @@ fn bundle(figures: &Figures) -> Option<Table> {
         })
         .collect();
     (!rows.is_empty()).then_some(Table {
-        question: "What is in the bundle?",
+        question: "What is in the bundle?".to_owned(),
         answer: String::new(),
-        header: vec!["file", "size", "share"],
+        header: header(&["file", "size", "share"]),
         rows,
         is_text: false,
     })
@@ -105,9 +103,9 @@ fn bundle(figures: &Figures) -> Option<Table> {
 
 fn device(figures: &Figures) -> Table {
     Table {
-        question: "What was it measured on?",
+        question: "What was it measured on?".to_owned(),
         answer: String::new(),
-        header: vec!["", ""],
+        header: header(&["", ""]),
         rows: figures
             .device
             .iter()
@@ -115,4 +113,8 @@ fn device(figures: &Figures) -> Table {
             .collect(),
         is_text: true,
     }
+}
+
+fn header(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use atb_report::{Figures, page, panels};
+use atb_report::{Figures, of_run, page};
 use serde::Deserialize;
 
 /// What the script below found.
@@ -103,7 +103,7 @@ fn the_page_in_a_browser() {
         serde_json::from_slice(&std::fs::read(kept).expect("the kept figures")).expect("figures");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("index.html");
-    let text = page(&figures, &panels(&figures));
+    let text = page(&of_run(&figures));
     std::fs::write(&path, text.replace("<head>", &format!("<head>{SCRIPT}"))).expect("writes");
 
     let mut grounds = Vec::new();

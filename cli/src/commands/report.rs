@@ -1,4 +1,4 @@
-//! `atb report`: a run as a page to look at.
+//! `atb report`: a run, or two beside each other, as a page to look at.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,21 @@ pub(crate) struct Arguments {
     /// Output folder of `atb run`. The report is written to the folder `report` in it:
     /// index.html, report.md, figures.json and the plots as SVG
     run: PathBuf,
+    /// Another run, to be compared with the first: what changed, and whether beyond noise. That
+    /// report is written to the folder of `--out`
+    #[arg(value_name = "OTHER_RUN")]
+    other: Option<PathBuf>,
+    /// Folder to write a comparison to
+    #[arg(short, long, default_value = "atb-comparison", value_name = "FOLDER")]
+    out: PathBuf,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
-    let written = atb_report::write(&arguments.run)?;
+    let Arguments { run, other, out } = arguments;
+    let written = match other {
+        Some(other) => atb_report::compare(run, other, out)?,
+        None => atb_report::write(run)?,
+    };
     let row = |name: &str, path: PathBuf| vec![name.to_owned(), path.display().to_string()];
     let rows = vec![
         row("page", written.page),
