@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use atb_measurements::Flag;
@@ -13,6 +14,14 @@ use atb_tasks::Interval;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, WrapErr};
+
+/// Whether only warnings and errors are shown.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Shows only warnings and errors from now on, or everything.
+pub(crate) fn set_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
 
 /// Prints an error, what caused it and, on a line of its own, what to do.
 pub(crate) fn error(error: &miette::Report) {
@@ -151,6 +160,9 @@ impl Display {
 
 impl Reporter for Display {
     fn event(&mut self, event: Event<'_>) {
+        if QUIET.load(Ordering::Relaxed) && !matches!(event, Event::Warning(_)) {
+            return;
+        }
         match event {
             Event::Step { name, detail } => {
                 self.log_step();

@@ -21,6 +21,9 @@ struct Arguments {
     /// Say what is read, written and sent to devices; twice also what each step is doing
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// Say nothing to standard error but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         std::process::exit(2);
     }));
     log(arguments.verbose);
+    display::set_quiet(arguments.quiet);
     match arguments.command.execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

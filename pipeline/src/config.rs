@@ -11,12 +11,12 @@ use atb_settings::{Check, Checked, Layers, Renamed, SettingsError};
 use atb_space::{Architecture, Precision, Space};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::PipelineError;
 
 /// What a run is to do; every key has a default.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The device: a built-in name or a target file.
@@ -62,7 +62,7 @@ impl Default for Config {
 }
 
 /// How the winner is exported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
     /// What the word embeddings and products of the exported file are.
@@ -72,6 +72,13 @@ pub struct ExportConfig {
 /// A space by name (`kd`, `mlm`) or written out as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpaceChoice(pub Space);
+
+impl Serialize for SpaceChoice {
+    /// Written out: a name says nothing to those who do not know it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
 
 impl<'de> Deserialize<'de> for SpaceChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -130,7 +137,7 @@ pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 }
 
 /// What is measured.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProfileConfig {
     /// Architectures measured to fit the predictor on.
@@ -160,7 +167,7 @@ impl Checked for ProfileConfig {
 }
 
 /// How the architectures to measure are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sampling {
     /// Those that tell a predictor most, the space's corners included.
@@ -187,7 +194,7 @@ impl Sampling {
 pub(crate) const SEQUENCE_LENGTHS: RangeInclusive<usize> = 3..=65_536;
 
 /// A text that nothing is trained on.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeldOutConfig {
     /// The file, one paragraph a line; a built-in text if absent.
@@ -214,7 +221,7 @@ impl Checked for HeldOutConfig {
 }
 
 /// What the search minimises: a loss on held-out text.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FitnessConfig {
     /// Which loss.
@@ -262,7 +269,7 @@ impl Checked for FitnessConfig {
 }
 
 /// A loss of sub-models on held-out text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// The distance from the teacher's sentence embeddings.

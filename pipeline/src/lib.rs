@@ -22,6 +22,7 @@ mod run;
 mod state;
 pub mod steps;
 mod superplm;
+mod template;
 mod train;
 
 pub use config::{
@@ -33,4 +34,5 @@ pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Event, Quiet, Reporter};
 pub use run::{Files, run};
 pub use superplm::{Origin, Weights, teacher};
+pub use template::{Wanted, WantedBudget, template};
 pub use train::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration, train};

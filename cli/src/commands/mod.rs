@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod calibrate;
+mod completions;
 mod devices;
 mod doctor;
 mod embed;
@@ -11,6 +12,7 @@ mod export;
 mod extract;
 mod finetune;
 mod fit;
+mod init;
 mod predict;
 mod profile;
 mod refine;
@@ -30,6 +32,8 @@ use miette::IntoDiagnostic;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Write a configuration to begin with: which device, which budget, which text
+    Init(init::Arguments),
     /// Do the whole job: profile, fit, search, extract, export, verify, bench, report
     Run(run::Arguments),
     /// Measure architectures on a device
@@ -68,6 +72,10 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     /// Build the program that runs on a device
     Agent(agent::Arguments),
+    /// Print what a shell completes
+    Completions(completions::Completions),
+    /// Write the pages of the manual
+    Man(completions::Man),
 }
 
 impl Command {
@@ -80,6 +88,9 @@ impl Command {
             .into_diagnostic()?;
         }
         match self {
+            Self::Init(arguments) => init::execute(&arguments),
+            Self::Completions(arguments) => completions::completions(&arguments),
+            Self::Man(arguments) => completions::man(&arguments),
             Self::Run(arguments) => run::execute(&arguments),
             Self::Profile(arguments) => profile::execute(&arguments),
             Self::Fit(arguments) => fit::execute(&arguments),

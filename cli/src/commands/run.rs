@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use atb_pipeline::{Config, Files, RunReport, run};
 use atb_space::Architecture;
 use clap::Args;
+use miette::IntoDiagnostic;
 
 use crate::display::{self, Display};
 
@@ -13,6 +14,9 @@ pub(crate) struct Arguments {
     /// Configuration file; examples/host.toml documents every key. Without it the defaults
     /// hold, which need no configuration
     config: Option<PathBuf>,
+    /// Print the whole configuration as it is in effect, and do nothing
+    #[arg(long)]
+    print_config: bool,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
@@ -20,6 +24,10 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
+    if arguments.print_config {
+        let text = toml::to_string(&config).into_diagnostic()?;
+        return display::data(text.trim_end());
+    }
     let report = run(&config, &mut Display::new())?;
     let written = atb_report::write(&config.output)?;
     display::data(&summary(&report, &Files::of(&config.output), &written.page))?;

@@ -4,6 +4,7 @@ mod bad_input;
 mod devices;
 mod evaluate;
 mod finetune;
+mod first_steps;
 mod job;
 #[cfg(unix)]
 mod liars;

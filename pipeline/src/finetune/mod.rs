@@ -115,6 +115,13 @@ pub fn finetune(
     // Another process may have finished it meanwhile.
     NewFolder::check_free(&config.output).map_err(PlmError::from)?;
     let rows = data.rows(config, &task, &start, reporter)?;
+    if config.model == "auto" && rows.iter().any(|row| row.types.contains(&1)) {
+        reporter.warn(
+            "the built-in SuperPLM has only ever seen texts one by one, and learns tasks of two \
+             texts slowly; start from `teacher` with --arch of the same widths, or from a model \
+             that was trained on longer text (docs/tasks.md)",
+        );
+    }
     let rows = rows.into();
     let run = Run { config, task: &task, data: &data, rows, partial: partial(&config.output) };
 
