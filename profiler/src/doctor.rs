@@ -3,7 +3,7 @@
 use std::fmt;
 
 use atb_measurements::Flag;
-use atb_targets::Target;
+use atb_targets::{Target, is_on_path, tool_for};
 use miette::Diagnostic;
 
 use crate::agent::{Agent, Inspection};
@@ -74,6 +74,38 @@ pub fn examine(target: &Target) -> Vec<Check> {
         }
         Err(error) => vec![failure(&error)],
     }
+}
+
+/// Looks at what this machine has to reach devices and to build agents for them. Nothing of it is
+/// needed to measure this machine itself, so nothing comes out worse than doubtful.
+#[must_use]
+pub fn examine_host() -> Vec<Check> {
+    let agent = |name, triple, devices| match tool_for(triple) {
+        Ok(tool) => check(name, Outcome::Good, format!("{tool} builds agents for {devices}"), ""),
+        Err(remedy) => {
+            let finding = format!("nothing here builds agents for {devices}");
+            check(name, Outcome::Doubtful, finding, &remedy)
+        }
+    };
+    let program = |name, programs: &[&str], purpose: &str, remedy| match programs
+        .iter()
+        .find(|program| is_on_path(program))
+    {
+        Some(program) => check(name, Outcome::Good, format!("{program}, {purpose}"), ""),
+        None => check(name, Outcome::Doubtful, format!("missing, {purpose}"), remedy),
+    };
+    vec![
+        agent("64 bit", "aarch64-unknown-linux-musl", "phones and 64 bit boards"),
+        agent("32 bit", "armv7-unknown-linux-gnueabihf", "32 bit boards"),
+        program("ssh", &["ssh"], "for boards in the network", "apt install openssh-client"),
+        program("adb", &["adb"], "for Android phones", "apt install adb"),
+        program(
+            "python",
+            &["python3", "python"],
+            "which fetches ONNX Runtime to compare with",
+            "apt install python3-pip",
+        ),
+    ]
 }
 
 /// Whether nothing speaks against a run.

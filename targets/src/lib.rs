@@ -43,5 +43,5 @@ pub use device::Device;
 pub use error::TargetError;
 pub use process::{Heartbeat, ProcessConnection};
 pub use target::{SCHEMA, Target};
-pub use toolchain::Tool;
+pub use toolchain::{Tool, is_on_path, tool_for};
 pub use transport::*;

@@ -61,6 +61,15 @@ impl fmt::Display for Tool {
     }
 }
 
+/// The first tool that could build for `triple` now.
+///
+/// # Errors
+/// The shortest way to have one, where there is none.
+pub fn tool_for(triple: &str) -> Result<Tool, String> {
+    let can = |tool: &Tool| tool.missing(triple, Path::new(".")).is_empty();
+    Tool::ALL.into_iter().find(can).ok_or_else(|| how_to_install(triple))
+}
+
 /// What a C compiler for `triple` is called, and the Debian packages that have it.
 pub(crate) fn compiler(triple: &str) -> Option<(&'static str, &'static str)> {
     let aarch64 = ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross");
@@ -97,7 +106,9 @@ fn has_standard_library(triple: &str, source: &Path) -> bool {
     })
 }
 
-fn is_on_path(program: &str) -> bool {
+/// Whether a program of this name is to be had.
+#[must_use]
+pub fn is_on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

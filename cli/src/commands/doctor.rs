@@ -1,6 +1,6 @@
 //! `atb doctor`: whether a run on a device could be trusted, and what to do if not.
 
-use atb_profiler::doctor::{Check, Outcome, examine, is_trustworthy};
+use atb_profiler::doctor::{Check, Outcome, examine, examine_host, is_trustworthy};
 use atb_targets::Target;
 use clap::Args;
 use miette::bail;
@@ -9,14 +9,18 @@ use crate::display;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Device: a built-in name or a target file
-    #[arg(long, default_value = "local")]
-    target: String,
+    /// Device: a built-in name or a target file. Without it, this computer: as a device, and what
+    /// it has to reach others and to build for them
+    #[arg(long)]
+    target: Option<String>,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
-    let target = Target::find(&arguments.target)?;
-    let checks = examine(&target);
+    let target = Target::find(arguments.target.as_deref().unwrap_or("local"))?;
+    let mut checks = examine(&target);
+    if arguments.target.is_none() {
+        checks.extend(examine_host());
+    }
     display::data(&report(&checks))?;
     if is_trustworthy(&checks) {
         return Ok(());

@@ -86,3 +86,28 @@ fn shells_complete_every_command_and_each_has_a_page_of_the_manual() {
         assert!(page_text.is_ok_and(|it| it.contains(".TH")), "no {page}");
     }
 }
+
+#[test]
+fn the_doctor_of_this_computer_says_what_is_missing_to_reach_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let examined = Command::new(env!("CARGO_BIN_EXE_atb"))
+        .arg("doctor")
+        .env("PATH", folder.path())
+        .current_dir(folder.path())
+        .output()
+        .expect("atb starts");
+    let lines = text(&examined.stdout);
+    for (name, remedy) in
+        [("64 bit", "rustup target add"), ("ssh", "openssh-client"), ("adb", "apt install adb")]
+    {
+        let mut after = lines.lines().skip_while(|line| !line.starts_with(name));
+        assert!(after.next().is_some_and(|line| line.contains("doubtful")), "{lines}");
+        assert!(
+            after.next().is_some_and(|line| line.contains("hint:") && line.contains(remedy)),
+            "{lines}"
+        );
+    }
+    // A device is asked about nothing else.
+    let device = text(&atb(folder.path(), &["doctor", "--target", "local"]).stdout);
+    assert!(!device.lines().any(|line| line.starts_with("adb")), "{device}");
+}
