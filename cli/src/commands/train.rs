@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Text to train on, one paragraph a line, a blank line between documents; repeatable
     #[arg(long, value_name = "FILE")]
     text: Vec<PathBuf>,
-    /// What to start from: `teacher`, `random` or a model folder
+    /// What to start from: `teacher`, `random`, `auto` for the built-in SuperPLM, or a model folder
     #[arg(long)]
     start: Option<String>,
     /// Size of the SuperPLM to make of it, `L-dm-df-h-dq`: leading slices, layers chosen evenly

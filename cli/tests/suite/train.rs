@@ -80,6 +80,14 @@ fn a_superplm_is_trained_and_one_architecture_of_it_further() {
     assert!(stdout.contains("1-48-96-4-32  held-out loss "), "{stdout}");
     let model = SuperPlm::load(&job.path("further/model")).expect("loads");
     assert_eq!(model.architecture().id(), "1-48-96-4-32");
+
+    // The built-in SuperPLM as well, by the name that it has everywhere.
+    change(&job, "teacher = \"superplm\"", "teacher = \"auto\"\nobjective = \"sentence\"");
+    let built_in = ["train", "train.toml", "--start", "auto"];
+    let sizes = ["--size", "6-384-1536-12-384", "--arch", "1-128-128-12-180", "--steps", "1"];
+    let out = ["--out", "built-in"];
+    let stdout = job.succeeds(&[&built_in[..], &sizes, &out].concat());
+    assert!(stdout.contains("1-128-128-12-180  held-out loss "), "{stdout}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub struct TrainConfig {
     pub text: Vec<PathBuf>,
     /// Folder of everything that the training makes.
     pub output: PathBuf,
-    /// What it starts from: `teacher`, `random`, or a model folder.
+    /// What it starts from: `teacher`, `random`, `auto` for the built-in SuperPLM, or a model folder.
     pub start: String,
     /// Size of the SuperPLM; that of its start if absent.
     pub size: Option<Architecture>,

@@ -4,7 +4,6 @@
 mod config;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use atb_files::Lock;
 use atb_superplm::{
@@ -16,7 +15,7 @@ use atb_text::{Encoded, Tokenizer};
 pub use config::{ObjectiveChoice, OneShotConfig, TrainConfig, parse_duration};
 
 use crate::superplm::teacher;
-use crate::{PipelineError, Reporter, steps};
+use crate::{PipelineError, Reporter, Weights, steps};
 
 /// Bytes of text that progress is counted in.
 const MEGABYTE: u64 = 1 << 20;
@@ -122,7 +121,8 @@ fn start(config: &TrainConfig, with: Option<&SuperPlm>) -> Result<SuperPlm, Pipe
             };
             SuperPlm::random(arch.clone(), tokenizer, config.seed)?
         }
-        folder => SuperPlm::load(Path::new(folder))?,
+        // The same names as everywhere; `teacher` above is the one that is distilled from.
+        choice => Weights::load(choice)?.plm,
     };
     if let Some(size) = &config.size
         && size != start.architecture()
