@@ -12,6 +12,7 @@ use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
 use tract_onnx::tract_core::runtime::RunOptions;
 
+use crate::ceiling;
 use crate::engine::{self, Engine, EnginePath};
 use crate::guard::Guard;
 use crate::optimise::optimised;
@@ -187,6 +188,8 @@ impl Session {
                 problem: format!("{error:#}"),
             };
             let model = read().map_err(load_error)?;
+            ceiling::check(&model)
+                .map_err(|problem| SessionError::Load { model: name.to_owned(), problem })?;
             let Interface { batch, sequence, outputs } = interface(name, &model)?;
             let words = word_embeddings(&model);
             let (model, path) = optimised(model, engine, &outputs, threads).map_err(load_error)?;

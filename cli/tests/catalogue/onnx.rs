@@ -36,6 +36,9 @@ fn files_in_a_bundle() {
             ),
         )
     };
+    let of_constants = |about: &str, nodes: &[Vec<u8>], tensors: &[Vec<u8>]| {
+        verify(about, model(nodes, tensors, "last_hidden_state"))
+    };
     let cases = [
         verify("an empty file", ""),
         verify("text", "these are my notes, not a model"),
@@ -68,6 +71,35 @@ fn files_in_a_bundle() {
         verify("a constant of a negative shape", constant_of_shape(&[-5])),
         verify("a constant of a huge shape", constant_of_shape(&[1 << 31, 1 << 31])),
         verify("a constant of the largest shape", constant_of_shape(&[i64::MAX, i64::MAX])),
+        verify("a constant of 4 GiB", constant_of_shape(&[67_108_865, 4, 4])),
+        of_constants(
+            "a shape that is computed",
+            &[
+                node("Mul", &["a", "a"], "shape"),
+                node("ConstantOfShape", &["shape"], "last_hidden_state"),
+            ],
+            &[tensor("a", &[3], &[4_096, 512, 64])],
+        ),
+        of_constants(
+            "a value that is spread",
+            &[node("Expand", &["a", "b"], "last_hidden_state")],
+            &[tensor("a", &[1], &[7]), tensor("b", &[3], &[65_536, 1_024, 64])],
+        ),
+        of_constants(
+            "a value that is repeated",
+            &[node("Tile", &["a", "b"], "last_hidden_state")],
+            &[tensor("a", &[1, 1, 1], &[7]), tensor("b", &[3], &[65_536, 1_024, 64])],
+        ),
+        of_constants(
+            "a range",
+            &[node("Range", &["a", "b", "c"], "last_hidden_state")],
+            &[tensor("a", &[], &[0]), tensor("b", &[], &[1 << 40]), tensor("c", &[], &[1])],
+        ),
+        of_constants(
+            "a column plus a row",
+            &[node("Add", &["a", "b"], "last_hidden_state")],
+            &[tensor("a", &[16_384, 1], &[1; 16_384]), tensor("b", &[1, 16_384], &[1; 16_384])],
+        ),
         verify(
             "a tensor longer than its data",
             model(
