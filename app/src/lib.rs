@@ -23,6 +23,6 @@ mod measure;
 
 pub use atb_runtime::{
     Answer, Bundle, BundleError, Bytes, Cancellation, ErrorKind, Label, Model, ModelError,
-    OpenOptions, Task, TextInput,
+    OpenOptions, Tag, Task, TextInput,
 };
 pub use measure::{MeasureError, MeasureOptions, Measurement, measure};

@@ -43,7 +43,7 @@ pub use session::{ENGINE, Kernel, Processor, Session, SessionError, processor};
 pub use {
     atb_text::{TextError, TextInput},
     error::{ErrorKind, ModelError},
-    model::{Answer, Cancellation, Label, Model, OpenOptions, Task},
+    model::{Answer, Cancellation, Label, Model, OpenOptions, Tag, Task},
     spans::{Span, SpanSettings, Window, WindowError, n_best},
     text_model::TextModel,
 };

@@ -27,6 +27,9 @@ const START: &str = "[CLS]";
 const SEPARATOR: &str = "[SEP]";
 const MASK: &str = "[MASK]";
 
+/// What pieces of a word begin with that are not its first.
+const CONTINUATION: &str = "##";
+
 /// What one row of a batch is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextInput<'a> {
@@ -336,6 +339,13 @@ impl Tokenizer {
         Ok(tokens
             .map(|(id, (start, end))| Token { id: (*id).into(), start: *start, end: *end })
             .collect())
+    }
+
+    /// Whether the token of this id goes on with the word of the one before it.
+    #[must_use]
+    pub fn continues_word(&self, id: i64) -> bool {
+        let token = u32::try_from(id).ok().and_then(|id| self.inner.id_to_token(id));
+        token.is_some_and(|token| token.starts_with(CONTINUATION))
     }
 
     /// Ids of the special tokens.

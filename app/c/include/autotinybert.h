@@ -46,6 +46,11 @@
 #define ATB_TASK_ANSWER 3
 
 /**
+ * A task: atb_tag.
+ */
+#define ATB_TASK_TAG 4
+
+/**
  * How a call ended.
  */
 typedef enum atb_status {
@@ -127,6 +132,37 @@ typedef struct atb_answer_span {
    */
   float score;
 } atb_answer_span;
+
+/**
+ * A labelled part of a text.
+ */
+typedef struct atb_tag_span {
+  /**
+   * Where it begins in the text, in bytes.
+   */
+  size_t start_byte;
+  /**
+   * Where it ends.
+   */
+  size_t end_byte;
+  /**
+   * Where it begins in the text, in characters (Unicode scalar values).
+   */
+  size_t start;
+  /**
+   * Where it ends.
+   */
+  size_t end;
+  /**
+   * The number of its first word's label, whose name atb_model_label gives, with the `B-` or
+   * `I-` that says whether a part begins or goes on.
+   */
+  size_t label;
+  /**
+   * How probable the label is, from 0 to 1.
+   */
+  float probability;
+} atb_tag_span;
 
 #ifdef __cplusplus
 extern "C" {
@@ -336,6 +372,23 @@ enum atb_status atb_answer(const struct atb_model *model,
                            size_t *found,
                            const struct atb_cancellation *cancellation,
                            struct atb_error **error);
+
+/**
+ * The labelled parts of `text`, in their order: `tags` gets them and `*found` their number, also
+ * where it is more than `capacity`. A word has the label of its first token; neighbouring words of
+ * one label are one part, unless the later one's label begins with `B-`, and words labelled `O`
+ * are left out. A long text is read in windows that overlap. `cancellation` may be NULL.
+ *
+ * The handles were not freed; `text` is a text; `tags` may be written to for `capacity` tags and
+ * `found` for one number; `error` is NULL or may be written to.
+ */
+enum atb_status atb_tag(const struct atb_model *model,
+                        const char *text,
+                        struct atb_tag_span *tags,
+                        size_t capacity,
+                        size_t *found,
+                        const struct atb_cancellation *cancellation,
+                        struct atb_error **error);
 
 /**
  * Measures the bundle at `path` on this device, by the protocol of `atb bench`, on a thread of

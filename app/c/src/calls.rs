@@ -27,6 +27,25 @@ pub struct atb_answer_span {
     pub score: f32,
 }
 
+/// A labelled part of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct atb_tag_span {
+    /// Where it begins in the text, in bytes.
+    pub start_byte: usize,
+    /// Where it ends.
+    pub end_byte: usize,
+    /// Where it begins in the text, in characters (Unicode scalar values).
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// The number of its first word's label, whose name atb_model_label gives, with the `B-` or
+    /// `I-` that says whether a part begins or goes on.
+    pub label: usize,
+    /// How probable the label is, from 0 to 1.
+    pub probability: f32,
+}
+
 /// The model, with the cancellation that the call was given.
 ///
 /// # Safety
@@ -194,5 +213,48 @@ pub unsafe extern "C" fn atb_answer(
         // SAFETY: not NULL, and as the caller says.
         unsafe { found.write(count) };
         Ok(())
+    })
+}
+
+/// The labelled parts of `text`, in their order: `tags` gets them and `*found` their number, also
+/// where it is more than `capacity`. A word has the label of its first token; neighbouring words of
+/// one label are one part, unless the later one's label begins with `B-`, and words labelled `O`
+/// are left out. A long text is read in windows that overlap. `cancellation` may be NULL.
+///
+/// # Safety
+/// The handles were not freed; `text` is a text; `tags` may be written to for `capacity` tags and
+/// `found` for one number; `error` is NULL or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn atb_tag(
+    model: *const atb_model,
+    text: *const c_char,
+    tags: *mut atb_tag_span,
+    capacity: usize,
+    found: *mut usize,
+    cancellation: *const atb_cancellation,
+    error: *mut *mut atb_error,
+) -> atb_status {
+    guarded(error, || {
+        // SAFETY: as the caller says.
+        let model = unsafe { asked(model, cancellation) }?;
+        // SAFETY: as the caller says.
+        let text = unsafe { self::text("text", text) }?;
+        if found.is_null() {
+            return Err(missing("found"));
+        }
+        let parts = model.tag(&[text])?.into_iter().flatten();
+        let spans = parts.map(|tag| atb_tag_span {
+            start_byte: tag.bytes.0,
+            end_byte: tag.bytes.1,
+            start: tag.start,
+            end: tag.end,
+            label: tag.index,
+            probability: tag.probability,
+        });
+        let spans: Vec<atb_tag_span> = spans.collect();
+        // SAFETY: not NULL, and as the caller says.
+        unsafe { found.write(spans.len()) };
+        // SAFETY: as the caller says.
+        unsafe { write_rows("tags", &[spans], tags, capacity) }
     })
 }

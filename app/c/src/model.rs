@@ -26,6 +26,8 @@ pub const ATB_TASK_SCORE: u32 = 1;
 pub const ATB_TASK_EMBED: u32 = 2;
 /// A task: atb_answer.
 pub const ATB_TASK_ANSWER: u32 = 3;
+/// A task: atb_tag.
+pub const ATB_TASK_TAG: u32 = 4;
 
 /// The version of this library.
 #[unsafe(no_mangle)]
@@ -195,6 +197,7 @@ pub unsafe extern "C" fn atb_model_gives(model: *const atb_model, task: u32) -> 
         ATB_TASK_SCORE => Task::Score,
         ATB_TASK_EMBED => Task::Embed,
         ATB_TASK_ANSWER => Task::Answer,
+        ATB_TASK_TAG => Task::Tag,
         _ => return false,
     };
     // SAFETY: as the caller says.

@@ -11,12 +11,13 @@ use std::ptr;
 
 use atb_embed::Language;
 use autotinybert::{
-    ATB_CHECK_DIGESTS, ATB_TASK_CLASSIFY, ATB_TASK_EMBED, atb_answer, atb_answer_span,
-    atb_cancellation_cancel, atb_cancellation_free, atb_cancellation_new, atb_classify, atb_embed,
-    atb_error, atb_error_free, atb_error_help, atb_error_message, atb_measure, atb_model,
-    atb_model_embedding_size, atb_model_free, atb_model_gives, atb_model_label,
-    atb_model_label_count, atb_model_open, atb_model_open_bytes, atb_model_open_fd,
-    atb_model_sequence, atb_model_warm_up, atb_score, atb_status, atb_string_free,
+    ATB_CHECK_DIGESTS, ATB_TASK_CLASSIFY, ATB_TASK_EMBED, ATB_TASK_TAG, atb_answer,
+    atb_answer_span, atb_cancellation_cancel, atb_cancellation_free, atb_cancellation_new,
+    atb_classify, atb_embed, atb_error, atb_error_free, atb_error_help, atb_error_message,
+    atb_measure, atb_model, atb_model_embedding_size, atb_model_free, atb_model_gives,
+    atb_model_label, atb_model_label_count, atb_model_open, atb_model_open_bytes,
+    atb_model_open_fd, atb_model_sequence, atb_model_warm_up, atb_score, atb_status,
+    atb_string_free, atb_tag, atb_tag_span,
 };
 
 /// The folder that cargo put the shared library into.
@@ -78,6 +79,37 @@ fn the_c_project_builds_without_a_warning_and_answers() {
         let Ok(checked) = checked else { continue };
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     }
+    // CMake and pkg-config find the same library, which lies where `make library` puts it.
+    std::os::unix::fs::symlink(
+        library().join("libautotinybert.so"),
+        project.join("lib/libautotinybert.so"),
+    )
+    .expect("links");
+    let step = |program: &str, arguments: &[&str]| {
+        let done = Command::new(program)
+            .args(arguments)
+            .env("PKG_CONFIG_PATH", project.join("lib/pkgconfig"))
+            .current_dir(&project)
+            .output()
+            .expect(program);
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
+        text(&done.stdout)
+    };
+    step("cmake", &["-S", ".", "-B", "build"]);
+    step("cmake", &["--build", "build"]);
+    let flags = step("pkg-config", &["--cflags", "--libs", "autotinybert"]);
+    let mut arguments = vec!["main.c", "-o", "build/by-pkg-config"];
+    arguments.extend(flags.split_whitespace());
+    step("cc", &arguments);
+    let program = |path: &str| Command::new(project.join(path));
+    let asked = |mut program: Command| {
+        let program = program.args(["bundle.atb", "text"]).current_dir(&project);
+        program.env("LD_LIBRARY_PATH", project.join("lib")).output().expect("runs").stdout
+    };
+    let answers = ["./demo", "build/demo", "build/by-pkg-config"].map(|path| asked(program(path)));
+    assert!(!answers[0].is_empty());
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     let run = |arguments: &[&str]| {
         let ran = Command::new("./demo").args(arguments).current_dir(&project).output();
         let ran = ran.expect("runs");
@@ -256,6 +288,36 @@ fn a_bundle_is_opened_from_bytes_and_from_the_middle_of_a_file() {
         assert_eq!(status, atb_status::Bundle);
         let status = atb_model_open_bytes(data, size, 0, ptr::null_mut(), ptr::null_mut());
         assert_eq!(status, atb_status::Argument);
+    }
+}
+
+#[test]
+fn labelled_parts_are_those_of_rust() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bundle = common::bundle_with(folder.path(), "classifier", 3, &["token-classification"]);
+    const TEXT: &str = "The caf\u{e9}'s battery lasts two days.";
+    let expected = atb_app::Model::open(&bundle).expect("opens").tag(&[TEXT]).expect("runs");
+    let model = opened(&bundle).expect("opens");
+    let question = text(TEXT);
+    let mut tags = [atb_tag_span::default(); 32];
+    let mut found = 0;
+    // SAFETY: all pointers are valid, or NULL where that is tried.
+    unsafe {
+        assert!(atb_model_gives(model, ATB_TASK_TAG));
+        let ask = |tags: *mut atb_tag_span, capacity, found: *mut usize| {
+            let error = ptr::null_mut();
+            atb_tag(model, question.as_ptr(), tags, capacity, found, ptr::null(), error)
+        };
+        assert_eq!(ask(tags.as_mut_ptr(), 32, &raw mut found), atb_status::Ok);
+        let places = tags[..found].iter().map(|tag| (tag.start_byte, tag.end_byte, tag.label));
+        let rust = expected[0].iter().map(|tag| (tag.bytes.0, tag.bytes.1, tag.index));
+        assert!(places.eq(rust), "{tags:?}");
+        // How many there would be is told where they do not fit.
+        let mut needed = 0;
+        assert_eq!(ask(ptr::null_mut(), 0, &raw mut needed), atb_status::Capacity);
+        assert_eq!(needed, found);
+        assert_eq!(ask(tags.as_mut_ptr(), 32, ptr::null_mut()), atb_status::Argument);
+        atb_model_free(model);
     }
 }
 

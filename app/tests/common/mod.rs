@@ -17,6 +17,11 @@ const HIDDEN: usize = 32;
 /// and width (`classifier`, `qa_outputs`), or in none, into `folder/bundle`, and beside it in one
 /// file, whose path it gives.
 pub(crate) fn bundle(folder: &Path, module: &str, width: usize) -> PathBuf {
+    bundle_with(folder, module, width, &[])
+}
+
+/// The same with these heads.
+pub(crate) fn bundle_with(folder: &Path, module: &str, width: usize, heads: &[&str]) -> PathBuf {
     let model = folder.join("model");
     let tokenizer = Tokenizer::bert_uncased().expect("built in");
     let plm = SuperPlm::random("2-32-64-2-16".parse().expect("parses"), tokenizer, 3);
@@ -25,7 +30,9 @@ pub(crate) fn bundle(folder: &Path, module: &str, width: usize) -> PathBuf {
     if width > 0 {
         add_linear(&model.join("model.safetensors"), module, width);
     }
-    let options = Options { workload: Workload { batch: 1, sequence: 32 }, ..Options::default() };
+    let workload = Workload { batch: 1, sequence: 32 };
+    let heads = heads.iter().map(ToString::to_string).collect();
+    let options = Options { workload, heads, ..Options::default() };
     let bundle = export(&model, &options, &folder.join("bundle")).expect("exports");
     let file = folder.join("bundle.atb");
     bundle.pack(&file).expect("packs");

@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// Bundle, a folder or one file
     #[arg(long)]
     bundle: PathBuf,
-    /// Language of the project: `rust` or `c`
+    /// Language of the project: `rust`, `c`, `kotlin` (Android) or `swift`
     #[arg(long)]
     lang: Language,
     /// Folder to write, which must not be there yet

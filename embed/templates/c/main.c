@@ -95,6 +95,27 @@ static int embed(const atb_model *model, const char *const *texts, size_t count)
     return status;
 }
 
+static int tag(const atb_model *model, const char *text) {
+    atb_error *error = NULL;
+    atb_tag_span found[64];
+    size_t count = 0;
+    printf("%s\n", text);
+    if (atb_tag(model, text, found, 64, &count, NULL, &error) != ATB_STATUS_OK) {
+        return failed(error);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *label = atb_model_label(model, found[i].label);
+        int length = (int)(found[i].end_byte - found[i].start_byte);
+        if (strncmp(label, "B-", 2) == 0 || strncmp(label, "I-", 2) == 0) {
+            label += 2;
+        }
+        printf("  %.*s (%lu to %lu) %s %.4f\n", length, text + found[i].start_byte,
+               (unsigned long)found[i].start, (unsigned long)found[i].end, label,
+               found[i].probability);
+    }
+    return 0;
+}
+
 static int answer(const atb_model *model, const char *question, const char *text) {
     atb_error *error = NULL;
     atb_answer_span found[3];
@@ -138,6 +159,11 @@ int main(int argc, char **argv) {
     }
     if (atb_model_gives(model, ATB_TASK_EMBED)) {
         status |= embed(model, texts, count);
+    }
+    if (atb_model_gives(model, ATB_TASK_TAG)) {
+        for (size_t i = 0; i < count; i++) {
+            status |= tag(model, texts[i]);
+        }
     }
     if (atb_model_gives(model, ATB_TASK_ANSWER) && count == 2) {
         status |= answer(model, texts[0], texts[1]);

@@ -51,6 +51,15 @@ fn answer(model: &Model, texts: &[&str]) -> Result<(), ModelError> {
             println!("{text}\n  {} values, the first {:.4}", vector.len(), vector[0]);
         }
     }
+    if model.gives(Task::Tag) {
+        for (text, tags) in texts.iter().zip(model.tag(texts)?) {
+            println!("{text}");
+            for tag in tags {
+                let (start, end) = (tag.start, tag.end);
+                println!("  {} ({start} to {end}) {} {:.4}", tag.text, tag.label, tag.probability);
+            }
+        }
+    }
     if let (true, [question, text]) = (model.gives(Task::Answer), texts) {
         for answer in model.answer(question, text, 3)? {
             println!("{} ({} to {}) {:.4}", answer.text, answer.start, answer.end, answer.probability);

@@ -7,6 +7,7 @@ use std::sync::Barrier;
 use atb_export::{Bundle, Options, export};
 use atb_runtime::{Bytes, Cancellation, Model, ModelError, OpenOptions, Outputs, Task, TextModel};
 use atb_space::Workload;
+use atb_text::Tokenizer;
 use serde_json::json;
 
 use crate::common::{HIDDEN, configure, model};
@@ -161,6 +162,46 @@ fn answers_are_parts_of_the_text() {
     assert!(model.answer("When?", &text, 0).expect("runs").is_empty());
     let long = "when ".repeat(100);
     assert!(model.answer(&long, &text, 1).is_ok(), "a long question is cut");
+}
+
+#[test]
+fn labelled_parts_are_parts_of_the_text() {
+    let keys = json!({
+        "architectures": ["BertForTokenClassification"],
+        "id2label": { "0": "O", "1": "B-PER", "2": "I-PER", "3": "LOC" },
+    });
+    let app = App::new("classifier", 4, &keys, Options::default());
+    let model = app.open();
+    assert!(model.gives(Task::Tag) && !model.gives(Task::Classify));
+    assert_eq!(model.labels(), ["O", "B-PER", "I-PER", "LOC"]);
+    // One token after the other has the label of its largest logit.
+    const TEXT: &str = "caf\u{e9} two roads met in the wood.";
+    let tokenizer = Tokenizer::bert_uncased().expect("loads");
+    let tokens = tokenizer.tokens(TEXT).expect("tokens");
+    let logits = app.outputs(TEXT).0.remove(0).values;
+    let of_token = |at: usize| {
+        let row = &logits[(at + 1) * 4..(at + 2) * 4];
+        (0..4).max_by(|a, b| row[*a].total_cmp(&row[*b])).expect("four")
+    };
+    let tags = model.tag(&[TEXT]).expect("runs").remove(0);
+    for (at, token) in tokens.iter().enumerate() {
+        let holding = tags.iter().find(|tag| (tag.bytes.0..tag.bytes.1).contains(&token.start));
+        let expected = ["", "PER", "PER", "LOC"][of_token(at)];
+        assert_eq!(holding.map_or("", |tag| &*tag.label), expected, "{at} of {tags:?}");
+    }
+    for tag in &tags {
+        assert_eq!(TEXT[tag.bytes.0..tag.bytes.1], tag.text);
+        let characters: String = TEXT.chars().skip(tag.start).take(tag.end - tag.start).collect();
+        assert_eq!(characters, tag.text);
+        assert!(tag.probability > 0.25 && tag.probability <= 1.0);
+    }
+    // A text longer than the model takes is read to its end.
+    let long = ["one two three four five six seven eight nine ten"; 20].join(" ");
+    let tags = model.tag(&["", &long]).expect("runs");
+    assert!(tags[0].is_empty());
+    assert!(tags[1].iter().any(|tag| tag.bytes.1 > long.len() / 2), "{:?}", tags[1].last());
+    let error = classifier().open().tag(&["text"]).expect_err("labels texts only").to_string();
+    assert!(error.contains("labels of tokens"), "{error}");
 }
 
 #[test]

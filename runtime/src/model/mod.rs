@@ -3,8 +3,10 @@
 mod answer;
 mod cancellation;
 mod pool;
+mod tag;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ pub use self::answer::{Answer, Label};
 use self::answer::{answers, probabilities};
 pub use self::cancellation::Cancellation;
 use self::pool::Pool;
+pub use self::tag::Tag;
+use self::tag::{tags, widest, windows};
 use crate::error::ModelError;
 use crate::session::{Session, SessionError};
 use crate::spans::{SpanSettings, Window, n_best};
@@ -31,6 +35,8 @@ pub enum Task {
     Embed,
     /// [`Model::answer`].
     Answer,
+    /// [`Model::tag`].
+    Tag,
 }
 
 /// How a bundle is opened.
@@ -139,6 +145,7 @@ impl Model {
             Task::Score => self.classes() == Some(1),
             Task::Embed => self.embedding_size().is_some(),
             Task::Answer => self.shape(Meaning::SpanStart).is_some(),
+            Task::Tag => self.shape(Meaning::TokenLogits).is_some(),
         }
     }
 
@@ -162,7 +169,7 @@ impl Model {
     }
 
     /// Most tokens of a text that count, special ones included; the rest of it is left out, but
-    /// for [`Model::answer`].
+    /// for [`Model::answer`] and [`Model::tag`].
     #[must_use]
     pub fn sequence(&self) -> usize {
         self.shared.sequence
@@ -289,6 +296,46 @@ impl Model {
         let spans = windows.iter().zip(&logits);
         let spans = spans.map(|(window, (begins, ends))| window.best(begins, ends, &settings));
         Ok(answers(text, &n_best(spans, count)))
+    }
+
+    /// The labelled parts of each text, in their order. A word has the label of its first token;
+    /// neighbouring words of one label are one part, unless the later one's label begins with
+    /// `B-`, and words labelled `O` are left out. A long text is read in windows that overlap.
+    ///
+    /// # Errors
+    /// [`ModelError`], also if the model labels no tokens or the call was cancelled.
+    pub fn tag(&self, texts: &[&str]) -> Result<Vec<Vec<Tag>>, ModelError> {
+        if !self.gives(Task::Tag) {
+            return Err(self.lacks("labels of tokens"));
+        }
+        texts.iter().map(|text| self.tags_of(text)).collect()
+    }
+
+    fn tags_of(&self, text: &str) -> Result<Vec<Tag>, ModelError> {
+        let Shared { sequence, ref tokenizer, ref labels, ref manifest, .. } = *self.shared;
+        let tokens = tokenizer.tokens(text)?;
+        let specials = tokenizer.specials();
+        let windows = windows(tokens.len(), sequence.saturating_sub(2).max(1));
+        let row = |window: &Range<usize>| {
+            let mut ids = vec![specials.start];
+            ids.extend(tokens[window.clone()].iter().map(|token| token.id));
+            ids.push(specials.separator);
+            Ok(Row { types: vec![0; ids.len()], ids })
+        };
+        let logits = self.rows(&windows, "labels of tokens", row, |outputs, row, _| {
+            Some(outputs.meaning(Meaning::TokenLogits)?.row(row)?.to_vec())
+        })?;
+        let width = labels.len();
+        let of_token = |at: usize| {
+            let window = widest(&windows, at, tokens.len())?;
+            // The start token comes first.
+            let place = (at - windows.get(window)?.start + 1) * width;
+            let logits = logits.get(window)?.get(place..place + width)?;
+            Some(probabilities(logits, manifest.activation))
+        };
+        let all: Option<Vec<Vec<f32>>> = (0..tokens.len()).map(of_token).collect();
+        let all = all.ok_or_else(|| self.lacks("labels of tokens"))?;
+        Ok(tags(text, &tokens, |token| tokenizer.continues_word(token.id), &all, labels))
     }
 
     /// Runs a text as long as the model takes, so that the next call does not pay for what only

@@ -1,0 +1,91 @@
+//! Failures on their way to an exception.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use atb_app::{ErrorKind, MeasureError, ModelError};
+use miette::Diagnostic;
+
+use crate::environment::Environment;
+
+/// What kind of failure it is; the numbers are those of `autotinybert.Native.failure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Argument = 1,
+    Bundle = 2,
+    Task = 3,
+    Cancelled = 4,
+    Failed = 5,
+    Bug = 6,
+}
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What is to be thrown.
+    Told { kind: Kind, message: String, help: Option<String> },
+    /// An exception is on its way already.
+    Thrown,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self::Told { kind, message: message.into(), help: None }
+    }
+
+    fn of(kind: Kind, error: &dyn Diagnostic) -> Self {
+        // The causes are part of the message: they are no exceptions.
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let next = error.to_string();
+            if !message.contains(&next) {
+                message = format!("{message}: {next}");
+            }
+            cause = error.source();
+        }
+        Self::Told { kind, message, help: error.help().map(|help| help.to_string()) }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Bundle => Kind::Bundle,
+            ErrorKind::Task => Kind::Task,
+            ErrorKind::Argument => Kind::Argument,
+            ErrorKind::Cancelled => Kind::Cancelled,
+            ErrorKind::Failed => Kind::Failed,
+        };
+        Self::of(kind, &error)
+    }
+}
+
+impl From<MeasureError> for Failure {
+    fn from(error: MeasureError) -> Self {
+        match error {
+            MeasureError::Model(error) => error.into(),
+            error => Self::of(Kind::Failed, &error),
+        }
+    }
+}
+
+/// Does `work`, catches what panics in it, and throws its failure; `otherwise` is returned then,
+/// which nobody looks at.
+pub(crate) fn guarded<T>(
+    environment: Environment,
+    otherwise: T,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> T {
+    // What a panic leaves half done is not looked at again: results are made last.
+    let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Failure::new(Kind::Bug, "this is a bug of autotinybert, please report it"))
+    });
+    match done {
+        Ok(value) => value,
+        Err(Failure::Thrown) => otherwise,
+        Err(Failure::Told { kind, message, help }) => {
+            environment.throw(kind as i32, &message, help.as_deref());
+            otherwise
+        }
+    }
+}
