@@ -10,7 +10,8 @@ use jni_sys::{
 use std::ptr;
 
 use crate::environment::Environment;
-use crate::failure::{Failure, Kind, guarded};
+use crate::failure::{Failure, Kind};
+use crate::guard::guarded;
 use crate::source::Source;
 use crate::table::Table;
 

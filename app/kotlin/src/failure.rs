@@ -1,11 +1,7 @@
 //! Failures on their way to an exception.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use atb_app::{ErrorKind, MeasureError, ModelError};
 use miette::Diagnostic;
-
-use crate::environment::Environment;
 
 /// What kind of failure it is; the numbers are those of `autotinybert.Native.failure`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,27 +61,6 @@ impl From<MeasureError> for Failure {
         match error {
             MeasureError::Model(error) => error.into(),
             error => Self::of(Kind::Failed, &error),
-        }
-    }
-}
-
-/// Does `work`, catches what panics in it, and throws its failure; `otherwise` is returned then,
-/// which nobody looks at.
-pub(crate) fn guarded<T>(
-    environment: Environment,
-    otherwise: T,
-    work: impl FnOnce() -> Result<T, Failure>,
-) -> T {
-    // What a panic leaves half done is not looked at again: results are made last.
-    let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(Failure::new(Kind::Bug, "this is a bug of autotinybert, please report it"))
-    });
-    match done {
-        Ok(value) => value,
-        Err(Failure::Thrown) => otherwise,
-        Err(Failure::Told { kind, message, help }) => {
-            environment.throw(kind as i32, &message, help.as_deref());
-            otherwise
         }
     }
 }

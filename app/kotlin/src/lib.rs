@@ -8,6 +8,7 @@
 mod calls;
 mod environment;
 mod failure;
+mod guard;
 mod source;
 mod table;
 
