@@ -8,6 +8,7 @@ use atb_fetch::FetchError;
 use atb_measurements::FileError;
 use atb_predictor::{EvaluationError, FitError, ObservationError, PredictorFileError};
 use atb_profiler::ProfileError;
+use atb_runtime::ModelError;
 use atb_search::{SearchError, StoreError};
 use atb_settings::{OutOfRange, SettingsError};
 use atb_space::SpaceError;
@@ -100,6 +101,9 @@ pub enum PipelineError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Export(#[from] ExportError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] ModelError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Fetch(#[from] FetchError),

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 
 use atb_export::{Options, Vocabulary};
-use atb_pipeline::steps;
+use atb_measurements::ProtocolSettings;
+use atb_pipeline::steps::{self, Conditions, Scored, Variant, Variants};
+use atb_settings::Checked;
 use atb_space::Precision;
-use clap::Args;
-use miette::bail;
+use atb_targets::Target;
+use atb_tasks::Task;
+use clap::{Args, ValueEnum};
+use miette::{IntoDiagnostic, bail};
 
 use super::WorkloadArguments;
-use crate::display;
+use crate::display::{self, Display};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -48,6 +52,46 @@ pub(crate) struct Arguments {
         allow_hyphen_values = true
     )]
     score_range: Option<Vec<f32>>,
+    /// Measure f32, int8 and a smaller vocabulary on the target and write the one that the
+    /// conditions ask for
+    #[arg(long, value_name = "all", value_enum)]
+    variants: Option<Kinds>,
+    /// Device that the variants are measured on: a built-in name or a target file
+    #[arg(long, default_value = "local", requires = "variants")]
+    target: String,
+    /// Most bytes of the bundle in one file, as in `12MB`: of the variants that are no larger the
+    /// fastest is written
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "variants")]
+    largest_file: Option<u64>,
+    /// Least score on the task
+    #[arg(long, value_name = "SCORE", requires = "task")]
+    least_score: Option<f64>,
+    /// Task that the variants are scored on, as in `atb evaluate`
+    #[arg(long, value_name = "TASK", requires = "variants")]
+    task: Option<String>,
+    /// Folder of the task's files, or the one above it
+    #[arg(long, value_name = "FOLDER", requires = "task")]
+    data: Option<PathBuf>,
+}
+
+/// Which variants are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kinds {
+    /// f32, int8, and both with fewer words
+    All,
+}
+
+/// A number of bytes, in bytes, kB or MB.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = match (text.strip_suffix("MB"), text.strip_suffix("kB")) {
+        (Some(number), _) => (number, 1e6),
+        (_, Some(number)) => (number, 1e3),
+        _ => (text, 1.0),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(number) if number > 0.0 && number * unit < 1e15 => Ok((number * unit) as u64),
+        _ => Err("a size is a number of bytes, as `12000000`, `12000kB` or `12MB`".to_owned()),
+    }
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
@@ -68,6 +112,10 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         normalised: *normalised,
         vocabulary: arguments.vocabulary.clone(),
     };
+    let options = match arguments.variants {
+        Some(Kinds::All) => chosen_variant(arguments, &options)?,
+        None => options,
+    };
     let bundle = atb_export::export(model, &options, out)?;
     if let Some(kept) = bundle.report().vocabulary {
         eprintln!("vocabulary {} of {} entries", kept.entries, kept.of);
@@ -80,4 +128,93 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         display::data(&file.display().to_string())?;
     }
     Ok(())
+}
+
+/// Measures the variants, shows them, and gives the options of the one that is shipped.
+fn chosen_variant(arguments: &Arguments, options: &Options) -> miette::Result<Options> {
+    let target = Target::find(&arguments.target)?;
+    let settings = ProtocolSettings { workload: options.workload, ..ProtocolSettings::default() };
+    settings.checked()?;
+    let protocol = settings.on(target.threads, &target.cores);
+    let data = arguments.data.as_deref();
+    let scored = match &arguments.task {
+        Some(name) => {
+            let task = Task::find(name)?;
+            let splits = task.evaluated();
+            let there = |split: &&&str| task.split_file(data, split).is_ok();
+            let split = splits.iter().find(there).or(splits.first()).copied().unwrap_or("dev");
+            let split = task.read_split(data, split)?;
+            Some(Scored { task, split })
+        }
+        None => None,
+    };
+    let conditions =
+        Conditions { largest_file: arguments.largest_file, least_score: arguments.least_score };
+    let scratch = tempfile::tempdir().into_diagnostic()?;
+    let found = steps::variants(
+        &arguments.model,
+        options,
+        &target,
+        &protocol,
+        scored.as_ref(),
+        conditions,
+        scratch.path(),
+        &mut Display::new(),
+    )?;
+    display::data(&table(&found))?;
+    Ok(found.shipped().map_or_else(|| options.clone(), |shipped| shipped.options.clone()))
+}
+
+/// The variants as a user sees them.
+fn table(found: &Variants) -> String {
+    let known = |value: Option<f64>, decimals: usize| {
+        value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
+    };
+    let row = |(number, variant): (usize, &Variant)| {
+        let [p50, p90, _] = variant.runs.percentiles_ms;
+        let mut row = vec![
+            variant.name.clone(),
+            format!("{:.1}", variant.bytes as f64 / 1e6),
+            variant.entries.to_string(),
+            format!("{:.3}", variant.runs.latency_ms),
+            format!("{p50:.2}"),
+            format!("{p90:.2}"),
+            known(variant.runs.load_ms, 1),
+            known(variant.runs.memory_kib.map(|kib| kib as f64 / 1024.0), 1),
+            format!("{:.4}", variant.difference),
+        ];
+        if found.metric.is_some() {
+            row.push(known(variant.score, 4));
+        }
+        row.push(match (number == found.chosen, variant.worth_having) {
+            (true, _) => "written".to_owned(),
+            (false, true) => "worth having".to_owned(),
+            (false, false) => String::new(),
+        });
+        row
+    };
+    let mut header = vec!["", "MB", "words", "ms", "p50", "p90", "load", "MiB", "difference"];
+    header.extend(found.metric.as_deref());
+    header.push("");
+    let mut text = display::table(&header, found.all.iter().enumerate().map(row).collect());
+    for line in display::no_device(&found.flags) {
+        text.push('\n');
+        text.push_str(&line.join(": "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(size("12MB"), Ok(12_000_000));
+        assert_eq!(size("1.5 kB"), Ok(1500));
+        assert_eq!(size("77"), Ok(77));
+        for wrong in ["", "MB", "-1MB", "0", "12GB", "inf", "NaN"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

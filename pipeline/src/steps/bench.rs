@@ -1,6 +1,6 @@
 //! Timing an exported model on its device.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use atb_export::Bundle;
 use atb_measurements::{
@@ -132,24 +132,7 @@ pub fn bench(
     removed.map_err(ProfileError::from)?;
     reporter.end();
     let reference_ms = measured.reference_ms()?;
-    let runs = |item: &Item, name: String| -> Result<(f64, Runs), PipelineError> {
-        let of_item = |record: &&Record| record.subject == item.subject && record.role == item.role;
-        let records: Vec<&Record> = measured.records.iter().filter(of_item).collect();
-        let mut ratios = Vec::new();
-        for record in &records {
-            ratios.push(measured.statistics(record)?.ratio);
-        }
-        let usable = |ratio: &f64| ratio.is_finite() && *ratio > 0.0;
-        let no_figure = || PipelineError::NoFigure {
-            figure: format!("latency of {}", item.subject),
-            reason: match ratios.len() {
-                0 => "none of its measurements came to an end".to_owned(),
-                count => format!("its {count} measurements are not positive numbers"),
-            },
-        };
-        let ratio = median(&ratios).filter(usable).ok_or_else(no_figure)?;
-        Ok((ratio, Runs::of(name, &records, ratio, reference_ms)?))
-    };
+    let runs = |item: &Item, name: String| runs_of(&measured, item, name, reference_ms);
     let (ratio, of_model) = runs(&model, "model".to_owned())?;
     let (of_baseline, baseline) = runs(&baseline, baseline.subject.to_string())?;
     let mut others = Vec::new();
@@ -166,6 +149,74 @@ pub fn bench(
     };
     let speedup = of_baseline / ratio;
     Ok(Timed { ratio, speedup, model: of_model, others, baseline, engine, flags })
+}
+
+/// The ratio to the reference model and the runs that the records of `item` show.
+fn runs_of(
+    measured: &MeasurementFile,
+    item: &Item,
+    name: String,
+    reference_ms: f64,
+) -> Result<(f64, Runs), PipelineError> {
+    let of_item = |record: &&Record| record.subject == item.subject && record.role == item.role;
+    let records: Vec<&Record> = measured.records.iter().filter(of_item).collect();
+    let mut ratios = Vec::new();
+    for record in &records {
+        ratios.push(measured.statistics(record)?.ratio);
+    }
+    let usable = |ratio: &f64| ratio.is_finite() && *ratio > 0.0;
+    let no_figure = || PipelineError::NoFigure {
+        figure: format!("latency of {}", item.subject),
+        reason: match ratios.len() {
+            0 => "none of its measurements came to an end".to_owned(),
+            count => format!("its {count} measurements are not positive numbers"),
+        },
+    };
+    let ratio = median(&ratios).filter(usable).ok_or_else(no_figure)?;
+    Ok((ratio, Runs::of(name, &records, ratio, reference_ms)?))
+}
+
+/// Times named ONNX files on `target`, alternately, into `file`. The workload of `protocol` must
+/// be the files'.
+///
+/// # Errors
+/// [`PipelineError`]; what was measured until then is in the file.
+pub(super) fn time_files(
+    target: &Target,
+    files: &[(String, PathBuf)],
+    protocol: &Protocol,
+    file: &Path,
+    reporter: &mut dyn Reporter,
+) -> Result<(Vec<Runs>, Vec<Flag>), PipelineError> {
+    MeasurementFile::read_to_continue(file, &target.name, protocol)?;
+    let device = target.open().map_err(ProfileError::from)?;
+    let mut pushed = Vec::new();
+    let mut timed = || -> Result<(Vec<Item>, MeasurementFile), PipelineError> {
+        let mut items = Vec::new();
+        for (_, path) in files {
+            let path = fs_err::canonicalize(path)?;
+            let name = format!("bench-{}.onnx", &atb_files::digest_of_file(&path)?[..12]);
+            pushed.push(name.clone());
+            let path = device.push(&path, &name).map_err(ProfileError::from)?;
+            items.push(Item { subject: Subject::Model(path), role: Role::Check });
+        }
+        let turns = (0..TURNS).flat_map(|_| items.iter().cloned()).collect();
+        let plan = Plan::of(turns);
+        let link = Link::to(target);
+        let measured = profile_over(&link, protocol, &plan, file, &mut Progress(reporter))?;
+        Ok((items, measured))
+    };
+    let timed = timed();
+    // Whether they were measured or not, the device keeps nothing of them.
+    let removed: Result<(), _> = pushed.iter().try_for_each(|name| device.remove(name));
+    let (items, measured) = timed?;
+    removed.map_err(ProfileError::from)?;
+    reporter.end();
+    let reference_ms = measured.reference_ms()?;
+    let runs = files.iter().zip(&items).map(|((name, _), item)| {
+        runs_of(&measured, item, name.clone(), reference_ms).map(|(_, runs)| runs)
+    });
+    Ok((runs.collect::<Result<_, _>>()?, measured.header.device.flags()))
 }
 
 fn no_engine(target: &Target, engine: &str) -> PipelineError {

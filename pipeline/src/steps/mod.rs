@@ -8,6 +8,7 @@ mod profile;
 mod scores;
 mod search;
 mod standing;
+mod variants;
 mod verify;
 
 pub use bench::{OtherEngines, Runs, Timed, bench, bundle_workload, onnx_runtime_for};
@@ -18,4 +19,5 @@ pub use profile::{ProfiledDevice, profile_devices, profile_space, refine_space};
 pub use scores::score_range;
 pub use search::{held_out, loss_on_text, search_space};
 pub use standing::{LossDifference, Rival, StaticTable, rivals};
+pub use variants::{Conditions, Scored, Variant, Variants, variants};
 pub use verify::verify_bundle;
