@@ -39,6 +39,6 @@ tasks.register<Exec>("cargoNdk") {
         "--target", "arm64-v8a", "--target", "armeabi-v7a", "--target", "x86_64",
         "--platform", "24",
         "--output-dir", libraries,
-        "build", "--package", "atb-kotlin", "--profile", "app",
+        "rustc", "--package", "atb-kotlin", "--profile", "app", "--crate-type", "cdylib",
     )
 }

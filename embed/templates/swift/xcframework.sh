@@ -16,7 +16,8 @@ export IPHONEOS_DEPLOYMENT_TARGET=15.0 MACOSX_DEPLOYMENT_TARGET=12.0
 
 rustup target add "${targets[@]}"
 for target in "${targets[@]}"; do
-    cargo build --manifest-path "$source/Cargo.toml" -p atb-c --profile app --target "$target"
+    cargo rustc --manifest-path "$source/Cargo.toml" -p atb-c --profile app \
+        --crate-type staticlib --target "$target"
 done
 
 library() { echo "$source/target/$1/app/libautotinybert.a"; }
