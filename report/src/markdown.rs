@@ -19,17 +19,9 @@ pub fn markdown(document: &Document) -> String {
     }
     for verdict in &document.verdicts {
         text.push('\n');
+        // What is not good news stands out, as on the page.
+        let bold = if verdict.good { "" } else { "**" };
         for line in &verdict.lines {
-            _ = write!(
-                text,
-                "\n{}{}\n",
-                if verdict.good { "" } else { "**Warning**: " },
-                plain(line)
-            );
-        }
-        for line in &verdict.notes {
-            // What is not good news stands out, as on the page.
-            let bold = if verdict.good { "" } else { "**" };
             _ = write!(text, "\n{bold}{}{bold}\n", plain(line));
         }
         for line in &verdict.notes {
