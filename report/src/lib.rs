@@ -1,6 +1,6 @@
 //! What people look at: a run as one page, with a Markdown twin and all of its figures.
 //!
-//! [`write`] reads a run's folder and makes the folder `report` in it:
+//! [`write()`] reads a run's folder and makes the folder `report` in it:
 //!
 //! | file | what it is |
 //! |---|---|
