@@ -27,6 +27,7 @@ mod guard;
 #[cfg(feature = "tokenizer")]
 mod model;
 mod optimise;
+mod part;
 mod session;
 #[cfg(feature = "tokenizer")]
 mod spans;

@@ -16,6 +16,7 @@ use crate::ceiling;
 use crate::engine::{self, Engine, EnginePath};
 use crate::guard::Guard;
 use crate::optimise::optimised;
+use crate::part;
 
 /// Name and exact version of the inference engine behind a [`Session`]: kernels change from
 /// one patch release to the next. The number of the fused encoder grows whenever its speed
@@ -71,6 +72,7 @@ pub struct Processor {
 /// The processor as the engine sees it, its overrides in the environment included.
 #[must_use]
 pub fn processor() -> Processor {
+    part::tell();
     #[cfg(target_arch = "aarch64")]
     let kind = Some(format!("{:?}", tract_linalg::arm64::Kind::choose()));
     #[cfg(not(target_arch = "aarch64"))]
@@ -183,6 +185,7 @@ impl Session {
         read: impl FnOnce() -> TractResult<InferenceModel>,
     ) -> Result<Self, SessionError> {
         guarded(name, || {
+            part::tell();
             let load_error = |error: TractError| SessionError::Load {
                 model: name.to_owned(),
                 problem: format!("{error:#}"),
