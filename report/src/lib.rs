@@ -67,7 +67,7 @@ pub fn write(run: &Path) -> Result<Written, ReportError> {
 /// Writes the comparison of the runs in `first` and `second` to `folder`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn compare(first: &Path, second: &Path, folder: &Path) -> Result<Written, ReportError> {
     let names = (first.display().to_string(), second.display().to_string());
     let comparison = Comparison::of(names, &Figures::of_run(first)?, &Figures::of_run(second)?);
