@@ -19,7 +19,7 @@
 //!
 //! Without the default feature `tokenizer` only the session is built.
 
-mod ceiling;
+mod bounds;
 mod engine;
 #[cfg(feature = "tokenizer")]
 mod error;

@@ -1,18 +1,22 @@
 //! One loaded model, ready to run.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use atb_interface::{INPUT_IDS, INPUTS, Inputs, Output, OutputShape, Outputs, WORD_EMBEDDINGS};
 use tract_linalg::multithread::Executor;
+use tract_onnx::Onnx;
 use tract_onnx::data_resolver::{self, ModelDataResolver};
+use tract_onnx::model::ParseResult;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::model::TypedSimpleState;
 use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
 use tract_onnx::tract_core::runtime::RunOptions;
 
-use crate::ceiling;
+use crate::bounds;
 use crate::engine::{self, Engine, EnginePath};
 use crate::guard::Guard;
 use crate::optimise::optimised;
@@ -123,11 +127,14 @@ impl Session {
             let problem = "it is not a regular file".to_owned();
             return Err(SessionError::Load { model: name, problem });
         }
-        fs_err::File::open(path)?;
+        let model = fs_err::read(path)?;
         Self::load(&name, threads, engine, || {
-            let mut onnx = tract_onnx::onnx();
-            onnx.provider = Arc::new(PlainFiles);
-            onnx.model_for_path(path)
+            bounds::check_file(&model)?;
+            // Read again where it lies, which takes less memory.
+            drop(model);
+            let onnx = reader(PlainFiles::default());
+            let proto = onnx.proto_model_for_path(path)?;
+            parsed(&onnx, &proto, path.parent().and_then(Path::to_str))
         })
     }
 
@@ -143,10 +150,7 @@ impl Session {
         data: impl Fn(usize, usize) -> Result<Vec<u8>, String> + Send + Sync + 'static,
     ) -> Result<Self, SessionError> {
         Self::load(name, threads, Engine::default(), || {
-            let mut onnx = tract_onnx::onnx();
-            onnx.provider = Arc::new(External(data));
-            let proto = onnx.proto_model_for_read(&mut &*model)?;
-            onnx.parse(&proto, Some(".")).map(|parsed| parsed.model)
+            read(&reader(External(data)), model, Some("."))
         })
     }
 
@@ -156,11 +160,7 @@ impl Session {
     /// # Errors
     /// [`SessionError`] with `name` for the file's.
     pub fn from_bytes(name: &str, model: &[u8], threads: usize) -> Result<Self, SessionError> {
-        Self::load(name, threads, Engine::default(), || {
-            let mut onnx = tract_onnx::onnx();
-            onnx.provider = Arc::new(NoFiles);
-            onnx.model_for_read(&mut &*model)
-        })
+        Self::load(name, threads, Engine::default(), || read(&reader(NoFiles), model, None))
     }
 
     /// Another session of the same model, for another thread: the weights are shared.
@@ -191,11 +191,11 @@ impl Session {
                 problem: format!("{error:#}"),
             };
             let model = read().map_err(load_error)?;
-            ceiling::check(&model)
-                .map_err(|problem| SessionError::Load { model: name.to_owned(), problem })?;
             let Interface { batch, sequence, outputs } = interface(name, &model)?;
             let words = word_embeddings(&model);
-            let (model, path) = optimised(model, engine, &outputs, threads).map_err(load_error)?;
+            let shape = [batch, sequence];
+            let (model, path) =
+                optimised(model, shape, engine, &outputs, threads).map_err(load_error)?;
             let outputs = output_shapes(name, outputs, &model)?;
             let options = RunOptions {
                 // Layers of ours have threads of their own; what is left is too little to share.
@@ -422,8 +422,34 @@ fn word_embeddings(model: &InferenceModel) -> Option<usize> {
     fact.shape.as_concrete_finite().ok()??.first().copied()
 }
 
+/// The engine's reader, with external data from `provider`.
+fn reader(provider: impl ModelDataResolver + Send + Sync + 'static) -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    onnx.provider = Arc::new(provider);
+    onnx
+}
+
+/// Reads ONNX bytes; external data lies in `folder`.
+fn read(onnx: &Onnx, model: &[u8], folder: Option<&str>) -> TractResult<InferenceModel> {
+    bounds::check_file(model)?;
+    let proto = onnx.proto_model_for_read(&mut &*model)?;
+    parsed(onnx, &proto, folder)
+}
+
+fn parsed(onnx: &Onnx, proto: &ModelProto, folder: Option<&str>) -> TractResult<InferenceModel> {
+    let ParseResult { model, unresolved_inputs, .. } = onnx.parse(proto, folder)?;
+    match unresolved_inputs.first() {
+        Some(name) => Err(TractError::msg(format!("nothing in it gives {name}"))),
+        None => Ok(model),
+    }
+}
+
 /// Serves external data from regular files. A pipe, say, could have the reader wait for ever.
-struct PlainFiles;
+#[derive(Default)]
+struct PlainFiles {
+    /// Bytes that were taken of each so far.
+    taken: Mutex<HashMap<PathBuf, u64>>,
+}
 
 impl ModelDataResolver for PlainFiles {
     fn read_bytes_from_path(
@@ -435,6 +461,17 @@ impl ModelDataResolver for PlainFiles {
     ) -> TractResult<()> {
         if !path.is_file() {
             let problem = format!("its external data {} is not a regular file", path.display());
+            return Err(TractError::msg(problem));
+        }
+        let size = fs_err::metadata(path)?.len();
+        let end = size.saturating_sub(offset as u64);
+        let wanted = length.map_or(end, |length| end.min(length as u64));
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = taken.entry(path.to_owned()).or_default();
+        *taken = taken.saturating_add(wanted);
+        // Two tensors may be the same bytes; more would let a small file become a large model.
+        if *taken > size.saturating_mul(2) {
+            let problem = format!("it takes {} several times", path.display());
             return Err(TractError::msg(problem));
         }
         data_resolver::default().read_bytes_from_path(buffer, path, offset, length)
