@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::TDim;
 use tract_onnx::tract_core::ops::konst::Const;
-use tract_onnx::tract_hir::infer::{Factoid, InferenceOp};
+use tract_onnx::tract_hir::infer::Factoid;
 
 /// Most nodes of a model; BERT-large as PyTorch exports it has three thousand.
 const MAX_NODES: u64 = 20_000;
@@ -278,13 +278,19 @@ fn analyse_one(
         return refused(format!("{name} has {} outputs, not {count}", outputs.len()));
     }
     let op = &mut model.node_mut(id).op;
+    if op.name() == "Range" && inputs.iter().all(|fact| fact.value.is_concrete()) {
+        // The engine tells the length for whole steps forwards only.
+        allowance.take(&name, range_bytes(&inputs)?)?;
+    }
     let mut told: Told = op
         .infer_facts(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect())
         .map_err(within)?;
     let known = !told.0.is_empty() && told.0.iter().all(|fact| fact.value.is_concrete());
     if known {
         if computed.insert(id) {
-            allowance.take(&name, computed_bytes(op.as_ref(), &told)?)?;
+            for fact in &told.1 {
+                allowance.take(&name, least_bytes(fact)?)?;
+            }
         }
         told = op
             .infer(inputs.iter().collect(), outputs.iter().collect(), observed.iter().collect())
@@ -308,20 +314,6 @@ fn analyse_one(
         model.set_outlet_fact(outlet, unified)?;
     }
     Ok(next)
-}
-
-/// The bytes that computing this takes, of which all inputs are known.
-fn computed_bytes(op: &dyn InferenceOp, told: &Told) -> TractResult<u64> {
-    let (inputs, outputs, _) = told;
-    let mut bytes = 0_u64;
-    for fact in outputs {
-        bytes = bytes.saturating_add(least_bytes(fact)?);
-    }
-    if op.name() == "Range" {
-        // Its length is told for whole steps forwards only.
-        bytes = bytes.max(range_bytes(inputs)?);
-    }
-    Ok(bytes)
 }
 
 /// The bytes of the numbers from the first to the second input in steps of the third.

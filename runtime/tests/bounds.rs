@@ -128,11 +128,12 @@ fn constants_that_would_be_large_are_refused() {
     let small_steps: Vec<_> = [("a", 0.0_f32), ("b", 1.0), ("c", 1e-9)]
         .map(|(name, value)| tensor(name, FLOAT, &[], &value.to_le_bytes()))
         .to_vec();
+    let output = |i: usize, last: usize| if i == last { "out".to_owned() } else { format!("n{i}") };
     let many: Vec<_> =
-        (0..1000).map(|i| node("ConstantOfShape", &["s"], &format!("n{i}"))).collect();
+        (1..=1000).map(|i| node("ConstantOfShape", &["s"], &output(i, 1000))).collect();
     let doubled: Vec<_> = (0..40)
         .map(|i| {
-            let (from, to) = (format!("n{i}"), format!("n{}", i + 1));
+            let (from, to) = (format!("n{i}"), output(i + 1, 40));
             node("Concat", &[&from, &from], &to)
         })
         .collect();
