@@ -231,7 +231,7 @@ fn external_data_does_not_become_more_than_it_is() {
     let cast = [node("Cast", &["input_ids"], "out"), bytes(5, cast)].concat();
     for (count, opens) in [(2, true), (3, false)] {
         let constants: Vec<_> = (0..count).map(outside).collect();
-        std::fs::write(&path, model(&constants, &[cast.clone()])).expect("writes");
+        std::fs::write(&path, model(&constants, std::slice::from_ref(&cast))).expect("writes");
         let opened = open(&path);
         match (opens, &opened) {
             (true, Ok(())) => {}

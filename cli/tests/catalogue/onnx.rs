@@ -71,7 +71,7 @@ fn files_in_a_bundle() {
         verify("a constant of a negative shape", constant_of_shape(&[-5])),
         verify("a constant of a huge shape", constant_of_shape(&[1 << 31, 1 << 31])),
         verify("a constant of the largest shape", constant_of_shape(&[i64::MAX, i64::MAX])),
-        verify("a constant of 4 GiB", constant_of_shape(&[67_108_865, 4, 4])),
+        verify("a constant of 8 GiB", constant_of_shape(&[67_108_865, 4, 4])),
         of_constants(
             "a shape that is computed",
             &[
