@@ -439,7 +439,7 @@ fn read(onnx: &Onnx, model: &[u8], folder: Option<&str>) -> TractResult<Inferenc
 fn parsed(onnx: &Onnx, proto: &ModelProto, folder: Option<&str>) -> TractResult<InferenceModel> {
     let ParseResult { model, unresolved_inputs, .. } = onnx.parse(proto, folder)?;
     match unresolved_inputs.first() {
-        Some(name) => Err(TractError::msg(format!("nothing in it gives {name}"))),
+        Some(name) => Err(TractError::msg(format!("nothing in it gives `{name}`"))),
         None => Ok(model),
     }
 }
