@@ -54,7 +54,7 @@ pub(super) fn widest(windows: &[Range<usize>], at: usize, count: usize) -> Optio
     let around = |window: &Range<usize>| {
         // The text's own begin and end hide nothing.
         let before = if window.start == 0 { usize::MAX } else { at - window.start };
-        let after = if window.end == count { usize::MAX } else { window.end - at };
+        let after = if window.end == count { usize::MAX } else { window.end - at - 1 };
         before.min(after)
     };
     let holding = windows.iter().enumerate().filter(|(_, window)| window.contains(&at));
