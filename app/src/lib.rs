@@ -20,9 +20,11 @@
 //! ```
 
 mod measure;
+mod told;
 
 pub use atb_runtime::{
     Answer, Bundle, BundleError, Bytes, Cancellation, ErrorKind, Label, Model, ModelError,
     OpenOptions, Tag, Task, TextInput,
 };
 pub use measure::{MeasureError, MeasureOptions, Measurement, measure};
+pub use told::told;

@@ -30,6 +30,7 @@ mod quantity;
 mod record;
 mod simulation;
 mod statistics;
+mod summary;
 mod telemetry;
 mod verdict;
 mod wire;
@@ -49,6 +50,7 @@ pub use simulation::{
     SimulatedCluster, SimulatedDrift, SimulatedMigration, SimulatedThrottling, Simulation,
 };
 pub use statistics::{SampleError, Statistics, median, percentile};
+pub use summary::Summary;
 pub use telemetry::{CoreFrequency, Reading, RunsOnCore, Telemetry};
 pub use verdict::{Repeats, Verdict};
 pub use wire::{Request, Response};

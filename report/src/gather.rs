@@ -4,7 +4,7 @@ use std::path::Path;
 
 use atb_export::{Bundle, Parity};
 use atb_measurements::{
-    DeviceContext, MeasurementFile, Record, Role, Subject, Verdict, median, percentile,
+    DeviceContext, MeasurementFile, Record, Role, Subject, Summary, Verdict, percentile,
 };
 use atb_pipeline::{Files, REPORT_SCHEMA, RunReport};
 use atb_predictor::{Breakdown, Predictor};
@@ -197,23 +197,19 @@ fn runs(file: &MeasurementFile) -> Vec<Runs> {
     let of = |subject: &Subject| {
         let records: Vec<&Record> =
             file.records.iter().filter(|record| record.subject == *subject).collect();
-        let samples_ms: Vec<f64> =
-            records.iter().flat_map(|record| &record.samples_us).map(|us| us / 1e3).collect();
-        let percentile = |percent| percentile(&samples_ms, percent);
-        let typical = |of: &dyn Fn(&Record) -> Option<f64>| {
-            median(&records.iter().filter_map(|record| of(record)).collect::<Vec<_>>())
-        };
+        let samples = records.iter().flat_map(|record| &record.samples_us);
+        let Summary { percentiles_ms, load_ms, first_ms, memory_kib } = Summary::of(&records)?;
         let model = match (subject, records.first()?.role) {
             (Subject::Model(_), Role::Check) => "winner".to_owned(),
             (subject, _) => subject.to_string(),
         };
         Some(Runs {
             model,
-            percentiles_ms: (percentile(50.0)?, percentile(90.0)?, percentile(99.0)?),
-            load_ms: typical(&Record::load_ms),
-            first_ms: typical(&|record| record.warm_up_us.first().map(|us| us / 1e3)),
-            memory_kib: records.iter().filter_map(|record| record.model_memory_kib()).max(),
-            samples_ms,
+            samples_ms: samples.map(|us| us / 1e3).collect(),
+            percentiles_ms: percentiles_ms.into(),
+            load_ms,
+            first_ms,
+            memory_kib,
         })
     };
     let mut all: Vec<Runs> = subjects.into_iter().filter_map(of).collect();

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use atb_app::{MeasureError, ModelError};
+use atb_app::{MeasureError, ModelError, told};
 use miette::Diagnostic;
 
 /// How a call ended.
@@ -48,17 +48,8 @@ impl Failure {
     }
 
     fn of(status: atb_status, error: &dyn Diagnostic) -> Self {
-        // The causes are part of the message: C has no chains of errors.
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            if !message.contains(&next) {
-                message = format!("{message}: {next}");
-            }
-            cause = error.source();
-        }
-        Self { status, message, help: error.help().map(|help| help.to_string()) }
+        let (message, help) = told(error);
+        Self { status, message, help }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Failures on their way to an exception.
 
-use atb_app::{ErrorKind, MeasureError, ModelError};
+use atb_app::{ErrorKind, MeasureError, ModelError, told};
 use miette::Diagnostic;
 
 /// What kind of failure it is; the numbers are those of `autotinybert.Native.failure`.
@@ -29,17 +29,8 @@ impl Failure {
     }
 
     fn of(kind: Kind, error: &dyn Diagnostic) -> Self {
-        // The causes are part of the message: they are no exceptions.
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let next = error.to_string();
-            if !message.contains(&next) {
-                message = format!("{message}: {next}");
-            }
-            cause = error.source();
-        }
-        Self::Told { kind, message, help: error.help().map(|help| help.to_string()) }
+        let (message, help) = told(error);
+        Self::Told { kind, message, help }
     }
 }
 

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use atb_export::Bundle;
-use atb_measurements::{
-    Flag, MeasurementFile, Protocol, Record, Role, Subject, median, percentile,
-};
+use atb_measurements::{Flag, MeasurementFile, Protocol, Record, Role, Subject, Summary, median};
 use atb_profiler::{Item, Link, Plan, ProfileError, profile_over};
 use atb_space::{Architecture, Workload};
 use atb_targets::Target;
@@ -58,23 +56,13 @@ impl Runs {
         ratio: f64,
         reference_ms: f64,
     ) -> Result<Self, PipelineError> {
-        let all: Vec<f64> = records.iter().flat_map(|record| &record.samples_us).copied().collect();
-        let percentile = |percent| percentile(&all, percent).map(|us| us / 1e3);
-        let [Some(half), Some(most), Some(nearly_all)] = [50.0, 90.0, 99.0].map(percentile) else {
+        let Some(summary) = Summary::of(records) else {
             let reason = "it has no samples".to_owned();
             return Err(PipelineError::NoFigure { figure: format!("latency of {name}"), reason });
         };
-        let typical = |of: &dyn Fn(&Record) -> Option<f64>| {
-            median(&records.iter().filter_map(|record| of(record)).collect::<Vec<_>>())
-        };
-        Ok(Self {
-            latency_ms: ratio * reference_ms,
-            percentiles_ms: [half, most, nearly_all],
-            load_ms: typical(&Record::load_ms),
-            first_ms: typical(&|record| record.warm_up_us.first().map(|us| us / 1e3)),
-            memory_kib: records.iter().filter_map(|record| record.model_memory_kib()).max(),
-            name,
-        })
+        let Summary { percentiles_ms, load_ms, first_ms, memory_kib } = summary;
+        let latency_ms = ratio * reference_ms;
+        Ok(Self { name, latency_ms, percentiles_ms, load_ms, first_ms, memory_kib })
     }
 }
 

@@ -127,9 +127,11 @@ pub fn variants(
 
     let mut all = Vec::new();
     let mut metric = None;
-    let first = exported.first().map(|(_, _, bundle, _)| given(bundle.folder())).transpose()?;
+    let mut first: Option<Vec<Given>> = None;
     for ((name, options, bundle, bytes), runs) in exported.into_iter().zip(runs) {
         let found = given(bundle.folder())?;
+        let difference = first.as_ref().map_or(0.0, |first| apart(first, &found));
+        first.get_or_insert(found);
         let mut score = None;
         if let Some(Scored { task, split }) = scored {
             let evaluated = Evaluated::open(&bundle.folder().display().to_string())?;
@@ -145,7 +147,7 @@ pub fn variants(
             options,
             bytes,
             runs,
-            difference: first.as_ref().map_or(0.0, |first| apart(first, &found)),
+            difference,
             score,
             worth_having: false,
         });
