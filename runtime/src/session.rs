@@ -25,7 +25,7 @@ use crate::part;
 /// Name and exact version of the inference engine behind a [`Session`]: kernels change from
 /// one patch release to the next. The number of the fused encoder grows whenever its speed
 /// changes.
-pub const ENGINE: &str = "tract 0.23.9, fused encoder 2";
+pub const ENGINE: &str = "tract 0.23.9, fused encoder 3";
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -77,6 +77,8 @@ enum Peer {
     Tuned,
     /// The session, with tract's kernels.
     Fixed,
+    /// The session, which computes in integers what the file has in them.
+    Integers,
     /// Plain tract.
     Tract,
     /// rten.
@@ -88,9 +90,10 @@ enum Peer {
 }
 
 impl Peer {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Tuned,
         Self::Fixed,
+        Self::Integers,
         Self::Tract,
         Self::Rten,
         Self::OnnxRuntimeExact,
@@ -101,6 +104,7 @@ impl Peer {
         match self {
             Self::Tuned => "tuned",
             Self::Fixed => "fixed",
+            Self::Integers => "integers",
             Self::Tract => "tract",
             Self::Rten => "rten",
             Self::OnnxRuntimeExact => "onnx-runtime-exact",
@@ -158,7 +162,11 @@ struct Series<'a> {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if arguments.precision == Precision::F32 {
+        // There are none in the file.
+        arguments.engines.retain(|engine| *engine != Peer::Integers);
+    }
     ensure!(arguments.rounds > 0, "--rounds: at least one");
     ensure!(arguments.threads > 0, "--threads: at least one");
     let threads = arguments.threads;
@@ -190,6 +198,7 @@ fn main() -> Result<()> {
                     match peer {
                         Peer::Tuned => ours(Engine::Tuned)?,
                         Peer::Fixed => ours(Engine::Fixed)?,
+                        Peer::Integers => ours(Engine::Integers)?,
                         Peer::Tract => ours(Engine::Plain)?,
                         Peer::Rten => {
                             let session = RtenSession::open(&file, threads)?;

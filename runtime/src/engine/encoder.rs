@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use super::kernels::Tile;
+use super::kernels::Kernels;
 use super::layer::Layer;
 use super::memory::{Memory, Part};
 use super::parts::{LayerParts, Wanted};
@@ -27,23 +27,25 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Packs the weights for the kernels that [`tiles`] gave.
+    /// Packs the weights for the kernels that [`super::layer::kernels`] gave.
     pub(super) fn new(
         parts: Vec<LayerParts>,
-        tiles: &[Tile],
+        kernels: &[Kernels],
         (batch, sequence, hidden): (usize, usize, usize),
         wanted: Wanted,
         team: Arc<Team>,
     ) -> TractResult<Self> {
-        let mr = tiles.first().map_or(0, |tile| tile.mr);
-        let layers = parts.into_iter().zip(tiles.chunks_exact(4));
+        let mr = kernels.first().map_or(0, |kernels| kernels.tile.mr);
+        let layers = parts.into_iter().zip(kernels.chunks_exact(4));
         let layers: Vec<Layer> = layers
-            .map(|(layer, tiles)| Layer::new(layer, hidden, tiles))
+            .map(|(layer, kernels)| Layer::new(layer, hidden, kernels))
             .collect::<TractResult<_>>()?;
         let products = layers.iter().flat_map(|layer| [&layer.output, &layer.outer]);
         let width = products.map(Product::columns).max().unwrap_or(0);
+        let products = layers.iter().flat_map(|it| [&it.qkv, &it.output, &it.inner, &it.outer]);
+        let rounded = products.map(|product| product.rounded_stride(mr)).max().unwrap_or(0);
         let level = Level::detect();
-        let stack = Stack { layers, hidden, width, sequence, level };
+        let stack = Stack { layers, hidden, width, rounded, sequence, level };
         Ok(Self { stack, mr, batch, wanted, team })
     }
 
@@ -55,7 +57,8 @@ impl Core {
             .iter()
             .flat_map(|layer| [&layer.qkv, &layer.output, &layer.inner, &layer.outer])
             .map(move |product| {
-                (&*product.tile.name, (product.tile.mr, product.tile.nr), product.work(rows))
+                let (name, tile) = product.kernel();
+                (name, tile, product.work(rows))
             })
     }
 
@@ -66,7 +69,7 @@ impl Core {
     /// Memory for a run.
     pub(super) fn memory(&self) -> Memory {
         let shape = (self.batch, self.stack.sequence);
-        Memory::new(&self.stack.layers, shape, self.mr, self.stack.width, self.team.threads())
+        Memory::new(&self.stack, shape, self.mr, self.team.threads())
     }
 
     /// Hidden states `[batch, sequence, hidden]` and mask to hidden states.

@@ -10,6 +10,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math::Mul;
 
 use super::lookup::Graph;
+use super::parts::Weights;
 
 /// How tract names what it makes of `DynamicQuantizeLinear`; its type is not public.
 const ROUNDING: &str = "DynamicQuantizeLinearU8";
@@ -20,8 +21,7 @@ pub(super) struct IntegerProduct {
     pub(super) x: OutletId,
     /// The node that rounds it, which may serve several products.
     pub(super) rounding: usize,
-    /// Weights `[inputs, outputs]`: steps times scales.
-    pub(super) weights: Arc<Tensor>,
+    pub(super) weights: Weights,
 }
 
 impl Graph<'_> {
@@ -44,9 +44,10 @@ impl Graph<'_> {
             *last == of_weights.len() && others.iter().all(|size| *size == 1)
         });
         (by_output && self.moved(of_x).0 == OutletId::new(rounding, 1)).then_some(())?;
-        let weights = dequantised(&steps, &of_weights)?;
+        (steps.shape()[1] == of_weights.len()).then_some(())?;
+        let weights = Weights::Steps { steps, scales: of_weights };
         let x = self.source(self.0.node(rounding).inputs[0]);
-        Some(IntegerProduct { x, rounding, weights: Arc::new(weights) })
+        Some(IntegerProduct { x, rounding, weights })
     }
 
     /// Sums of products of steps, turned to floating point.
@@ -89,15 +90,4 @@ impl Graph<'_> {
 struct Sums {
     rounding: usize,
     steps: Arc<Tensor>,
-}
-
-/// `steps`, each column times its scale.
-fn dequantised(steps: &Tensor, scales: &[f32]) -> Option<Tensor> {
-    let [inputs, outputs] = *steps.shape() else { return None };
-    (scales.len() == outputs).then_some(())?;
-    let steps = steps.try_as_plain_ram().ok()?;
-    let rows = steps.as_slice::<i8>().ok()?.chunks_exact(outputs);
-    let values =
-        rows.flat_map(|row| row.iter().zip(scales).map(|(it, scale)| f32::from(*it) * scale));
-    Tensor::from_shape(&[inputs, outputs], &values.collect::<Vec<f32>>()).ok()
 }

@@ -10,7 +10,10 @@ use tract_linalg::mmm::{DynKernel, FusedKerSpec, MatMatMul, OutputStoreKer, Quer
 use tract_linalg::pack::PackedFormat;
 use tract_onnx::prelude::DatumType;
 
+use super::Engine;
 use super::buffer::Buffer;
+use super::passes::Level;
+use super::rounded::{IntegerTile, Outputs, Tokens};
 
 type Raw = unsafe fn(&[FusedKerSpec<f32>]) -> isize;
 
@@ -123,28 +126,90 @@ fn tiles() -> Vec<Tile> {
 pub(super) struct Shape {
     pub(super) depth: usize,
     pub(super) columns: usize,
+    /// Whether the weights were rounded to integers.
+    pub(super) rounded: bool,
 }
 
-/// One kernel for each product; all have the same `mr`, so activations are packed once.
-pub(super) fn choose(shapes: &[Shape], rows: usize, measure: bool) -> Option<Vec<Tile>> {
-    let tiles = tiles();
-    if !measure {
-        let tile = preferred(&tiles, *shapes.first()?, rows)?;
-        return Some(vec![tile; shapes.len()]);
+/// The kernels of one product.
+#[derive(Clone, Debug)]
+pub(super) struct Kernels {
+    /// In floating point.
+    pub(super) tile: Tile,
+    /// In integers, where it is computed in them; its height divides the other's.
+    pub(super) integers: Option<IntegerTile>,
+}
+
+impl Kernels {
+    /// Outputs of a tile.
+    pub(super) fn unit(&self) -> usize {
+        self.integers.as_ref().map_or(self.tile.nr, |tile| tile.nr)
     }
+}
+
+/// Inputs of the largest product whose sums of integers stay in 32 bits, with room to spare.
+const DEEPEST: usize = 1 << 16;
+
+/// The kernels of each product; those in floating point all have the same `mr`, so activations
+/// are packed once.
+pub(super) fn choose(shapes: &[Shape], rows: usize, engine: Engine) -> Option<Vec<Kernels>> {
+    let tiles = tiles();
+    let mut integers = match shapes.iter().any(|shape| shape.rounded) {
+        true => IntegerTile::all(),
+        false => Vec::new(),
+    };
+    if engine == Engine::Tuned {
+        return fastest(&tiles, &integers, shapes, rows);
+    }
+    let first = preferred(&tiles, *shapes.first()?, rows)?;
+    if engine != Engine::Integers {
+        integers.retain(IntegerTile::is_fast);
+    }
+    let integers = preferred_of_integers(&integers, *shapes.first()?, rows);
+    // Where the integers' height does not divide the preferred one's, another has to do.
+    let tile = match &integers {
+        Some(integers) if !first.mr.is_multiple_of(integers.mr) => {
+            let fitting = tiles.iter().filter(|tile| tile.mr.is_multiple_of(integers.mr));
+            fitting.max_by_key(|tile| tile.mr * tile.nr).cloned().unwrap_or(first)
+        }
+        _ => first,
+    };
+    let integers = integers.filter(|integers| tile.mr.is_multiple_of(integers.mr));
+    let of = |shape: &Shape| {
+        let integers = integers.clone().filter(|_| shape.rounded && shape.depth <= DEEPEST);
+        Kernels { tile: tile.clone(), integers }
+    };
+    Some(shapes.iter().map(of).collect())
+}
+
+/// The kernels that take the least time for all products together, as measured here.
+fn fastest(
+    tiles: &[Tile],
+    integers: &[IntegerTile],
+    shapes: &[Shape],
+    rows: usize,
+) -> Option<Vec<Kernels>> {
     let mut heights: Vec<usize> = tiles.iter().map(|tile| tile.mr).collect();
     heights.sort_unstable();
     heights.dedup();
-    let choice = |height: usize| -> (f64, Vec<Tile>) {
+    let choice = |height: usize| -> (f64, Vec<Kernels>) {
         let mut total = 0.0;
         let mut chosen = Vec::with_capacity(shapes.len());
         for shape in shapes {
             let candidates = tiles.iter().filter(|tile| tile.mr == height);
             let timed = candidates.map(|tile| (seconds(tile, *shape), tile));
-            if let Some((time, tile)) = timed.min_by(|a, b| a.0.total_cmp(&b.0)) {
-                total += time * rows.div_ceil(height) as f64;
-                chosen.push(tile.clone());
+            let Some((mut time, tile)) = timed.min_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
+            let mut kernels = Kernels { tile: tile.clone(), integers: None };
+            if shape.rounded && shape.depth <= DEEPEST {
+                for integers in integers.iter().filter(|it| height.is_multiple_of(it.mr)) {
+                    let with = seconds_in_integers(integers, height, *shape);
+                    if with < time {
+                        time = with;
+                        kernels.integers = Some(integers.clone());
+                    }
+                }
             }
+            total += time * rows.div_ceil(height) as f64;
+            chosen.push(kernels);
         }
         (total, chosen)
     };
@@ -164,40 +229,107 @@ fn preferred(tiles: &[Tile], shape: Shape, rows: usize) -> Option<Tile> {
     wide.or_else(|| named(kernel.name()))
 }
 
-/// Seconds that one panel of rows takes for the whole product, measured once per process.
-fn seconds(tile: &Tile, shape: Shape) -> f64 {
-    static KNOWN: Mutex<Option<HashMap<(String, Shape), f64>>> = Mutex::new(None);
-    // Held while measuring: two at once would disturb each other.
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_default();
-    *known.entry((tile.name.clone(), shape)).or_insert_with(|| measured(tile, shape))
+/// The kernel in integers that follows from the processor alone: tract's own choice where it is
+/// one of these, or the one with the largest tile.
+fn preferred_of_integers(tiles: &[IntegerTile], shape: Shape, rows: usize) -> Option<IntegerTile> {
+    let query = Query::plain(DatumType::I32, Some(rows), Some(shape.depth), Some(shape.columns));
+    let picked = MmmDispatch::native().pick(&query);
+    let named = picked.and_then(|(kernel, ..)| tiles.iter().find(|it| it.name == kernel.name()));
+    named.or_else(|| tiles.iter().max_by_key(|tile| tile.mr * tile.nr)).cloned()
 }
 
-fn measured(tile: &Tile, shape: Shape) -> f64 {
-    const TIMES: usize = 4;
-    let Shape { depth, columns } = shape;
-    let panels = columns.div_ceil(tile.nr);
-    let mut a = Buffer::new(depth * tile.mr);
-    let mut b = Buffer::new(panels * depth * tile.nr);
-    let mut c = Buffer::new(panels * tile.mr * tile.nr);
+/// Seconds that one panel of rows takes for the whole product, measured once per process.
+fn seconds(tile: &Tile, shape: Shape) -> f64 {
+    once((tile.name.clone(), tile.mr, shape), || {
+        let Shape { depth, columns, .. } = shape;
+        let panels = columns.div_ceil(tile.nr);
+        let mut a = Buffer::new(depth * tile.mr);
+        let mut b = Buffer::new(panels * depth * tile.nr);
+        let mut c = Buffer::new(panels * tile.mr * tile.nr);
+        a.fill(0.5);
+        b.fill(0.25);
+        shortest(|| {
+            for panel in 0..panels {
+                // SAFETY: the buffers hold what the sizes say and a record to spare.
+                unsafe {
+                    let start = c.as_mut_ptr().add(panel * tile.mr * tile.nr);
+                    let place = Place { start, row: 1, column: tile.mr };
+                    let weights = b.as_ptr().add(panel * depth * tile.nr);
+                    tile.run(depth, a.as_ptr(), weights, Epilogue::None, place);
+                }
+            }
+        })
+    })
+}
+
+/// As [`seconds`], for panels of `height` rows that are rounded first.
+fn seconds_in_integers(tile: &IntegerTile, height: usize, shape: Shape) -> f64 {
+    once((tile.name.clone(), height, shape), || {
+        macro_rules! by_height {
+            ($($mr:literal)*) => {
+                match height {
+                    $($mr => shortest_in_integers::<$mr>(tile, shape),)*
+                    _ => f64::INFINITY,
+                }
+            };
+        }
+        by_height!(4 8 12 16 24 32 40 48 64 80)
+    })
+}
+
+fn shortest_in_integers<const MR: usize>(tile: &IntegerTile, shape: Shape) -> f64 {
+    let Shape { depth, columns, .. } = shape;
+    let (level, panels) = (Level::detect(), columns.div_ceil(tile.nr));
+    let size = tile.bytes(depth, tile.nr);
+    let mut a = Buffer::new(depth * MR);
+    let mut rounded = Buffer::new(tile.stride(depth, MR));
+    let mut b = Buffer::new(panels * size.div_ceil(4));
+    let mut c = Buffer::new(panels * MR * tile.nr);
+    let scales = Buffer::new(tile.nr);
     a.fill(0.5);
     b.fill(0.25);
-    let mut best = f64::INFINITY;
-    for _ in 0..TIMES {
-        let start = Instant::now();
-        for panel in 0..panels {
-            // SAFETY: the buffers hold what the sizes say and a record to spare.
-            unsafe {
-                let place = Place {
-                    start: c.as_mut_ptr().add(panel * tile.mr * tile.nr),
-                    row: 1,
-                    column: tile.mr,
+    shortest(|| {
+        // SAFETY: the buffers hold what the sizes say and a record to spare.
+        unsafe {
+            tile.round::<MR>(level, depth, a.as_ptr(), rounded.as_mut_ptr());
+            for panel in 0..panels {
+                let start = c.as_mut_ptr().wrapping_add(panel * MR * tile.nr);
+                let place = |column: usize| {
+                    let start = start.wrapping_add(column * MR);
+                    (tile.nr - column, Place { start, row: 1, column: MR })
                 };
-                let weights = b.as_ptr().add(panel * depth * tile.nr);
-                tile.run(depth, a.as_ptr(), weights, Epilogue::None, place);
+                for first in (0..MR).step_by(tile.mr) {
+                    let tokens = Tokens { panel: rounded.as_ptr(), height: MR, first };
+                    let outputs = Outputs {
+                        steps: b.as_ptr().cast::<i8>().add(panel * size),
+                        scales: scales.as_ptr(),
+                        bias: scales.as_ptr(),
+                    };
+                    tile.run(level, depth, tokens, outputs, 0..tile.nr, place);
+                }
             }
         }
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    best
+    })
+}
+
+/// A kernel's name, the height of the panels of rows, and the product.
+type Known = (String, usize, Shape);
+
+/// What `measure` gives, the first time in this process that it is asked for.
+fn once(what: Known, measure: impl FnOnce() -> f64) -> f64 {
+    static KNOWN: Mutex<Option<HashMap<Known, f64>>> = Mutex::new(None);
+    // Held while measuring: two at once would disturb each other.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known.get_or_insert_default().entry(what).or_insert_with(measure)
+}
+
+/// Seconds of the shortest of a few runs.
+fn shortest(mut run: impl FnMut()) -> f64 {
+    const TIMES: usize = 4;
+    let mut time = || {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64()
+    };
+    (0..TIMES).map(|_| time()).fold(f64::INFINITY, f64::min)
 }

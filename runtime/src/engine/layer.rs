@@ -2,8 +2,9 @@
 
 use tract_onnx::prelude::*;
 
-use super::kernels::{Shape, Tile, choose};
-use super::parts::LayerParts;
+use super::Engine;
+use super::kernels::{Kernels, Shape, choose};
+use super::parts::{LayerParts, Linear};
 use super::passes::Norm;
 use super::product::Product;
 
@@ -21,24 +22,33 @@ pub(super) struct Layer {
 }
 
 /// The kernels for the four products of each layer; `None` where none fits.
-pub(super) fn tiles(
+pub(super) fn kernels(
     parts: &[LayerParts],
     (batch, sequence, hidden): (usize, usize, usize),
-    measure: bool,
-) -> Option<Vec<Tile>> {
+    engine: Engine,
+) -> Option<Vec<Kernels>> {
     let shapes = parts.iter().flat_map(|layer| {
         let (width, inner) = (layer.query.bias.len(), layer.inner.bias.len());
-        let shape = |depth, columns| Shape { depth, columns };
-        [shape(hidden, 3 * width), shape(width, hidden), shape(hidden, inner), shape(inner, hidden)]
+        let shape = |depth, columns, linears: &[&Linear]| Shape {
+            depth,
+            columns,
+            rounded: linears.iter().all(|linear| linear.weights.are_steps()),
+        };
+        [
+            shape(hidden, 3 * width, &[&layer.query, &layer.key, &layer.value]),
+            shape(width, hidden, &[&layer.output]),
+            shape(hidden, inner, &[&layer.inner]),
+            shape(inner, hidden, &[&layer.outer]),
+        ]
     });
-    choose(&shapes.collect::<Vec<_>>(), batch * sequence, measure)
+    choose(&shapes.collect::<Vec<_>>(), batch * sequence, engine)
 }
 
 impl Layer {
-    pub(super) fn new(parts: LayerParts, hidden: usize, tiles: &[Tile]) -> TractResult<Self> {
+    pub(super) fn new(parts: LayerParts, hidden: usize, kernels: &[Kernels]) -> TractResult<Self> {
         let width = parts.query.bias.len();
         let head = width / parts.heads;
-        let nr = tiles[0].nr;
+        let nr = kernels[0].tile.nr;
         let mut columns = Vec::new();
         for (linear, scale) in [(&parts.query, parts.score_scale), (&parts.key, 1.0)] {
             columns.extend((0..width).map(|output| Some((linear, output, scale))));
@@ -48,16 +58,17 @@ impl Layer {
             columns.extend((0..head).map(|output| Some((&parts.value, h * head + output, 1.0))));
             columns.resize(columns.len().next_multiple_of(nr), None);
         }
-        let qkv = Product::new(tiles[0].clone(), hidden, &columns)?;
+        // Attention takes them in the panels of its own kernel.
+        let qkv = Product::new(kernels[0].clone(), hidden, nr, &columns)?;
         let LayerParts { heads, output, attention_norm, inner, outer, norm, .. } = parts;
         Ok(Self {
             heads,
             head,
             qkv,
-            output: Product::linear(tiles[1].clone(), output)?,
+            output: Product::linear(kernels[1].clone(), &output)?,
             attention_norm,
-            inner: Product::linear(tiles[2].clone(), inner)?,
-            outer: Product::linear(tiles[3].clone(), outer)?,
+            inner: Product::linear(kernels[2].clone(), &inner)?,
+            outer: Product::linear(kernels[3].clone(), &outer)?,
             norm,
         })
     }

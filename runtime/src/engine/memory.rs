@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::buffer::Buffer;
 use super::layer::Layer;
 use super::places::Places;
+use super::steps::Stack;
 
 /// Memory of a run.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Memory {
     context: Buffer,
     inner: Buffer,
     first: Buffer,
+    rounded: Buffer,
 }
 
 /// Memory of one thread.
@@ -53,6 +55,8 @@ pub(super) struct Shared<'a> {
     pub(super) inner: Part<'a>,
     /// Queries of the first tokens.
     pub(super) first: Part<'a>,
+    /// What a product takes, rounded; each panel in a place of its own.
+    pub(super) rounded: Part<'a>,
 }
 
 /// A buffer that several threads use, each a part of its own.
@@ -103,13 +107,11 @@ fn by_turns([even, odd]: &mut [Buffer; 2]) -> [Part<'_>; 2] {
 }
 
 impl Memory {
-    /// Memory for the largest of `layers` and the longest text, on so many threads; `width` is
-    /// the padded hidden size.
+    /// Memory for the largest of the layers and the longest text, on so many threads.
     pub(super) fn new(
-        layers: &[Layer],
+        Stack { layers, width, rounded, .. }: &Stack,
         (batch, sequence): (usize, usize),
         mr: usize,
-        width: usize,
         threads: usize,
     ) -> Self {
         let panels = batch * sequence.div_ceil(mr);
@@ -138,6 +140,7 @@ impl Memory {
             first: most(&|layer| {
                 layer.query_panels() * layer.qkv.tile.nr * batch.next_multiple_of(mr)
             }),
+            rounded: Buffer::new(rounded * panels),
         }
     }
 
@@ -151,6 +154,7 @@ impl Memory {
             context: Part::whole(&mut self.context),
             inner: Part::whole(&mut self.inner),
             first: Part::whole(&mut self.first),
+            rounded: Part::whole(&mut self.rounded),
         };
         (shared, &mut self.own, &self.places)
     }

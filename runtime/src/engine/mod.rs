@@ -14,6 +14,7 @@ mod places;
 mod product;
 mod readers;
 mod recognise;
+mod rounded;
 mod steps;
 mod team;
 
@@ -36,6 +37,9 @@ pub enum Engine {
     /// As [`Engine::Fixed`], on the kernels that are fastest where it runs; measuring them takes
     /// some milliseconds at load.
     Tuned,
+    /// As [`Engine::Fixed`], and whatever a file has in integers is computed in integers, even
+    /// where the processor is no faster at it.
+    Integers,
     /// The graph as tract runs it.
     Plain,
 }
@@ -86,14 +90,14 @@ pub(crate) fn fuse(
         let (x, mask, output, shape) = (first.x, first.mask, last.output, first.shape);
         let wanted = readers::wanted(model, output, mask, outputs);
         let parts: Vec<_> = group.into_iter().map(|found| found.parts).collect();
-        let Some(tiles) = layer::tiles(&parts, shape, engine == Engine::Tuned) else { continue };
+        let Some(kernels) = layer::kernels(&parts, shape, engine) else { continue };
         let name = format!("{}.fused", model.node(output.node).name);
         let mut patch = TypedModelPatch::default();
         let inputs = patch.taps(model, &[x, mask])?;
         let wires = patch.wire_node(name, Pending { number: pending.len() }, &inputs)?;
         patch.shunt_outside(model, output, wires[0])?;
         patch.apply(model)?;
-        pending.push(Some((parts, tiles, shape, wanted)));
+        pending.push(Some((parts, kernels, shape, wanted)));
     }
     if pending.is_empty() {
         return Ok(EnginePath::Plain);
@@ -104,11 +108,11 @@ pub(crate) fn fuse(
     let mut layers = 0;
     for node in model.nodes_mut() {
         let Some(Pending { number }) = node.op_as::<Pending>() else { continue };
-        let Some((parts, tiles, shape, wanted)) = pending.get_mut(*number).and_then(Option::take)
+        let Some((parts, kernels, shape, wanted)) = pending.get_mut(*number).and_then(Option::take)
         else {
             return Err(TractError::msg("an encoder was doubled"));
         };
-        let core = Core::new(parts, &tiles, shape, wanted, Arc::clone(&team))?;
+        let core = Core::new(parts, &kernels, shape, wanted, Arc::clone(&team))?;
         layers += core.layers();
         node.op = Box::new(Encoder { core: Arc::new(core) });
     }

@@ -32,29 +32,29 @@ impl Level {
 
 /// Compiles `$body` once for each level.
 macro_rules! for_each_level {
-    ($(#[$doc:meta])* $name:ident = $body:ident $(<$MR:ident>)? ($($arg:ident: $type:ty),*)) => {
+    ($(#[$doc:meta])* $name:ident = $body:ident $(<$($MR:ident),+>)? ($($arg:ident: $type:ty),* $(,)?)) => {
         $(#[$doc])*
-        pub(super) fn $name$(<const $MR: usize>)?(level: Level, $($arg: $type),*) {
+        pub(super) fn $name$(<$(const $MR: usize),+>)?(level: Level, $($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2$(<const $MR: usize>)?($($arg: $type),*) {
-                $body::<$($MR,)? true>($($arg),*)
+            fn avx2$(<$(const $MR: usize),+>)?($($arg: $type),*) {
+                $body::<$($($MR,)+)? true>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
-            fn avx512$(<const $MR: usize>)?($($arg: $type),*) {
-                $body::<$($MR,)? true>($($arg),*)
+            fn avx512$(<$(const $MR: usize),+>)?($($arg: $type),*) {
+                $body::<$($($MR,)+)? true>($($arg),*)
             }
             match level {
                 Level::Base => {
-                    $body::<$($MR,)? { cfg!(target_arch = "aarch64") }>($($arg),*)
+                    $body::<$($($MR,)+)? { cfg!(target_arch = "aarch64") }>($($arg),*)
                 }
                 // SAFETY: these levels are only detected where the processor has them.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => unsafe { avx2$(::<$MR>)?($($arg),*) },
+                Level::Avx2 => unsafe { avx2$(::<$($MR),+>)?($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => unsafe { avx512$(::<$MR>)?($($arg),*) },
+                Level::Avx512 => unsafe { avx512$(::<$($MR),+>)?($($arg),*) },
             }
         }
     };
@@ -74,6 +74,44 @@ for_each_level! {
     layer_norm = layer_norm_body<MR>(x: &mut [f32], y: &mut [f32], norm: &Norm)
 }
 
+for_each_level! {
+    /// What a step of each token is worth, a 127th of its largest feature, and the inverse. No
+    /// number if a feature is none, or is infinite.
+    steps = steps_body<MR>(features: &[[f32; MR]], worth: &mut [f32; MR], inverse: &mut [f32; MR])
+}
+for_each_level! {
+    /// Features in steps, panels of `R` tokens one after the other, each feature by feature.
+    round = round_body<MR, R>(features: &[[f32; MR]], inverse: &[f32; MR], steps: &mut [i8])
+}
+for_each_level! {
+    /// As [`round`], four features of a token side by side; those that are missing are zero.
+    round_fours = round_fours_body<MR, R>(
+        features: &[[f32; MR]],
+        inverse: &[f32; MR],
+        steps: &mut [i8],
+    )
+}
+for_each_level! {
+    /// Sums of products of steps, `[outputs][MR]`, in floating point; `worth` is what a step of
+    /// each token is worth.
+    to_floats = to_floats_body<MR>(
+        to: &mut [f32],
+        sums: &[i32],
+        worth: &[f32],
+        outputs: Outputs<'_>,
+    )
+}
+
+/// Outputs to be stored: what a step of each is worth, its bias, and how far its tokens lie from
+/// each other and it from the next.
+#[derive(Clone, Copy)]
+pub(super) struct Outputs<'a> {
+    pub(super) scales: &'a [f32],
+    pub(super) bias: &'a [f32],
+    pub(super) row: usize,
+    pub(super) step: usize,
+}
+
 /// Scale and bias by feature, and the epsilon of a layer normalisation.
 #[derive(Clone, Debug)]
 pub(super) struct Norm {
@@ -90,8 +128,6 @@ fn fused<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// `e^x` for `x` up to 80, to a few units in the last place.
 #[inline(always)]
 fn exp<const FMA: bool>(x: f32) -> f32 {
-    // Added, it leaves the nearest integer in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = if x < -87.0 { -87.0 } else { x };
@@ -188,6 +224,110 @@ fn layer_norm_body<const MR: usize, const FMA: bool>(x: &mut [f32], y: &mut [f32
     for (((x, y), gamma), beta) in x.iter_mut().zip(y).zip(&norm.scale).zip(&norm.bias) {
         for (((x, y), mean), scale) in x.iter_mut().zip(y).zip(&mean).zip(&scale) {
             *x = fused::<FMA>((*y - *mean) * *scale, *gamma, *beta);
+        }
+    }
+}
+
+/// Added to a number below 2^22, it leaves the nearest integer in the lowest bits.
+const ROUND: f32 = 12_582_912.0;
+
+#[inline(always)]
+fn steps_body<const MR: usize, const FMA: bool>(
+    features: &[[f32; MR]],
+    worth: &mut [f32; MR],
+    inverse: &mut [f32; MR],
+) {
+    // As bits: what is no number, or infinite, is the largest.
+    let mut largest = [0u32; MR];
+    for feature in features {
+        for (largest, value) in largest.iter_mut().zip(feature) {
+            *largest = (*largest).max(value.abs().to_bits());
+        }
+    }
+    for ((worth, inverse), largest) in worth.iter_mut().zip(&mut *inverse).zip(largest) {
+        let largest = f32::from_bits(largest);
+        (*worth, *inverse) = if !largest.is_finite() {
+            (f32::NAN, 0.0)
+        } else if largest < 1e-30 {
+            (0.0, 0.0)
+        } else {
+            (largest / 127.0, 127.0 / largest)
+        };
+    }
+}
+
+#[inline(always)]
+fn round_body<const MR: usize, const R: usize, const FMA: bool>(
+    features: &[[f32; MR]],
+    inverse: &[f32; MR],
+    steps: &mut [i8],
+) {
+    let depth = features.len();
+    for (number, panel) in steps.chunks_exact_mut(depth * R).enumerate() {
+        let (panel, _) = panel.as_chunks_mut::<R>();
+        for (steps, feature) in panel.iter_mut().zip(features) {
+            let tokens = number * R..(number + 1) * R;
+            let values = feature[tokens.clone()].iter().zip(&inverse[tokens]);
+            for (step, (value, inverse)) in steps.iter_mut().zip(values) {
+                *step = fused::<FMA>(*value, *inverse, ROUND).to_bits() as i8;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn round_fours_body<const MR: usize, const R: usize, const FMA: bool>(
+    features: &[[f32; MR]],
+    inverse: &[f32; MR],
+    steps: &mut [i8],
+) {
+    let fours = features.len().div_ceil(4);
+    let (whole, rest) = features.as_chunks::<4>();
+    for (number, panel) in steps.chunks_exact_mut(fours * 4 * R).enumerate() {
+        let (panel, _) = panel.as_chunks_mut::<4>();
+        let (panel, _) = panel.as_chunks_mut::<R>();
+        let step = |feature: &[f32; MR], lane: usize| {
+            let token = number * R + lane;
+            fused::<FMA>(feature[token], inverse[token], ROUND).to_bits() & 0xff
+        };
+        for (steps, four) in panel.iter_mut().zip(whole) {
+            for (lane, steps) in steps.iter_mut().enumerate() {
+                let [a, b, c, d] = std::array::from_fn(|k| step(&four[k], lane));
+                *steps = (a | b << 8 | c << 16 | d << 24).to_le_bytes().map(|byte| byte as i8);
+            }
+        }
+        if let (false, Some(steps)) = (rest.is_empty(), panel.last_mut()) {
+            for (lane, steps) in steps.iter_mut().enumerate() {
+                *steps = [0; 4];
+                for (to, feature) in steps.iter_mut().zip(rest) {
+                    *to = step(feature, lane) as i8;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn to_floats_body<const MR: usize, const FMA: bool>(
+    to: &mut [f32],
+    sums: &[i32],
+    worth: &[f32],
+    outputs: Outputs<'_>,
+) {
+    let Outputs { scales, bias, row, step } = outputs;
+    let (sums, _) = sums.as_chunks::<MR>();
+    let Ok(worth) = <&[f32; MR]>::try_from(worth) else { return };
+    for (at, ((sums, scale), bias)) in sums.iter().zip(scales).zip(bias).enumerate() {
+        let to = &mut to[at * step..];
+        if row == 1 {
+            let to = &mut to[..MR];
+            for ((to, sum), worth) in to.iter_mut().zip(sums).zip(worth) {
+                *to = fused::<FMA>(*sum as f32, worth * scale, *bias);
+            }
+        } else {
+            for ((to, sum), worth) in to.iter_mut().step_by(row).zip(sums).zip(worth) {
+                *to = fused::<FMA>(*sum as f32, worth * scale, *bias);
+            }
         }
     }
 }

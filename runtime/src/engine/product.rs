@@ -5,49 +5,107 @@ use std::ops::Range;
 use tract_onnx::prelude::*;
 
 use super::buffer::Buffer;
-use super::kernels::{Epilogue, Place, Tile};
+use super::kernels::{Epilogue, Kernels, Place, Tile};
+use super::memory::Part;
 use super::parts::Linear;
+use super::passes::Level;
+use super::rounded::{IntegerTile, Outputs, Tokens};
 
 /// Bytes of weights that stay in the cache while all panels of tokens pass by.
 const BLOCK: usize = 128 * 1024;
 
-/// Weights in the kernel's order, by panels of `nr` outputs.
+/// Weights in the kernel's order, by panels of outputs.
 pub(super) struct Product {
+    /// The kernel in floating point, in whose panels the outputs lie, whatever the weights are.
     pub(super) tile: Tile,
     depth: usize,
+    /// Outputs that [`Place`]s are given for together.
+    pub(super) unit: usize,
+    /// Of so many outputs.
     pub(super) panels: usize,
-    weights: Buffer,
     bias: Buffer,
+    weights: Weights,
+}
+
+enum Weights {
+    /// By panels of the tile's `nr`.
+    Values(Buffer),
+    /// By panels of the integer tile's `nr`, and what a step of each output is worth.
+    Steps { tile: IntegerTile, steps: Vec<i8>, scales: Buffer },
+}
+
+/// One column of a product: an output of a linear module, and what it is multiplied by.
+pub(super) type Column<'a> = Option<(&'a Linear, usize, f32)>;
+
+/// Where a product's operand lies.
+#[derive(Clone, Copy)]
+pub(super) struct Operand<'a> {
+    /// Panels of tokens, feature by feature, so many values apart.
+    pub(super) panels: *const f32,
+    pub(super) stride: usize,
+    /// Memory to round them in, panels as far apart as the largest product wants them.
+    pub(super) rounded: Part<'a>,
+    pub(super) rounded_stride: usize,
+    pub(super) level: Level,
 }
 
 impl Product {
-    /// `columns` says for each column of the padded product which output it is.
+    /// `columns` says for each column of the padded product which output it is; they are placed
+    /// by `unit`.
     pub(super) fn new(
-        tile: Tile,
+        Kernels { tile, integers }: Kernels,
         depth: usize,
-        columns: &[Option<(&Linear, usize, f32)>],
+        unit: usize,
+        columns: &[Column<'_>],
     ) -> TractResult<Self> {
-        let panels = columns.len().div_ceil(tile.nr);
-        let mut weights = Buffer::new(panels * depth * tile.nr);
-        let mut bias = Buffer::new(panels * tile.nr);
-        for (at, column) in columns.iter().enumerate() {
-            let Some((linear, output, scale)) = column else { continue };
-            bias[at] = linear.bias[*output] * scale;
-            let outputs = linear.bias.len();
-            let values = linear.weights.try_as_plain_ram()?;
-            let values = values.as_slice::<f32>()?;
-            let start = at / tile.nr * depth * tile.nr + at % tile.nr;
-            for k in 0..depth {
-                weights[start + k * tile.nr] = values[k * outputs + output] * scale;
+        let panels = columns.len().div_ceil(unit);
+        let nr = integers.as_ref().map_or(tile.nr, |tile| tile.nr);
+        let count = (panels * unit).next_multiple_of(nr);
+        let mut bias = Buffer::new(count);
+        for (to, column) in bias.iter_mut().zip(columns) {
+            if let Some((linear, output, scale)) = column {
+                *to = linear.bias[*output] * scale;
             }
         }
-        Ok(Self { tile, depth, panels, weights, bias })
+        let filled = columns.iter().enumerate().filter_map(|(at, column)| Some((at, (*column)?)));
+        let weights = match integers {
+            None => {
+                let mut values = Buffer::new(count * depth);
+                for (at, (linear, output, scale)) in filled {
+                    let start = at / nr * depth * nr + at % nr;
+                    let column = linear.weights.column(output)?;
+                    for (to, value) in values[start..].iter_mut().step_by(nr).zip(column) {
+                        *to = value * scale;
+                    }
+                }
+                Weights::Values(values)
+            }
+            Some(tile) => {
+                let size = tile.bytes(depth, nr);
+                let mut steps = vec![0; count / nr * size + SPARE];
+                let mut scales = Buffer::new(count);
+                for (at, (linear, output, scale)) in filled {
+                    let Some((column, worth)) = linear.weights.steps(output)? else {
+                        return Err(TractError::msg("weights that were not rounded"));
+                    };
+                    scales[at] = worth * scale;
+                    let panel = &mut steps[at / nr * size..][..size];
+                    for (k, step) in column.into_iter().enumerate() {
+                        panel[tile.place(nr, k, at % nr)] = step;
+                    }
+                }
+                Weights::Steps { tile, steps, scales }
+            }
+        };
+        Ok(Self { tile, depth, unit, panels, bias, weights })
     }
 
-    pub(super) fn linear(tile: Tile, linear: Linear) -> TractResult<Self> {
+    pub(super) fn linear(kernels: Kernels, linear: &Linear) -> TractResult<Self> {
         let outputs = linear.bias.len();
-        let columns: Vec<_> = (0..outputs).map(|output| Some((&linear, output, 1.0))).collect();
-        Self::new(tile, linear.weights.len() / outputs, &columns)
+        let depth = linear.weights.sizes().map_or(0, |[inputs, _]| inputs);
+        let columns: Vec<_> = (0..outputs).map(|output| Some((linear, output, 1.0))).collect();
+        let unit = kernels.unit();
+        Self::new(kernels, depth, unit, &columns)
     }
 
     pub(super) fn all(&self) -> Range<usize> {
@@ -56,7 +114,7 @@ impl Product {
 
     /// Outputs, rounded up to whole tiles.
     pub(super) fn columns(&self) -> usize {
-        self.panels * self.tile.nr
+        self.panels * self.unit
     }
 
     /// Multiplications that `rows` tokens take.
@@ -64,40 +122,145 @@ impl Product {
         rows * (self.depth * self.bias.len()) as f64
     }
 
-    /// Multiplies these panels of tokens, `stride` values apart; `place` says where a tile
-    /// goes, `after` is told of each run of tiles of one panel of tokens. Only the panels of
-    /// outputs in `range` are computed.
+    /// The kernel that computes it, and its tile of tokens and outputs.
+    pub(super) fn kernel(&self) -> (&str, (usize, usize)) {
+        match &self.weights {
+            Weights::Values(_) => (&self.tile.name, (self.tile.mr, self.tile.nr)),
+            Weights::Steps { tile, .. } => (&tile.name, (tile.mr, tile.nr)),
+        }
+    }
+
+    /// Values that a panel of `height` tokens takes when it is rounded for this product.
+    pub(super) fn rounded_stride(&self, height: usize) -> usize {
+        match &self.weights {
+            Weights::Values(_) => 0,
+            Weights::Steps { tile, .. } => tile.stride(self.depth, height),
+        }
+    }
+
+    /// Multiplies these panels of `MR` tokens; `place` says where a tile goes, `after` is told of
+    /// each run of outputs of one panel of tokens. Only the panels of outputs in `range` are
+    /// stored.
     ///
     /// # Safety
-    /// `a` holds these panels of this depth; `place` has room for every tile.
-    pub(super) unsafe fn run(
+    /// The operand holds these panels of this depth, and room to round them that is this thread's
+    /// own; `place` has room for every tile.
+    pub(super) unsafe fn run<const MR: usize>(
         &self,
-        a: *const f32,
-        stride: usize,
+        operand: Operand<'_>,
         panels: Range<usize>,
         range: Range<usize>,
         place: impl Fn(usize, usize) -> Place,
-        mut after: impl FnMut(usize, usize, usize),
+        after: impl FnMut(usize, Range<usize>),
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match &self.weights {
+                Weights::Values(values) => {
+                    self.in_floats(values, operand, panels, range, place, after);
+                }
+                Weights::Steps { tile, steps, scales } => {
+                    let weights = (tile, &**steps, scales);
+                    self.in_integers::<MR>(weights, operand, panels, range, place, after);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::run`].
+    unsafe fn in_floats(
+        &self,
+        weights: &Buffer,
+        operand: Operand<'_>,
+        panels: Range<usize>,
+        range: Range<usize>,
+        place: impl Fn(usize, usize) -> Place,
+        mut after: impl FnMut(usize, Range<usize>),
     ) {
         let Self { tile, depth, .. } = self;
         let size = depth * tile.nr;
-        let block = (BLOCK / (4 * size)).max(1);
-        let mut first = range.start;
-        while first < range.end {
-            let end = (first + block).min(range.end);
+        for block in blocks(range, 4 * size) {
             for p in panels.clone() {
-                for j in first..end {
+                for j in block.clone() {
                     // SAFETY: within the weights; the rest is the caller's promise.
                     unsafe {
                         let bias = self.bias.as_ptr().add(j * tile.nr);
-                        let weights = self.weights.as_ptr().add(j * size);
+                        let weights = weights.as_ptr().add(j * size);
                         let epilogue = Epilogue::AddToColumns(bias);
-                        tile.run(*depth, a.add(p * stride), weights, epilogue, place(p, j));
+                        let tokens = operand.panels.add(p * operand.stride);
+                        tile.run(*depth, tokens, weights, epilogue, place(p, j));
                     }
                 }
-                after(p, first, end);
+                after(p, block.start * tile.nr..block.end * tile.nr);
             }
-            first = end;
         }
     }
+
+    /// # Safety
+    /// As [`Self::run`].
+    unsafe fn in_integers<const MR: usize>(
+        &self,
+        (tile, steps, scales): (&IntegerTile, &[i8], &Buffer),
+        operand: Operand<'_>,
+        panels: Range<usize>,
+        range: Range<usize>,
+        place: impl Fn(usize, usize) -> Place,
+        mut after: impl FnMut(usize, Range<usize>),
+    ) {
+        let Self { depth, unit, .. } = *self;
+        let Operand { rounded, rounded_stride, level, .. } = operand;
+        for p in panels.clone() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let from = operand.panels.add(p * operand.stride);
+                tile.round::<MR>(level, depth, from, rounded.at(p * rounded_stride));
+            }
+        }
+        let size = tile.bytes(depth, tile.nr);
+        let wanted = range.start * unit..range.end * unit;
+        for block in blocks(wanted.start / tile.nr..wanted.end.div_ceil(tile.nr), size) {
+            for p in panels.clone() {
+                for j in block.clone() {
+                    let first = j * tile.nr;
+                    let columns = wanted.start.saturating_sub(first)
+                        ..tile.nr.min(wanted.end.saturating_sub(first));
+                    let place = |column: usize| {
+                        let (panel, at) = ((first + column) / unit, (first + column) % unit);
+                        let mut place = place(p, panel);
+                        place.start = place.start.wrapping_add(at * place.column);
+                        (unit - at, place)
+                    };
+                    for token in (0..MR).step_by(tile.mr) {
+                        // SAFETY: within the weights; the rest is the caller's promise.
+                        unsafe {
+                            let tokens = Tokens {
+                                panel: rounded.at(p * rounded_stride),
+                                height: MR,
+                                first: token,
+                            };
+                            let outputs = Outputs {
+                                steps: steps.as_ptr().add(j * size),
+                                scales: scales.as_ptr().add(first),
+                                bias: self.bias.as_ptr().add(first),
+                            };
+                            tile.run(level, depth, tokens, outputs, columns.clone(), place);
+                        }
+                    }
+                }
+                let stored = (block.start * tile.nr).max(wanted.start)
+                    ..(block.end * tile.nr).min(wanted.end);
+                after(p, stored);
+            }
+        }
+    }
+}
+
+/// Steps past the end that a kernel may read.
+const SPARE: usize = 256;
+
+/// `range` in blocks of panels of `size` bytes, as many as stay in the cache.
+fn blocks(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = (BLOCK / size.max(1)).max(1);
+    range.clone().step_by(count).map(move |first| first..(first + count).min(range.end))
 }

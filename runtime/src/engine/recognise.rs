@@ -13,7 +13,7 @@ use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
 
 use super::integers::IntegerProduct;
 use super::lookup::Graph;
-use super::parts::{LayerParts, Linear};
+use super::parts::{LayerParts, Linear, Weights};
 use super::passes::Norm;
 
 /// A layer and where it sits.
@@ -51,13 +51,13 @@ impl Graph<'_> {
             None => (b, self.vector(a)?),
         };
         let (x, reader, weights) = match self.product(product, ["amk", "kn", "amn"]) {
-            Some([x, weights]) => (x, product.node, self.constant(weights)?),
+            Some([x, weights]) => (x, product.node, Weights::Values(self.constant(weights)?)),
             None => {
                 let IntegerProduct { x, rounding, weights } = self.integer_product(product)?;
                 (x, rounding, weights)
             }
         };
-        let [inputs, outputs] = *weights.shape() else { return None };
+        let [inputs, outputs] = weights.sizes()?;
         (outputs == bias.len()).then_some(())?;
         let shape = self.shape(x)?;
         (shape.len() == 3 && shape[2] == inputs).then_some(())?;
@@ -199,7 +199,7 @@ impl Graph<'_> {
         let query = self.heads(query, sizes, [0, 1, 2, 3])?;
         let key = self.heads(key, sizes, [0, 1, 3, 2])?;
         ([query.x, key.x, value.x] == [x; 3] && self.shape(x)? == shape).then_some(())?;
-        let fits = inner.bias.len() * hidden == outer.weights.len()
+        let fits = outer.weights.sizes() == Some([inner.bias.len(), hidden])
             && outer.bias.len() == hidden
             && projection.bias.len() == hidden
             && score_scale.is_finite();

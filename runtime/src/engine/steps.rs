@@ -10,7 +10,7 @@ use super::layer::Layer;
 use super::memory::{Own, Part, Shared};
 use super::passes::{self, Level, Norm};
 use super::places::{Places, Sequence};
-use super::product::Product;
+use super::product::{Operand, Product};
 
 /// Layers one after the other, their weights packed.
 pub(super) struct Stack {
@@ -18,6 +18,8 @@ pub(super) struct Stack {
     pub(super) hidden: usize,
     /// The padded hidden size.
     pub(super) width: usize,
+    /// Values of a panel that is rounded for the product that takes the most.
+    pub(super) rounded: usize,
     pub(super) sequence: usize,
     pub(super) level: Level,
 }
@@ -41,7 +43,7 @@ fn columns<const MR: usize>(
     to: Part<'_>,
     stride: usize,
 ) -> impl Fn(usize, usize) -> Place {
-    let size = product.tile.nr * MR;
+    let size = product.unit * MR;
     move |p, j| Place { start: to.at(p * stride + j * size), row: 1, column: MR }
 }
 
@@ -49,6 +51,13 @@ impl<const MR: usize> Steps<'_, MR> {
     /// Values of a panel of hidden states.
     fn stride(&self) -> usize {
         self.stack.width * MR
+    }
+
+    /// Panels of tokens for a product.
+    fn operand<'a>(&'a self, panels: Part<'a>, stride: usize) -> Operand<'a> {
+        let Stack { rounded: rounded_stride, level, .. } = *self.stack;
+        let rounded = self.shared.rounded;
+        Operand { panels: panels.at(0), stride, rounded, rounded_stride, level }
     }
 
     /// The tokens of each of these panels, at most `MR`.
@@ -133,7 +142,8 @@ impl<const MR: usize> Steps<'_, MR> {
         // SAFETY: the buffers are as large as this layer needs for every panel there can be, and
         // these panels are this thread's own.
         unsafe {
-            layer.qkv.run(self.shared.x.at(0), self.stride(), panels, range, place, |_, _, _| ());
+            let x = self.operand(self.shared.x, self.stride());
+            layer.qkv.run::<MR>(x, panels, range, place, |_, _| ());
         }
     }
 
@@ -147,22 +157,24 @@ impl<const MR: usize> Steps<'_, MR> {
         unsafe {
             let place = columns::<MR>(output, y, stride);
             let (all, panels) = (output.all(), panels.clone());
-            output.run(context.at(0), context_stride, panels, all, place, |_, _, _| ());
+            let context = self.operand(context, context_stride);
+            output.run::<MR>(context, panels, all, place, |_, _| ());
         }
         self.normalise(panels.clone(), attention_norm);
         let inner_stride = inner.columns() * MR;
         // SAFETY: as above.
         unsafe {
             let place = columns::<MR>(inner, activated, inner_stride);
-            let size = inner.tile.nr * MR;
-            inner.run(x.at(0), stride, panels.clone(), inner.all(), place, |p, first, end| {
+            let x = self.operand(x, stride);
+            inner.run::<MR>(x, panels.clone(), inner.all(), place, |p, columns| {
                 let start = p * inner_stride;
-                let stored = activated.slice(start + first * size..start + end * size);
+                let stored = activated.slice(start + columns.start * MR..start + columns.end * MR);
                 passes::gelu(self.stack.level, stored);
             });
             let place = columns::<MR>(outer, y, stride);
             let (all, panels) = (outer.all(), panels.clone());
-            outer.run(activated.at(0), inner_stride, panels, all, place, |_, _, _| ());
+            let activated = self.operand(activated, inner_stride);
+            outer.run::<MR>(activated, panels, all, place, |_, _| ());
         }
         self.normalise(panels, norm);
     }
@@ -232,7 +244,8 @@ impl<const MR: usize> Steps<'_, MR> {
                 row: 1,
                 column: MR,
             };
-            layer.qkv.run(x.at(0), stride, 0..of_first, 0..queries, place, |_, _, _| ());
+            let x = self.operand(x, stride);
+            layer.qkv.run::<MR>(x, 0..of_first, 0..queries, place, |_, _| ());
             context.slice(0..of_first * context_stride).fill(0.0);
         }
         let mut lane = std::mem::take(&mut own.context);
