@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use atb_settings::{Check, Checked};
-use atb_space::{Architecture, Workload};
+use atb_space::{Architecture, Precision, Workload};
 use serde::{Deserialize, Serialize};
 
 /// When a model counts as warm: a fast and a slow moving average of its run times agree.
@@ -84,6 +84,9 @@ pub type ProtocolSettings = ProtocolOf<Option<usize>, Option<Vec<usize>>>;
 pub struct ProtocolOf<Threads, Cores> {
     /// Batch size and sequence length of every run.
     pub workload: Workload,
+    /// What the weights of the measured architectures are. The reference and the baselines are
+    /// of [`Precision::F32`] whatever this says, so that speed-ups compare.
+    pub precision: Precision,
     /// Threads of the runtime; where left open what the target says, else one.
     pub threads: Threads,
     /// Logical cores that the agent is pinned to; none leaves it to the system. Where left
@@ -162,6 +165,7 @@ impl<Threads, Cores> ProtocolOf<Threads, Cores> {
         let layer = atb_space::Layer { intermediate: 1024, heads: 4, qkv: 256 };
         Self {
             workload: Workload::default(),
+            precision: Precision::default(),
             threads,
             cores,
             #[expect(clippy::expect_used, reason = "constant sizes that form an architecture")]
@@ -222,6 +226,7 @@ impl ProtocolSettings {
     pub fn on(self, threads: Option<usize>, cores: &[usize]) -> Protocol {
         let Self {
             workload,
+            precision,
             threads: asked,
             cores: pinned,
             reference,
@@ -237,6 +242,7 @@ impl ProtocolSettings {
         } = self;
         Protocol {
             workload,
+            precision,
             threads: asked.or(threads).unwrap_or(1),
             cores: pinned.unwrap_or_else(|| cores.to_vec()),
             reference,

@@ -1,7 +1,7 @@
 //! A device that does not exist: how fast it would be, and how it would misbehave.
 
 use atb_settings::{Check, Checked, above_0_to};
-use atb_space::{Architecture, Cost, Workload};
+use atb_space::{Architecture, Cost, Precision, Workload};
 use serde::{Deserialize, Serialize};
 
 /// A simulated device. Its run times follow a cost model that is known exactly
@@ -15,6 +15,8 @@ pub struct Simulation {
     pub seed: u64,
     /// The cores, the fastest kind first.
     pub clusters: Vec<SimulatedCluster>,
+    /// How many times as many operations a cycle does on 8-bit integers.
+    pub int8_speedup: f64,
     /// Memory bandwidth, in GB/s; every weight is read once a run.
     pub memory_gb_per_s: f64,
     /// Fixed time of a layer, in microseconds.
@@ -108,6 +110,7 @@ impl Checked for Simulation {
                 at.range("flops_per_cycle", cluster.flops_per_cycle, above_0_to(1e6));
             });
         }
+        at.range("int8_speedup", self.int8_speedup, above_0_to(100.0));
         at.range("memory_gb_per_s", self.memory_gb_per_s, above_0_to(1e6));
         at.range("layer_overhead_us", self.layer_overhead_us, 0.0..=1e9);
         at.range("run_overhead_us", self.run_overhead_us, 0.0..=1e9);
@@ -155,6 +158,7 @@ impl Default for Simulation {
                 cluster("simulated big", 2, 2400.0, 12.0),
                 cluster("simulated little", 6, 1800.0, 4.0),
             ],
+            int8_speedup: 2.5,
             memory_gb_per_s: 8.0,
             layer_overhead_us: 60.0,
             run_overhead_us: 50.0,
@@ -175,8 +179,6 @@ impl Default for Simulation {
 
 /// Memory of the simulated agent itself, in KiB.
 const AGENT_KIB: u64 = 16 * 1024;
-/// Bytes of a weight.
-const WEIGHT_BYTES: u64 = 4;
 /// Share of an ideal speed-up that each further thread brings.
 const THREAD_EFFICIENCY: f64 = 0.85;
 
@@ -184,9 +186,9 @@ impl Simulation {
     /// The true time of one undisturbed run on the fastest cores, in microseconds.
     #[must_use]
     pub fn latency_us(&self, arch: &Architecture, workload: Workload, threads: usize) -> f64 {
-        self.clusters
-            .first()
-            .map_or(f64::NAN, |cluster| self.latency_on_us(cluster, arch, workload, threads))
+        self.clusters.first().map_or(f64::NAN, |cluster| {
+            self.latency_on_us(cluster, (arch, Precision::F32), workload, threads)
+        })
     }
 
     /// The true time of one undisturbed run on the cores of `cluster`, in microseconds.
@@ -194,15 +196,20 @@ impl Simulation {
     pub fn latency_on_us(
         &self,
         cluster: &SimulatedCluster,
-        arch: &Architecture,
+        (arch, precision): (&Architecture, Precision),
         workload: Workload,
         threads: usize,
     ) -> f64 {
         let flops = Cost::flops(arch, workload.batch, workload.sequence);
         let speed_up =
             1.0 + THREAD_EFFICIENCY * (threads.clamp(1, cluster.cores.max(1)) - 1) as f64;
-        let compute_us = flops / (cluster.frequency_mhz * cluster.flops_per_cycle * speed_up);
-        let weight_bytes = (WEIGHT_BYTES * Cost::encoder_parameters(arch)) as f64;
+        let flops_per_cycle = cluster.flops_per_cycle
+            * match precision {
+                Precision::F32 => 1.0,
+                Precision::Int8 => self.int8_speedup,
+            };
+        let compute_us = flops / (cluster.frequency_mhz * flops_per_cycle * speed_up);
+        let weight_bytes = (precision.bytes() * Cost::encoder_parameters(arch)) as f64;
         let memory_us = weight_bytes / (self.memory_gb_per_s * 1e3);
         let layers_us = self.layer_overhead_us * arch.layers().len() as f64;
         compute_us + memory_us + layers_us + self.run_overhead_us
@@ -210,22 +217,37 @@ impl Simulation {
 
     /// Memory of an agent with this model beside nothing else, in KiB.
     #[must_use]
-    pub fn memory_kib(&self, arch: &Architecture, workload: Workload, vocabulary: usize) -> u64 {
-        AGENT_KIB + self.model_kib(arch, workload, vocabulary)
+    pub fn memory_kib(
+        &self,
+        model: (&Architecture, Precision),
+        workload: Workload,
+        vocabulary: usize,
+    ) -> u64 {
+        AGENT_KIB + self.model_kib(model, workload, vocabulary)
     }
 
     /// Memory of the model alone, in KiB.
     #[must_use]
-    pub fn model_kib(&self, arch: &Architecture, workload: Workload, vocabulary: usize) -> u64 {
-        let weights = WEIGHT_BYTES * Cost::parameters(arch, vocabulary, workload.sequence);
+    pub fn model_kib(
+        &self,
+        (arch, precision): (&Architecture, Precision),
+        workload: Workload,
+        vocabulary: usize,
+    ) -> u64 {
+        let weights = precision.bytes() * Cost::parameters(arch, vocabulary, workload.sequence);
         (weights + Cost::activation_bytes(arch, workload)) / 1024
     }
 
     /// Time to build the model, in milliseconds: its weights are written twice.
     #[must_use]
-    pub fn build_ms(&self, arch: &Architecture, workload: Workload, vocabulary: usize) -> f64 {
-        let kib = self.model_kib(arch, workload, vocabulary) as f64;
-        let overhead_ms = 1.0 + arch.layers().len() as f64;
+    pub fn build_ms(
+        &self,
+        model: (&Architecture, Precision),
+        workload: Workload,
+        vocabulary: usize,
+    ) -> f64 {
+        let kib = self.model_kib(model, workload, vocabulary) as f64;
+        let overhead_ms = 1.0 + model.0.layers().len() as f64;
         overhead_ms + 2.0 * kib * 1024.0 / (self.memory_gb_per_s * 1e6)
     }
 }
@@ -248,7 +270,13 @@ mod tests {
         let latency_us = simulation.latency_us(&arch, workload, 1);
         assert!((latency_us - by_hand).abs() < 1e-6, "{latency_us} and {by_hand}");
         let little = &simulation.clusters[1];
-        assert!(simulation.latency_on_us(little, &arch, workload, 1) > 2.0 * latency_us);
+        assert!(
+            simulation.latency_on_us(little, (&arch, Precision::F32), workload, 1)
+                > 2.0 * latency_us
+        );
+        let big = &simulation.clusters[0];
+        let int8_us = simulation.latency_on_us(big, (&arch, Precision::Int8), workload, 1);
+        assert!(int8_us < 0.6 * latency_us, "{int8_us} of {latency_us}");
         assert!(simulation.latency_us(&arch, workload, 2) < latency_us);
     }
 

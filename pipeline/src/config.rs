@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use atb_measurements::ProtocolSettings;
+use atb_measurements::{Protocol, ProtocolSettings};
 use atb_search::{Budget, Settings, Strategy};
 use atb_settings::{Check, Checked, Layers, Renamed, SettingsError};
 use atb_space::{Architecture, Precision, Space};
+use atb_targets::Target;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -311,6 +312,16 @@ impl Checked for Config {
         at.nested("budget", &self.budget);
         at.nested("profile", &self.profile);
         at.nested("protocol", &self.protocol);
+        let (measured, exported) = (self.protocol.precision, self.export.precision);
+        at.table("protocol", |at| {
+            let same = measured == Precision::default() || measured == exported;
+            at.that(
+                "precision",
+                measured,
+                same,
+                format!("export.precision, {exported}, or nothing"),
+            );
+        });
         at.nested("search", &self.search);
         at.nested("fitness", &self.fitness);
     }
@@ -328,6 +339,14 @@ static RENAMED: LazyLock<Vec<Renamed>> = LazyLock::new(|| {
 });
 
 impl Config {
+    /// The protocol of every measurement: on this target, of networks that are what the winner is
+    /// exported as.
+    #[must_use]
+    pub fn protocol_on(&self, target: &Target) -> Protocol {
+        let precision = self.export.precision;
+        Protocol { precision, ..self.protocol.clone().on(target.threads, &target.cores) }
+    }
+
     /// The layers of a configuration, none yet but the defaults: they know former names of
     /// keys and values.
     #[must_use]
@@ -355,9 +374,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use atb_measurements::Protocol;
     use atb_search::{Gene, Mutation};
-    use atb_targets::Target;
 
     use super::*;
 
@@ -404,8 +421,7 @@ mod tests {
         let target = "name = \"pi\"\ncores = [2, 3]\nthreads = 2\ntransport = { kind = \"local\" }";
         let target = Target::parse(target, "pi.toml").expect("a target");
         let this_machine = Target::find("local").expect("built in");
-        let on =
-            |config: Config, target: &Target| config.protocol.on(target.threads, &target.cores);
+        let on = |config: Config, target: &Target| config.protocol_on(target);
         let protocol = |text: &str, target| {
             let config = Config::parse("job.toml", text).expect(text);
             let Protocol { threads, cores, .. } = on(config, target);
@@ -416,6 +432,8 @@ mod tests {
         assert_eq!(protocol("protocol.threads = 1", &target), (1, vec![2, 3]));
         assert_eq!(protocol("protocol.cores = [0]", &target), (2, vec![0]));
         assert_eq!(protocol("protocol.cores = []", &target), (2, vec![]));
+        let config = Config::parse("job.toml", "export.precision = \"int8\"").expect("parses");
+        assert_eq!(on(config, &target).precision, Precision::Int8);
     }
 
     #[test]

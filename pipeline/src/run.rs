@@ -134,7 +134,7 @@ pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, Pi
     let _lock = Lock::of_folder(&config.output)?;
     let mut run = Run {
         config,
-        protocol: config.protocol.clone().on(target.threads, &target.cores),
+        protocol: config.protocol_on(&target),
         files: Files::of(&config.output),
         state: State::open(&config.output)?,
         reporter,

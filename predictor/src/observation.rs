@@ -140,7 +140,7 @@ impl Observations {
     ///
     /// # Errors
     /// [`ObservationError`] if there is no file, one holds no measurement, or they differ
-    /// in target, runtime, threads or reference model.
+    /// in target, runtime, precision, threads or reference model.
     pub fn from_files(files: &[MeasurementFile]) -> Result<Self, ObservationError> {
         Self::of_quantity(files, Quantity::Latency)
     }
@@ -259,6 +259,11 @@ fn check_together(
     let differing = [
         ("target", first.header.target.clone(), other.header.target.clone()),
         ("runtime", first.header.agent.runtime.clone(), other.header.agent.runtime.clone()),
+        (
+            "precision",
+            first.header.protocol.precision.to_string(),
+            other.header.protocol.precision.to_string(),
+        ),
         (
             "number of threads",
             first.header.protocol.threads.to_string(),

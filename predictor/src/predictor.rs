@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use atb_measurements::{AgentContext, DeviceContext, Quantity};
 use atb_settings::{Check, Checked};
-use atb_space::{Architecture, Space, Workload};
+use atb_space::{Architecture, Precision, Space, Workload};
 use serde::{Deserialize, Serialize};
 
 use crate::error::describe;
@@ -171,6 +171,12 @@ impl Predictor {
             batch: workload.batch,
             sequence: workload.sequence,
         })
+    }
+
+    /// What the weights of the architectures are whose latency it predicts.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.sources.first().map(|source| source.protocol.precision).unwrap_or_default()
     }
 
     fn covers(&self, workload: Workload) -> bool {

@@ -22,6 +22,15 @@ pub enum Precision {
 impl Precision {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::F32, Self::Int8];
+
+    /// Bytes of a weight.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Int8 => 1,
+        }
+    }
 }
 
 impl fmt::Display for Precision {

@@ -25,7 +25,7 @@ mod verify;
 use atb_measurements::{Protocol, ProtocolSettings};
 use atb_pipeline::SpaceChoice;
 use atb_settings::{Layers, SettingsError};
-use atb_space::{Architecture, Space, Workload};
+use atb_space::{Architecture, Precision, Space, Workload};
 use atb_targets::Target;
 use clap::{Args, Subcommand};
 use miette::IntoDiagnostic;
@@ -141,13 +141,20 @@ pub(crate) struct ProtocolArguments {
     /// Threads of the runtime; what the target file says, or one, if absent
     #[arg(long)]
     threads: Option<usize>,
+    /// What the weights of the measured architectures are: f32, or int8. Baselines are f32
+    #[arg(long, default_value_t)]
+    precision: Precision,
     #[command(flatten)]
     workload: WorkloadArguments,
 }
 
 impl ProtocolArguments {
     pub(crate) fn on(self, target: &Target) -> miette::Result<Protocol> {
-        let layers = Layers::new().flag("threads", "--threads", self.threads);
+        let layers = Layers::new().flag("threads", "--threads", self.threads).flag(
+            "precision",
+            "--precision",
+            Some(self.precision),
+        );
         let settings: ProtocolSettings = self.workload.over(layers, "workload.").read()?;
         Ok(settings.on(target.threads, &target.cores))
     }

@@ -294,6 +294,36 @@ fn the_cores_of_the_target_file_are_those_measured_on() {
 }
 
 #[test]
+fn integers_are_measured_beside_the_same_reference_and_baseline() {
+    let bench = Bench::new("");
+    let measured = |precision: &str| {
+        let file = format!("{precision}.jsonl");
+        let arguments = ["--samples", "12", "--retests", "0", "--precision", precision];
+        bench.finish(&[&["--target", "phone.toml", "--out", &*file], &arguments[..]].concat());
+        read(&bench.path(&file))
+    };
+    let (floats, integers) = (measured("f32"), measured("int8"));
+    let ratio = |record: &Record| atb_measurements::Statistics::of(record).expect("valid").ratio;
+    assert_eq!(names(&floats), names(&integers));
+    for (float, integer) in floats.records.iter().zip(&integers.records) {
+        let share = ratio(integer) / ratio(float);
+        match float.role {
+            // What speed-ups are quoted against is the same for both.
+            Role::Baseline => assert!((0.97..1.03).contains(&share), "{share}"),
+            _ => assert!((0.3..0.7).contains(&share), "{}: {share}", float.subject),
+        }
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_atb"))
+        .args(["fit", "f32.jsonl", "int8.jsonl"])
+        .current_dir(bench.folder.path())
+        .output()
+        .expect("starts");
+    let message = String::from_utf8_lossy(&output.stderr).replace("\n", " ");
+    assert!(!output.status.success());
+    assert!(message.contains("another precision"), "{message}");
+}
+
+#[test]
 fn memory_can_be_fitted_as_well_and_no_budget_is_taken_for_it() {
     let job = Job::new();
     job.space();
@@ -320,7 +350,9 @@ fn memory_can_be_fitted_as_well_and_no_budget_is_taken_for_it() {
         row.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
     let protocol = read(&job.path("measurements.jsonl")).header.protocol;
     let (arch, vocabulary) = (arch.parse().expect("parses"), protocol.vocabulary);
-    let truth = Simulation::default().model_kib(&arch, protocol.workload, vocabulary) as f64;
+    let truth =
+        Simulation::default().model_kib((&arch, protocol.precision), protocol.workload, vocabulary)
+            as f64;
     let error = predicted / (truth / 1024.0) - 1.0;
     assert!(error.abs() < 0.05, "{predicted} MiB, off by {error}");
     let search = ["search", "--predictor", "memory.json", "--superplm", "superplm"];

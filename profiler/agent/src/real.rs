@@ -223,8 +223,8 @@ impl Machine for RealMachine {
 /// agent, or whatever else the system chooses.
 fn fits(arch: &Architecture, protocol: &Protocol, available: Option<u64>) -> Result<(), Refusal> {
     let Some(available) = available else { return Ok(()) };
-    let Protocol { workload, vocabulary, .. } = *protocol;
-    let weights = Cost::file_bytes(arch, vocabulary, workload.sequence, size_of::<f32>());
+    let Protocol { workload, vocabulary, precision, .. } = *protocol;
+    let weights = Cost::file_bytes(arch, vocabulary, workload.sequence, precision.bytes() as usize);
     let needed = (weights + Cost::activation_bytes(arch, workload)) >> 20;
     if needed <= available {
         return Ok(());
@@ -251,7 +251,10 @@ impl SessionModel {
         let session = match subject {
             Subject::Architecture(arch) => {
                 let weights_us = Arc::clone(&weights_us);
-                let config = NetworkConfig::encoder(protocol.vocabulary);
+                let config = NetworkConfig {
+                    precision: protocol.precision,
+                    ..NetworkConfig::encoder(protocol.vocabulary)
+                };
                 let network = Network::new(arch, protocol.workload, &config);
                 let weights = RandomWeights::new(protocol.seed);
                 let skeleton = network.skeleton();

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use atb_measurements::{Protocol, Request, Response, Role, Subject};
-use atb_space::Architecture;
+use atb_space::{Architecture, Precision};
 
 use crate::machine::{LoadError, Loaded, Machine, Refusal};
 use crate::measure::Session;
@@ -168,10 +168,15 @@ fn start(
 ) -> Result<(Started, Response), LoadError> {
     machine.prepare(&protocol, onnx_runtime)?;
     let reference = Subject::architecture(protocol.reference.clone());
-    let loaded = machine.load(&reference, &protocol)?;
+    let loaded = machine.load(&reference, &in_floats(&protocol))?;
+    let kernel = match protocol.precision {
+        Precision::F32 => loaded.kernel,
+        // The one that the measured architectures run on.
+        Precision::Int8 => machine.load(&reference, &protocol)?.kernel,
+    };
     let session = Session::begin(protocol, loaded.model, machine)?;
     let mut agent = machine.agent();
-    if let Some((kernel, tile)) = loaded.kernel {
+    if let Some((kernel, tile)) = kernel {
         (agent.kernel, agent.tile) = (kernel, tile);
     }
     let device = Box::new(machine.context());
@@ -187,8 +192,12 @@ fn measured(
 ) -> Result<Response, LoadError> {
     machine.reset_peak_memory();
     let begin = machine.now_us();
-    let Loaded { mut model, weights_ms, .. } =
-        machine.load(&subject, started.session.protocol())?;
+    let protocol = started.session.protocol();
+    let loaded = match role {
+        Role::Baseline => machine.load(&subject, &in_floats(protocol)),
+        Role::Sample | Role::Retest | Role::Check => machine.load(&subject, protocol),
+    };
+    let Loaded { mut model, weights_ms, .. } = loaded?;
     let built = machine.now_us();
     let mut record = started.session.measure(subject, role, &mut *model, machine)?;
     record.build_ms = (built - begin) / 1e3;
@@ -199,6 +208,11 @@ fn measured(
     drop(model);
     record.elapsed_ms = (machine.now_us() - begin) / 1e3;
     Ok(Response::Measured { record: Box::new(record) })
+}
+
+/// The protocol by which the reference and the baselines are made.
+fn in_floats(protocol: &Protocol) -> Protocol {
+    Protocol { precision: Precision::F32, ..protocol.clone() }
 }
 
 fn run(

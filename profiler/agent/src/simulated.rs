@@ -192,9 +192,10 @@ impl SimulatedMachine {
     ) -> Result<Loaded, LoadError> {
         let workload = protocol.workload;
         let mut state = self.state.borrow_mut();
-        let model_kib = self.simulation.model_kib(arch, workload, vocabulary);
+        let model = (arch, protocol.precision);
+        let model_kib = self.simulation.model_kib(model, workload, vocabulary);
         if state.loaded == 0 {
-            state.reference_kib = self.simulation.memory_kib(arch, workload, vocabulary);
+            state.reference_kib = self.simulation.memory_kib(model, workload, vocabulary);
         } else {
             state.model_kib = model_kib;
         }
@@ -206,10 +207,10 @@ impl SimulatedMachine {
                 self.simulation.memory_mib
             )));
         }
-        state.pass(self.simulation.build_ms(arch, workload, vocabulary) * 1e3, true);
+        state.pass(self.simulation.build_ms(model, workload, vocabulary) * 1e3, true);
         state.loaded += 1;
         let cost_us = |cluster: &SimulatedCluster| {
-            self.simulation.latency_on_us(cluster, arch, workload, protocol.threads)
+            self.simulation.latency_on_us(cluster, model, workload, protocol.threads)
         };
         let model = SimulatedModel {
             number: state.loaded,

@@ -8,7 +8,7 @@ use atb_graph::{Network, NetworkConfig, RandomWeights};
 use atb_measurements::{
     DriftRule, Flag, Protocol, Request, Response, Role, Statistics, Subject, WarmUp,
 };
-use atb_space::{Architecture, Workload};
+use atb_space::{Architecture, Precision, Workload};
 
 fn protocol() -> Protocol {
     Protocol {
@@ -100,6 +100,37 @@ fn measures_architectures_and_model_files() {
         assert!(record.elapsed_ms >= record.inference_ms() && record.inference_ms() > 0.0);
         assert!(record.telemetry.baseline_us.is_some_and(|us| us > 0.0));
     }
+}
+
+#[test]
+fn networks_of_integers_are_measured_and_run() {
+    let arch: Architecture = "2-64-[96,128]-[2,4]-[32,48]".parse().expect("parses");
+    let outputs = |precision: Precision| {
+        let protocol = Box::new(Protocol { precision, ..protocol() });
+        let baseline =
+            Request::Measure { subject: Subject::architecture(arch.clone()), role: Role::Baseline };
+        let (responses, stderr, success) = converse(&[
+            request(&Request::Start { protocol, onnx_runtime: None }),
+            measure(Subject::architecture(arch.clone())),
+            request(&baseline),
+            request(&Request::Run { arch: arch.clone() }),
+        ]);
+        assert!(success, "{stderr}");
+        let [
+            Response::Ready { agent, .. },
+            Response::Measured { .. },
+            Response::Measured { .. },
+            Response::Ran { outputs },
+        ] = &responses[..]
+        else {
+            panic!("unexpected: {responses:?}");
+        };
+        assert!(!agent.kernel.is_empty(), "{agent:?}");
+        outputs.clone()
+    };
+    let (floats, integers) = (outputs(Precision::F32), outputs(Precision::Int8));
+    let difference = floats.relative_difference(&integers);
+    assert!((1e-4..0.1).contains(&difference), "{difference}");
 }
 
 #[test]
