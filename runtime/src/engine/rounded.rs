@@ -228,3 +228,108 @@ pub(super) struct Outputs {
 fn header(height: usize) -> usize {
     height.next_multiple_of(ALIGNMENT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::buffer::Buffer;
+    use super::*;
+
+    const HEIGHT: usize = 16;
+
+    /// Features `[depth][HEIGHT]` of all magnitudes; the last tokens have none, one that is no
+    /// number, and one that is infinite.
+    fn features(depth: usize) -> Vec<f32> {
+        let mut features: Vec<f32> = (0..depth * HEIGHT)
+            .map(|at| {
+                let (k, token) = (at / HEIGHT, at % HEIGHT);
+                ((k * 37 + token * 11) % 101) as f32 * 10f32.powi(token as i32 - 8) - 3.0
+            })
+            .collect();
+        for k in 0..depth {
+            features[k * HEIGHT + 13] = 0.0;
+        }
+        features[14] = f32::NAN;
+        features[15] = f32::NEG_INFINITY;
+        features
+    }
+
+    #[test]
+    fn every_kernel_multiplies_what_was_rounded() {
+        for level in [Level::Base, Level::detect()] {
+            for tile in IntegerTile::all() {
+                for depth in [1, 3, 4, 7, 64, 129] {
+                    multiplies(&tile, level, depth);
+                }
+            }
+        }
+    }
+
+    fn multiplies(tile: &IntegerTile, level: Level, depth: usize) {
+        let from = features(depth);
+        let mut rounded = Buffer::new(tile.stride(depth, HEIGHT));
+        // SAFETY: as large as is asked for.
+        unsafe { tile.round::<HEIGHT>(level, depth, from.as_ptr(), rounded.as_mut_ptr()) };
+        let weight = |k: usize, output: usize| ((k * 29 + output * 53) % 255) as i8;
+        let mut weights = Buffer::new(tile.bytes(depth, tile.nr).div_ceil(4));
+        // SAFETY: as many bytes as it has.
+        let steps = unsafe {
+            let start = weights.as_mut_ptr().cast::<i8>();
+            std::slice::from_raw_parts_mut(start, tile.bytes(depth, tile.nr))
+        };
+        for k in 0..depth {
+            for output in 0..tile.nr {
+                steps[tile.place(tile.nr, k, output)] = weight(k, output);
+            }
+        }
+        let scales: Vec<f32> = (0..tile.nr).map(|output| 0.01 * (1 + output) as f32).collect();
+        let bias: Vec<f32> = (0..tile.nr).map(|output| output as f32).collect();
+        // Outputs by pairs, tokens one after the other; and the other way round.
+        for (unit, row, column) in [(2, 1, HEIGHT), (tile.nr, tile.nr, 1)] {
+            let mut stored = vec![f32::MAX; HEIGHT * tile.nr];
+            let start = stored.as_mut_ptr();
+            for first in (0..HEIGHT).step_by(tile.mr) {
+                let tokens = Tokens { panel: rounded.as_ptr(), height: HEIGHT, first };
+                let outputs = Outputs {
+                    steps: weights.as_ptr().cast(),
+                    scales: scales.as_ptr(),
+                    bias: bias.as_ptr(),
+                };
+                let place = |at: usize| {
+                    let start = start.wrapping_add(at * column);
+                    (unit - at % unit, Place { start, row, column })
+                };
+                // SAFETY: panels as they were made, and places within what is stored.
+                unsafe { tile.run(level, depth, tokens, outputs, 1..tile.nr, place) };
+            }
+            for token in 0..HEIGHT {
+                let largest =
+                    (0..depth).map(|k| from[k * HEIGHT + token].abs()).fold(0.0, f32::max);
+                for output in 0..tile.nr {
+                    let found = stored[token * row + output * column];
+                    if output == 0 {
+                        assert_eq!(found, f32::MAX, "not asked for");
+                        continue;
+                    }
+                    if token > 13 {
+                        assert!(found.is_nan(), "{found} of what is no number");
+                        continue;
+                    }
+                    let exact: f64 = (0..depth)
+                        .map(|k| f64::from(from[k * HEIGHT + token]) * f64::from(weight(k, output)))
+                        .sum();
+                    let exact = exact * f64::from(scales[output]) + f64::from(bias[output]);
+                    // Half a step of each feature, and the rounding of f32.
+                    let sum: f64 = (0..depth).map(|k| f64::from(weight(k, output)).abs()).sum();
+                    let step = f64::from(largest) / 127.0 * f64::from(scales[output]);
+                    let bound = 0.5001 * step * sum + 1e-6 * (exact.abs() + 1.0);
+                    let error = (f64::from(found) - exact).abs();
+                    assert!(
+                        error <= bound,
+                        "{}, depth {depth}, token {token}, output {output}: {error} of {bound}",
+                        tile.name
+                    );
+                }
+            }
+        }
+    }
+}
