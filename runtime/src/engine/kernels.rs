@@ -13,7 +13,7 @@ use tract_onnx::prelude::DatumType;
 use super::Engine;
 use super::buffer::Buffer;
 use super::passes::Level;
-use super::rounded::{IntegerTile, Outputs, Tokens};
+use super::rounded::{IntegerTile, Outputs, Rounding, Tokens};
 
 type Raw = unsafe fn(&[FusedKerSpec<f32>]) -> isize;
 
@@ -126,8 +126,15 @@ fn tiles() -> Vec<Tile> {
 pub(super) struct Shape {
     pub(super) depth: usize,
     pub(super) columns: usize,
-    /// Whether the weights were rounded to integers.
-    pub(super) rounded: bool,
+    /// Where the weights were rounded to integers, how the tokens are to be.
+    pub(super) rounding: Option<Rounding>,
+}
+
+impl Shape {
+    /// How tokens are rounded, where sums of this many inputs stay within 32 bits.
+    fn rounding(&self) -> Option<Rounding> {
+        self.rounding.filter(|rounding| self.depth <= rounding.deepest())
+    }
 }
 
 /// The kernels of one product.
@@ -135,25 +142,22 @@ pub(super) struct Shape {
 pub(super) struct Kernels {
     /// In floating point.
     pub(super) tile: Tile,
-    /// In integers, where it is computed in them; its height divides the other's.
-    pub(super) integers: Option<IntegerTile>,
+    /// In integers, where it is computed in them, and how; its height divides the other's.
+    pub(super) integers: Option<(IntegerTile, Rounding)>,
 }
 
 impl Kernels {
     /// Outputs of a tile.
     pub(super) fn unit(&self) -> usize {
-        self.integers.as_ref().map_or(self.tile.nr, |tile| tile.nr)
+        self.integers.as_ref().map_or(self.tile.nr, |(tile, _)| tile.nr)
     }
 }
-
-/// Inputs of the largest product whose sums of integers stay in 32 bits, with room to spare.
-const DEEPEST: usize = 1 << 16;
 
 /// The kernels of each product; those in floating point all have the same `mr`, so activations
 /// are packed once.
 pub(super) fn choose(shapes: &[Shape], rows: usize, engine: Engine) -> Option<Vec<Kernels>> {
     let tiles = tiles();
-    let mut integers = match shapes.iter().any(|shape| shape.rounded) {
+    let mut integers = match shapes.iter().any(|shape| shape.rounding.is_some()) {
         true => IntegerTile::all(),
         false => Vec::new(),
     };
@@ -175,7 +179,7 @@ pub(super) fn choose(shapes: &[Shape], rows: usize, engine: Engine) -> Option<Ve
     };
     let integers = integers.filter(|integers| tile.mr.is_multiple_of(integers.mr));
     let of = |shape: &Shape| {
-        let integers = integers.clone().filter(|_| shape.rounded && shape.depth <= DEEPEST);
+        let integers = integers.clone().zip(shape.rounding());
         Kernels { tile: tile.clone(), integers }
     };
     Some(shapes.iter().map(of).collect())
@@ -199,12 +203,12 @@ fn fastest(
             let timed = candidates.map(|tile| (seconds(tile, *shape), tile));
             let Some((mut time, tile)) = timed.min_by(|a, b| a.0.total_cmp(&b.0)) else { continue };
             let mut kernels = Kernels { tile: tile.clone(), integers: None };
-            if shape.rounded && shape.depth <= DEEPEST {
+            if let Some(rounding) = shape.rounding() {
                 for integers in integers.iter().filter(|it| height.is_multiple_of(it.mr)) {
-                    let with = seconds_in_integers(integers, height, *shape);
+                    let with = seconds_in_integers(integers, rounding, height, *shape);
                     if with < time {
                         time = with;
-                        kernels.integers = Some(integers.clone());
+                        kernels.integers = Some((integers.clone(), rounding));
                     }
                 }
             }
@@ -263,12 +267,12 @@ fn seconds(tile: &Tile, shape: Shape) -> f64 {
 }
 
 /// As [`seconds`], for panels of `height` rows that are rounded first.
-fn seconds_in_integers(tile: &IntegerTile, height: usize, shape: Shape) -> f64 {
+fn seconds_in_integers(tile: &IntegerTile, rounding: Rounding, height: usize, shape: Shape) -> f64 {
     once((tile.name.clone(), height, shape), || {
         macro_rules! by_height {
             ($($mr:literal)*) => {
                 match height {
-                    $($mr => shortest_in_integers::<$mr>(tile, shape),)*
+                    $($mr => shortest_in_integers::<$mr>(tile, rounding, shape),)*
                     _ => f64::INFINITY,
                 }
             };
@@ -277,12 +281,16 @@ fn seconds_in_integers(tile: &IntegerTile, height: usize, shape: Shape) -> f64 {
     })
 }
 
-fn shortest_in_integers<const MR: usize>(tile: &IntegerTile, shape: Shape) -> f64 {
+fn shortest_in_integers<const MR: usize>(
+    tile: &IntegerTile,
+    rounding: Rounding,
+    shape: Shape,
+) -> f64 {
     let Shape { depth, columns, .. } = shape;
     let (level, panels) = (Level::detect(), columns.div_ceil(tile.nr));
     let size = tile.bytes(depth, tile.nr);
     let mut a = Buffer::new(depth * MR);
-    let mut rounded = Buffer::new(tile.stride(depth, MR));
+    let mut rounded = Buffer::new(tile.stride(depth, MR, rounding));
     let mut b = Buffer::new(panels * size.div_ceil(4));
     let mut c = Buffer::new(panels * MR * tile.nr);
     let scales = Buffer::new(tile.nr);
@@ -291,7 +299,7 @@ fn shortest_in_integers<const MR: usize>(tile: &IntegerTile, shape: Shape) -> f6
     shortest(|| {
         // SAFETY: the buffers hold what the sizes say and a record to spare.
         unsafe {
-            tile.round::<MR>(level, depth, a.as_ptr(), rounded.as_mut_ptr());
+            tile.round::<MR>(level, depth, rounding, a.as_ptr(), rounded.as_mut_ptr());
             for panel in 0..panels {
                 let start = c.as_mut_ptr().wrapping_add(panel * MR * tile.nr);
                 let place = |column: usize| {
@@ -299,7 +307,8 @@ fn shortest_in_integers<const MR: usize>(tile: &IntegerTile, shape: Shape) -> f6
                     (tile.nr - column, Place { start, row: 1, column: MR })
                 };
                 for first in (0..MR).step_by(tile.mr) {
-                    let tokens = Tokens { panel: rounded.as_ptr(), height: MR, first };
+                    let both = rounding == Rounding::Fine;
+                    let tokens = Tokens { panel: rounded.as_ptr(), height: MR, first, both };
                     let outputs = Outputs {
                         steps: b.as_ptr().cast::<i8>().add(panel * size),
                         scales: scales.as_ptr(),

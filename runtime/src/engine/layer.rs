@@ -7,6 +7,7 @@ use super::kernels::{Kernels, Shape, choose};
 use super::parts::{LayerParts, Linear};
 use super::passes::Norm;
 use super::product::Product;
+use super::rounded::Rounding;
 
 /// One layer, its weights packed.
 pub(super) struct Layer {
@@ -29,16 +30,18 @@ pub(super) fn kernels(
 ) -> Option<Vec<Kernels>> {
     let shapes = parts.iter().flat_map(|layer| {
         let (width, inner) = (layer.query.bias.len(), layer.inner.bias.len());
-        let shape = |depth, columns, linears: &[&Linear]| Shape {
-            depth,
-            columns,
-            rounded: linears.iter().all(|linear| linear.weights.are_steps()),
+        let shape = |depth, columns, rounding, linears: &[&Linear]| {
+            let are_steps = linears.iter().all(|linear| linear.weights.are_steps());
+            Shape { depth, columns, rounding: are_steps.then_some(rounding) }
         };
+        // Values are the most sensitive: what tokens that every text has are off by adds up in all
+        // others.
+        let qkv = [&layer.query, &layer.key, &layer.value];
         [
-            shape(hidden, 3 * width, &[&layer.query, &layer.key, &layer.value]),
-            shape(width, hidden, &[&layer.output]),
-            shape(hidden, inner, &[&layer.inner]),
-            shape(inner, hidden, &[&layer.outer]),
+            shape(hidden, 3 * width, Rounding::Fine, &qkv),
+            shape(width, hidden, Rounding::Coarse, &[&layer.output]),
+            shape(hidden, inner, Rounding::Coarse, &[&layer.inner]),
+            shape(inner, hidden, Rounding::Coarse, &[&layer.outer]),
         ]
     });
     choose(&shapes.collect::<Vec<_>>(), batch * sequence, engine)
@@ -54,12 +57,13 @@ impl Layer {
             columns.extend((0..width).map(|output| Some((linear, output, scale))));
             columns.resize(columns.len().next_multiple_of(nr), None);
         }
+        let scored = columns.len();
         for h in 0..parts.heads {
             columns.extend((0..head).map(|output| Some((&parts.value, h * head + output, 1.0))));
             columns.resize(columns.len().next_multiple_of(nr), None);
         }
         // Attention takes them in the panels of its own kernel.
-        let qkv = Product::new(kernels[0].clone(), hidden, nr, &columns)?;
+        let qkv = Product::new(kernels[0].clone(), hidden, nr, scored, &columns)?;
         let LayerParts { heads, output, attention_norm, inner, outer, norm, .. } = parts;
         Ok(Self {
             heads,

@@ -9,7 +9,7 @@ use super::kernels::{Epilogue, Kernels, Place, Tile};
 use super::memory::Part;
 use super::parts::Linear;
 use super::passes::Level;
-use super::rounded::{IntegerTile, Outputs, Tokens};
+use super::rounded::{IntegerTile, Outputs, Rounding, Tokens};
 
 /// Bytes of weights that stay in the cache while all panels of tokens pass by.
 const BLOCK: usize = 128 * 1024;
@@ -31,7 +31,14 @@ enum Weights {
     /// By panels of the tile's `nr`.
     Values(Buffer),
     /// By panels of the integer tile's `nr`, and what a step of each output is worth.
-    Steps { tile: IntegerTile, steps: Vec<i8>, scales: Buffer },
+    Steps {
+        tile: IntegerTile,
+        rounding: Rounding,
+        /// Columns, whole panels of them, that take the first digit of the tokens alone.
+        coarse: usize,
+        steps: Vec<i8>,
+        scales: Buffer,
+    },
 }
 
 /// One column of a product: an output of a linear module, and what it is multiplied by.
@@ -51,15 +58,16 @@ pub(super) struct Operand<'a> {
 
 impl Product {
     /// `columns` says for each column of the padded product which output it is; they are placed
-    /// by `unit`.
+    /// by `unit`. Where tokens are rounded finely the first `coarse` of them have no use of it.
     pub(super) fn new(
         Kernels { tile, integers }: Kernels,
         depth: usize,
         unit: usize,
+        coarse: usize,
         columns: &[Column<'_>],
     ) -> TractResult<Self> {
         let panels = columns.len().div_ceil(unit);
-        let nr = integers.as_ref().map_or(tile.nr, |tile| tile.nr);
+        let nr = integers.as_ref().map_or(tile.nr, |(tile, _)| tile.nr);
         let count = (panels * unit).next_multiple_of(nr);
         let mut bias = Buffer::new(count);
         for (to, column) in bias.iter_mut().zip(columns) {
@@ -80,21 +88,26 @@ impl Product {
                 }
                 Weights::Values(values)
             }
-            Some(tile) => {
+            Some((tile, rounding)) => {
                 let size = tile.bytes(depth, nr);
+                let coarse = match rounding {
+                    Rounding::Coarse => count,
+                    Rounding::Fine => coarse / nr * nr,
+                };
                 let mut steps = vec![0; count / nr * size + SPARE];
                 let mut scales = Buffer::new(count);
                 for (at, (linear, output, scale)) in filled {
                     let Some((column, worth)) = linear.weights.steps(output)? else {
                         return Err(TractError::msg("weights that were not rounded"));
                     };
-                    scales[at] = worth * scale;
+                    let digit = if at < coarse { rounding.first_digit() } else { 1.0 };
+                    scales[at] = worth * scale * digit;
                     let panel = &mut steps[at / nr * size..][..size];
                     for (k, step) in column.into_iter().enumerate() {
                         panel[tile.place(nr, k, at % nr)] = step;
                     }
                 }
-                Weights::Steps { tile, steps, scales }
+                Weights::Steps { tile, rounding, coarse, steps, scales }
             }
         };
         Ok(Self { tile, depth, unit, panels, bias, weights })
@@ -105,7 +118,7 @@ impl Product {
         let depth = linear.weights.sizes().map_or(0, |[inputs, _]| inputs);
         let columns: Vec<_> = (0..outputs).map(|output| Some((linear, output, 1.0))).collect();
         let unit = kernels.unit();
-        Self::new(kernels, depth, unit, &columns)
+        Self::new(kernels, depth, unit, 0, &columns)
     }
 
     pub(super) fn all(&self) -> Range<usize> {
@@ -134,7 +147,7 @@ impl Product {
     pub(super) fn rounded_stride(&self, height: usize) -> usize {
         match &self.weights {
             Weights::Values(_) => 0,
-            Weights::Steps { tile, .. } => tile.stride(self.depth, height),
+            Weights::Steps { tile, rounding, .. } => tile.stride(self.depth, height, *rounding),
         }
     }
 
@@ -159,8 +172,8 @@ impl Product {
                 Weights::Values(values) => {
                     self.in_floats(values, operand, panels, range, place, after);
                 }
-                Weights::Steps { tile, steps, scales } => {
-                    let weights = (tile, &**steps, scales);
+                Weights::Steps { tile, rounding, coarse, steps, scales } => {
+                    let weights = (tile, (*rounding, *coarse), &**steps, scales);
                     self.in_integers::<MR>(weights, operand, panels, range, place, after);
                 }
             }
@@ -201,7 +214,12 @@ impl Product {
     /// As [`Self::run`].
     unsafe fn in_integers<const MR: usize>(
         &self,
-        (tile, steps, scales): (&IntegerTile, &[i8], &Buffer),
+        (tile, (rounding, coarse), steps, scales): (
+            &IntegerTile,
+            (Rounding, usize),
+            &[i8],
+            &Buffer,
+        ),
         operand: Operand<'_>,
         panels: Range<usize>,
         range: Range<usize>,
@@ -214,7 +232,7 @@ impl Product {
             // SAFETY: the caller's promise.
             unsafe {
                 let from = operand.panels.add(p * operand.stride);
-                tile.round::<MR>(level, depth, from, rounded.at(p * rounded_stride));
+                tile.round::<MR>(level, depth, rounding, from, rounded.at(p * rounded_stride));
             }
         }
         let size = tile.bytes(depth, tile.nr);
@@ -238,6 +256,7 @@ impl Product {
                                 panel: rounded.at(p * rounded_stride),
                                 height: MR,
                                 first: token,
+                                both: first >= coarse,
                             };
                             let outputs = Outputs {
                                 steps: steps.as_ptr().add(j * size),

@@ -1,6 +1,6 @@
 //! Products in 8-bit integers: tract's kernels for them, and what is done before and after.
 //!
-//! Each token is rounded by itself, to steps of a 127th of its largest feature, so what one token
+//! Each token is rounded by itself, to steps of a part of its largest feature, so what one token
 //! holds has no part in how another is rounded. Sums are exact; one pass turns them to floating
 //! point, by the token's step and the output's.
 
@@ -22,6 +22,49 @@ const LARGEST: usize = 16 * 16;
 /// Where the steps of a panel begin, in values of f32, is a multiple of this: kernels load them
 /// aligned.
 const ALIGNMENT: usize = 16;
+
+/// How finely the features of a token are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Rounding {
+    /// To 127 steps.
+    Coarse,
+    /// To two digits of steps, multiplied one after the other; the first one alone is what
+    /// [`Rounding::Coarse`] gives.
+    Fine,
+}
+
+/// What a step of the first of two digits is worth in steps of the second.
+const BASE: i32 = 128;
+
+impl Rounding {
+    /// Steps of a token's largest feature; the first of two digits is at most 127 then.
+    fn most(self) -> f32 {
+        match self {
+            Self::Coarse => 127.0,
+            Self::Fine => 127.0 * BASE as f32 + 63.0,
+        }
+    }
+
+    /// What a step of the first digit is worth in steps of the last.
+    pub(super) fn first_digit(self) -> f32 {
+        match self {
+            Self::Coarse => 1.0,
+            Self::Fine => BASE as f32,
+        }
+    }
+
+    fn digits(self) -> usize {
+        match self {
+            Self::Coarse => 1,
+            Self::Fine => 2,
+        }
+    }
+
+    /// The largest number of inputs of a product for whose sums 32 bits are enough.
+    pub(super) fn deepest(self) -> usize {
+        i32::MAX as usize / (self.most() as usize * 128)
+    }
+}
 
 /// How a kernel takes its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +151,14 @@ impl IntegerTile {
     }
 
     /// Values of f32 that a panel of `height` tokens takes when it is rounded: what a step of
-    /// each token is worth, then the steps in panels of `mr`.
-    pub(super) fn stride(&self, depth: usize, height: usize) -> usize {
-        (header(height) + self.bytes(depth, height).div_ceil(4)).next_multiple_of(ALIGNMENT)
+    /// each token is worth, then its steps in panels of `mr`, digit by digit.
+    pub(super) fn stride(&self, depth: usize, height: usize, rounding: Rounding) -> usize {
+        header(height) + rounding.digits() * self.digit(depth, height)
+    }
+
+    /// Values of f32 that one digit of a panel takes.
+    fn digit(&self, depth: usize, height: usize) -> usize {
+        self.bytes(depth, height).div_ceil(4).next_multiple_of(ALIGNMENT)
     }
 
     /// Rounds a panel of `MR` tokens.
@@ -122,25 +170,47 @@ impl IntegerTile {
         &self,
         level: Level,
         depth: usize,
+        rounding: Rounding,
         from: *const f32,
         to: *mut f32,
     ) {
         // SAFETY: as the caller promises; the steps begin after the tokens' own values.
-        let (from, steps, worth) = unsafe {
+        let (from, first, second, worth) = unsafe {
             let from = std::slice::from_raw_parts(from, depth * MR);
-            let steps = to.add(header(MR)).cast::<i8>();
-            let steps = std::slice::from_raw_parts_mut(steps, self.bytes(depth, MR));
-            (from.as_chunks::<MR>().0, steps, &mut *to.cast::<[f32; MR]>())
+            let digit = |number: usize| {
+                let start = to.add(header(MR) + number * self.digit(depth, MR)).cast::<i8>();
+                std::slice::from_raw_parts_mut(start, self.bytes(depth, MR))
+            };
+            let second = (rounding == Rounding::Fine).then(|| digit(1));
+            (from.as_chunks::<MR>().0, digit(0), second, &mut *to.cast::<[f32; MR]>())
         };
-        let mut factors = [0.0; MR];
-        passes::steps::<MR>(level, from, worth, &mut factors);
+        let mut inverse = [0.0; MR];
+        passes::steps::<MR>(level, from, rounding.most(), worth, &mut inverse);
+        match second {
+            None => self.pack::<MR, { passes::WHOLE }>(level, from, &inverse, first),
+            Some(second) => {
+                self.pack::<MR, { passes::HIGH }>(level, from, &inverse, first);
+                self.pack::<MR, { passes::LOW }>(level, from, &inverse, second);
+            }
+        }
+    }
+
+    /// One digit of features, as the kernel takes it.
+    fn pack<const MR: usize, const DIGIT: usize>(
+        &self,
+        level: Level,
+        from: &[[f32; MR]],
+        inverse: &[f32; MR],
+        to: &mut [i8],
+    ) {
+        use passes::{round, round_fours};
         match (self.packing, self.mr) {
-            (Packing::Plain, 4) => passes::round::<MR, 4>(level, from, &factors, steps),
-            (Packing::Plain, 8) => passes::round::<MR, 8>(level, from, &factors, steps),
-            (Packing::Plain, _) => passes::round::<MR, 16>(level, from, &factors, steps),
-            (Packing::Fours, 4) => passes::round_fours::<MR, 4>(level, from, &factors, steps),
-            (Packing::Fours, 8) => passes::round_fours::<MR, 8>(level, from, &factors, steps),
-            (Packing::Fours, _) => passes::round_fours::<MR, 16>(level, from, &factors, steps),
+            (Packing::Plain, 4) => round::<MR, 4, DIGIT>(level, from, inverse, to),
+            (Packing::Plain, 8) => round::<MR, 8, DIGIT>(level, from, inverse, to),
+            (Packing::Plain, _) => round::<MR, 16, DIGIT>(level, from, inverse, to),
+            (Packing::Fours, 4) => round_fours::<MR, 4, DIGIT>(level, from, inverse, to),
+            (Packing::Fours, 8) => round_fours::<MR, 8, DIGIT>(level, from, inverse, to),
+            (Packing::Fours, _) => round_fours::<MR, 16, DIGIT>(level, from, inverse, to),
         }
     }
 
@@ -167,12 +237,15 @@ impl IntegerTile {
         let mut sums = Sums([0; LARGEST]);
         // SAFETY: as the caller promises.
         let worth = unsafe {
-            let start = tokens.panel.add(header(tokens.height)).cast::<u8>();
-            let product = FusedKerSpec::AddMatMul {
-                k: depth,
-                pa: start.add(self.bytes(depth, tokens.first)),
-                pb: weights.steps.cast(),
-                packing: self.number,
+            let product = |digit: usize| {
+                let start = header(tokens.height) + digit * self.digit(depth, tokens.height);
+                let start = tokens.panel.add(start).cast::<u8>();
+                FusedKerSpec::AddMatMul {
+                    k: depth,
+                    pa: start.add(self.bytes(depth, tokens.first)),
+                    pb: weights.steps.cast(),
+                    packing: self.number,
+                }
             };
             let store = FusedKerSpec::Store(OutputStoreKer {
                 ptr: sums.0.as_mut_ptr().cast(),
@@ -180,7 +253,13 @@ impl IntegerTile {
                 col_byte_stride: 4 * self.mr as isize,
                 item_size: 4,
             });
-            (self.raw)(&[FusedKerSpec::Clear, product, store, FusedKerSpec::Done]);
+            let (clear, done) = (FusedKerSpec::Clear, FusedKerSpec::Done);
+            if tokens.both {
+                let times = FusedKerSpec::ScalarMul(BASE);
+                (self.raw)(&[clear, product(0), times, product(1), store, done]);
+            } else {
+                (self.raw)(&[clear, product(0), store, done]);
+            }
             std::slice::from_raw_parts(tokens.panel.add(tokens.first), self.mr)
         };
         let mut column = columns.start;
@@ -214,6 +293,8 @@ pub(super) struct Tokens {
     pub(super) panel: *const f32,
     pub(super) height: usize,
     pub(super) first: usize,
+    /// Whether they have two digits and both count.
+    pub(super) both: bool,
 }
 
 /// A panel of weights: their steps, what a step is worth for each output, and its bias.
@@ -258,17 +339,28 @@ mod tests {
         for level in [Level::Base, Level::detect()] {
             for tile in IntegerTile::all() {
                 for depth in [1, 3, 4, 7, 64, 129] {
-                    multiplies(&tile, level, depth);
+                    for (rounding, both) in
+                        [(Rounding::Coarse, false), (Rounding::Fine, false), (Rounding::Fine, true)]
+                    {
+                        multiplies(&tile, level, (rounding, both), depth);
+                    }
                 }
             }
         }
     }
 
-    fn multiplies(tile: &IntegerTile, level: Level, depth: usize) {
+    fn multiplies(
+        tile: &IntegerTile,
+        level: Level,
+        (rounding, both): (Rounding, bool),
+        depth: usize,
+    ) {
         let from = features(depth);
-        let mut rounded = Buffer::new(tile.stride(depth, HEIGHT));
+        let mut rounded = Buffer::new(tile.stride(depth, HEIGHT, rounding));
         // SAFETY: as large as is asked for.
-        unsafe { tile.round::<HEIGHT>(level, depth, from.as_ptr(), rounded.as_mut_ptr()) };
+        unsafe {
+            tile.round::<HEIGHT>(level, depth, rounding, from.as_ptr(), rounded.as_mut_ptr())
+        };
         let weight = |k: usize, output: usize| ((k * 29 + output * 53) % 255) as i8;
         let mut weights = Buffer::new(tile.bytes(depth, tile.nr).div_ceil(4));
         // SAFETY: as many bytes as it has.
@@ -282,16 +374,18 @@ mod tests {
             }
         }
         let scales: Vec<f32> = (0..tile.nr).map(|output| 0.01 * (1 + output) as f32).collect();
+        let digit = if both { 1.0 } else { rounding.first_digit() };
+        let scaled: Vec<f32> = scales.iter().map(|scale| scale * digit).collect();
         let bias: Vec<f32> = (0..tile.nr).map(|output| output as f32).collect();
         // Outputs by pairs, tokens one after the other; and the other way round.
         for (unit, row, column) in [(2, 1, HEIGHT), (tile.nr, tile.nr, 1)] {
             let mut stored = vec![f32::MAX; HEIGHT * tile.nr];
             let start = stored.as_mut_ptr();
             for first in (0..HEIGHT).step_by(tile.mr) {
-                let tokens = Tokens { panel: rounded.as_ptr(), height: HEIGHT, first };
+                let tokens = Tokens { panel: rounded.as_ptr(), height: HEIGHT, first, both };
                 let outputs = Outputs {
                     steps: weights.as_ptr().cast(),
-                    scales: scales.as_ptr(),
+                    scales: scaled.as_ptr(),
                     bias: bias.as_ptr(),
                 };
                 let place = |at: usize| {
@@ -320,12 +414,13 @@ mod tests {
                     let exact = exact * f64::from(scales[output]) + f64::from(bias[output]);
                     // Half a step of each feature, and the rounding of f32.
                     let sum: f64 = (0..depth).map(|k| f64::from(weight(k, output)).abs()).sum();
-                    let step = f64::from(largest) / 127.0 * f64::from(scales[output]);
+                    let most = if both { rounding.most() } else { 127.0 };
+                    let step = f64::from(largest / most) * f64::from(scales[output]);
                     let bound = 0.5001 * step * sum + 1e-6 * (exact.abs() + 1.0);
                     let error = (f64::from(found) - exact).abs();
                     assert!(
                         error <= bound,
-                        "{}, depth {depth}, token {token}, output {output}: {error} of {bound}",
+                        "{}, {rounding:?}, depth {depth}, token {token}, output {output}: {error} of {bound}",
                         tile.name
                     );
                 }
