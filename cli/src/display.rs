@@ -18,6 +18,14 @@ use miette::{IntoDiagnostic, WrapErr};
 /// Whether only warnings and errors are shown.
 static QUIET: AtomicBool = AtomicBool::new(false);
 
+/// Whether nothing is shown but errors: another rank speaks for this one.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Shows nothing but errors from now on, or what is asked for.
+pub(crate) fn set_silent(silent: bool) {
+    SILENT.store(silent, Ordering::Relaxed);
+}
+
 /// Shows only warnings and errors from now on, or everything.
 pub(crate) fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
@@ -59,13 +67,23 @@ fn text_of(error: &miette::Report) -> String {
 pub(crate) fn warn_of_no_device(predictor: &Predictor) {
     for source in &predictor.sources {
         for flag in source.device.flags().into_iter().filter(|flag| flag.means_no_device()) {
-            note(&format!("warning: fitted on `{}`, {flag}: {}", source.target, flag.text()));
+            remark(&format!("warning: fitted on `{}`, {flag}: {}", source.target, flag.text()));
         }
     }
 }
 
-/// Prints data to standard output. A reader that has gone away is no error.
+/// [`note`], but of the first rank only.
+pub(crate) fn remark(text: &str) {
+    if !SILENT.load(Ordering::Relaxed) {
+        note(text);
+    }
+}
+
+/// Prints data to standard output, the first rank's only. A reader that has gone away is no error.
 pub(crate) fn data(text: &str) -> miette::Result<()> {
+    if SILENT.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).into_diagnostic().wrap_err("standard output")
@@ -160,6 +178,9 @@ impl Display {
 
 impl Reporter for Display {
     fn event(&mut self, event: Event<'_>) {
+        if SILENT.load(Ordering::Relaxed) {
+            return;
+        }
         if QUIET.load(Ordering::Relaxed) && !matches!(event, Event::Warning(_)) {
             return;
         }

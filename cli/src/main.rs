@@ -7,12 +7,17 @@ mod commands;
 mod display;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use atb_ranks::Ranks;
 use clap::Parser;
 
 use tracing_subscriber::EnvFilter;
 
 use commands::Command;
+
+/// How long a rank leaves it to the first to say what is wrong.
+const OTHERS_WAIT: Duration = Duration::from_secs(1);
 
 /// Find, export and check a tiny BERT for a latency budget on a device.
 #[derive(Debug, Parser)]
@@ -49,13 +54,33 @@ fn main() -> ExitCode {
     }));
     log(arguments.verbose);
     display::set_quiet(arguments.quiet);
-    match arguments.command.execute() {
-        Ok(()) => ExitCode::SUCCESS,
+    let ranks = match atb_mpi::world() {
+        Ok(ranks) => ranks,
         Err(error) => {
-            display::error(&error);
-            ExitCode::from(1)
+            display::error(&error.into());
+            return ExitCode::from(1);
         }
+    };
+    display::set_silent(!ranks.is_first());
+    match arguments.command.execute(&ranks) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&ranks, &error),
     }
+}
+
+/// Says what is wrong and ends the job.
+fn fail(ranks: &Ranks, error: &miette::Report) -> ExitCode {
+    if ranks.are_one() {
+        display::error(error);
+        return ExitCode::from(1);
+    }
+    if !ranks.is_first() {
+        // What all ranks find wrong the first one says for all.
+        std::thread::sleep(OTHERS_WAIT);
+        display::note(&format!("rank {}:", ranks.rank()));
+    }
+    display::error(error);
+    ranks.abort(1)
 }
 
 /// Logs to standard error what `RUST_LOG` asks for, else what `-v` does: nothing without.

@@ -6,6 +6,7 @@ use atb_export::{Bundle, Latency, Options, export};
 use atb_files::{Lock, digest_of_file, read_json, write_json};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
+use atb_ranks::Ranks;
 use atb_runtime::ENGINE;
 use atb_search::{Evaluated, Fitness, Outcome};
 use atb_settings::Checked;
@@ -315,6 +316,7 @@ impl Run<'_> {
             || Ok(file.exists().then(|| read_json(&file, atb_search::SCHEMA)).transpose()?),
             |_, reporter| {
                 let outcome = steps::search_space(
+                    &Ranks::alone(),
                     space,
                     predictor,
                     &config.budget,

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use atb_ranks::Ranks;
 use atb_space::Architecture;
 use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::queue::{Work, values_of};
 use crate::{Candidates, Fitness, SearchError, Store};
 
 /// An architecture with its predicted latency and its fitness.
@@ -43,6 +45,7 @@ pub type Observer<'a> = dyn FnMut(Progress<'_>) + Send + 'a;
 
 /// The evaluated architectures of one search, in the order they were proposed.
 pub(crate) struct Evaluator<'a> {
+    ranks: &'a Ranks,
     pub(crate) candidates: &'a Candidates<'a>,
     fitness: &'a dyn Fitness,
     store: &'a mut Store,
@@ -65,6 +68,7 @@ struct Shared<'a, 'b> {
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(
+        ranks: &'a Ranks,
         candidates: &'a Candidates<'a>,
         fitness: &'a dyn Fitness,
         store: &'a mut Store,
@@ -76,6 +80,7 @@ impl<'a> Evaluator<'a> {
             threads => Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?),
         };
         Ok(Self {
+            ranks,
             candidates,
             fitness,
             store,
@@ -130,7 +135,7 @@ impl<'a> Evaluator<'a> {
         generation: usize,
         archs: &[Architecture],
     ) -> Result<(), SearchError> {
-        let stored: Vec<Option<f64>> = archs.iter().map(|arch| self.store.get(arch)).collect();
+        let stored = self.stored(archs);
         self.computed += stored.iter().filter(|value| value.is_none()).count();
         let (candidates, fitness, planned) = (self.candidates, self.fitness, self.planned);
         let shared = Mutex::new(Shared {
@@ -139,13 +144,12 @@ impl<'a> Evaluator<'a> {
             done: self.history.len(),
             best: best(&self.history).cloned(),
         });
-        let one = |(arch, stored): (&Architecture, &Option<f64>)| {
-            let value = match stored {
-                Some(value) => *value,
-                None => fitness
-                    .evaluate(arch)
-                    .map_err(|cause| SearchError::Evaluation { arch: arch.id(), cause })?,
-            };
+        let compute = |arch: &Architecture| {
+            fitness
+                .evaluate(arch)
+                .map_err(|cause| SearchError::Evaluation { arch: arch.id(), cause })
+        };
+        let note = |arch: &Architecture, value: f64, is_stored: bool| {
             if !value.is_finite() {
                 return Err(SearchError::NotANumber { arch: arch.id(), value });
             }
@@ -156,7 +160,7 @@ impl<'a> Evaluator<'a> {
             };
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let shared = &mut *shared;
-            if stored.is_none() {
+            if !is_stored {
                 shared.store.insert(arch, value)?;
             }
             shared.done += 1;
@@ -169,17 +173,49 @@ impl<'a> Evaluator<'a> {
                 planned,
                 generation,
                 last: &last,
-                stored: stored.is_some(),
+                stored: is_stored,
                 best: shared.best.insert(best),
             });
             Ok(last)
         };
         let evaluated: Result<Vec<Evaluated>, SearchError> = match &self.pool {
-            None => archs.iter().zip(&stored).map(one).collect(),
-            Some(pool) => pool.install(|| archs.par_iter().zip(&stored).map(one).collect()),
+            _ if !self.ranks.are_one() => {
+                let work = Work { archs, pool: self.pool.as_ref(), compute: &compute };
+                let values = work.shared_out(self.ranks, stored, |arch, value, is_stored| {
+                    note(arch, value, is_stored).map(|_| ())
+                })?;
+                let of = |(arch, fitness): (&Architecture, f64)| Evaluated {
+                    arch: arch.clone(),
+                    latency_ms: candidates.latency_ms(arch),
+                    fitness,
+                };
+                Ok(archs.iter().zip(values).map(of).collect())
+            }
+            pool => {
+                let one = |(arch, stored): (&Architecture, &Option<f64>)| match stored {
+                    Some(value) => note(arch, *value, true),
+                    None => note(arch, compute(arch)?, false),
+                };
+                match pool {
+                    None => archs.iter().zip(&stored).map(one).collect(),
+                    Some(pool) => pool.install(|| archs.par_iter().zip(&stored).map(one).collect()),
+                }
+            }
         };
         self.history.extend(evaluated?);
         Ok(())
+    }
+
+    /// The values that are in the store of rank 0.
+    fn stored(&self, archs: &[Architecture]) -> Vec<Option<f64>> {
+        let stored: Vec<Option<f64>> = archs.iter().map(|arch| self.store.get(arch)).collect();
+        if self.ranks.are_one() {
+            return stored;
+        }
+        let values = stored.into_iter().map(|value| value.unwrap_or(f64::NAN));
+        let mut bytes: Vec<u8> = values.flat_map(f64::to_le_bytes).collect();
+        self.ranks.broadcast(&mut bytes);
+        values_of(&bytes).map(|value| (!value.is_nan()).then_some(value)).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The search itself and its outcome.
 
+use atb_ranks::Ranks;
 use atb_settings::Checked;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -55,11 +56,29 @@ pub fn search(
     settings: &Settings,
     observer: &mut Observer<'_>,
 ) -> Result<Outcome, SearchError> {
+    search_across(&Ranks::alone(), candidates, fitness, store, settings, observer)
+}
+
+/// [`search`] by all ranks of a job, each of which calls this with the same candidates, fitness and
+/// settings: whoever is free evaluates the next architecture. What comes out is what one rank finds.
+/// Only rank 0 has a store that counts, which holds every value as soon as it is there, and an
+/// observer that hears of them.
+///
+/// # Errors
+/// As [`search`]. Whoever gets an error ends the job: the other ranks wait for this one.
+pub fn search_across(
+    ranks: &Ranks,
+    candidates: &Candidates<'_>,
+    fitness: &dyn Fitness,
+    store: &mut Store,
+    settings: &Settings,
+    observer: &mut Observer<'_>,
+) -> Result<Outcome, SearchError> {
     settings.checked()?;
     let strategy = settings.strategy;
     let narrowed = strategy.narrow(candidates)?;
     let pool = narrowed.as_ref().unwrap_or(candidates);
-    let mut evaluator = Evaluator::new(pool, fitness, store, observer, settings.threads)?;
+    let mut evaluator = Evaluator::new(ranks, pool, fitness, store, observer, settings.threads)?;
     let available = usize::try_from(pool.len()).unwrap_or(usize::MAX);
     // Mutants whose layers differ are not among the scanned candidates.
     evaluator.planned = match strategy.mutates() && pool.space().per_layer {

@@ -30,6 +30,10 @@ pub struct KdLoss {
     pub attention_sum: Tensor,
     /// Paired heads times the pairs of real tokens.
     pub attention_count: f64,
+    /// The teacher's hidden size.
+    width: usize,
+    /// Paired heads.
+    heads: usize,
 }
 
 impl KdLoss {
@@ -82,7 +86,19 @@ impl KdLoss {
             hidden_count: tokens.clone().sum::<f64>() * width as f64,
             attention_sum,
             attention_count: tokens.map(|n| n * n).sum::<f64>() * heads as f64,
+            width,
+            heads,
         })
+    }
+
+    /// The share that these sums have in the means over a larger batch, of so many real tokens and
+    /// pairs of them.
+    pub(crate) fn over(self, tokens: f64, pairs: f64) -> Self {
+        Self {
+            hidden_count: tokens * self.width as f64,
+            attention_count: pairs * self.heads as f64,
+            ..self
+        }
     }
 
     /// The loss as a scalar tensor with gradients: mean over hidden states plus mean over

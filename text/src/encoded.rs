@@ -1,5 +1,7 @@
 //! Token ids of a batch, padded to one sequence length.
 
+use std::ops::Range;
+
 /// A tokenized batch: three row-major `[batch, sequence]` arrays, as BERT takes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
@@ -33,6 +35,22 @@ impl Encoded {
         assert!(rows > 0, "a batch needs at least one row");
         let starts = (0..self.batch).step_by(rows);
         starts.map(|start| self.trimmed_rows(start, (start + rows).min(self.batch))).collect()
+    }
+
+    /// Some of the rows, as long as they are here.
+    ///
+    /// # Panics
+    /// If there are fewer rows.
+    #[must_use]
+    pub fn rows(&self, rows: Range<usize>) -> Encoded {
+        let values = rows.start * self.sequence..rows.end * self.sequence;
+        Encoded {
+            batch: rows.len(),
+            sequence: self.sequence,
+            input_ids: self.input_ids[values.clone()].to_vec(),
+            attention_mask: self.attention_mask[values.clone()].to_vec(),
+            token_type_ids: self.token_type_ids[values].to_vec(),
+        }
     }
 
     fn trimmed_rows(&self, start: usize, end: usize) -> Encoded {

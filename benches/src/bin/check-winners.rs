@@ -10,6 +10,7 @@ use atb_measurements::MeasurementFile;
 use atb_pipeline::steps::{self, Finalist};
 use atb_pipeline::{FitnessConfig, Quiet, Weights};
 use atb_predictor::{FitSettings, Observations, Predictor};
+use atb_ranks::Ranks;
 use atb_search::{Budget, Settings};
 use atb_space::{Architecture, Space};
 use atb_superplm::SuperPlm;
@@ -73,6 +74,7 @@ fn main() -> Result<()> {
         };
         let loss = steps::loss_on_text(&fitness, plm)?;
         let outcome = steps::search_space(
+            &Ranks::alone(),
             &space.within(plm.architecture())?,
             &predictor,
             &budget,

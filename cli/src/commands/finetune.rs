@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use atb_pipeline::{FinetuneConfig, FinetuneReport, OfSeed, finetune};
+use atb_ranks::Ranks;
 use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_superplm::{Accelerator, keep_freed_memory};
@@ -95,10 +96,10 @@ impl Arguments {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
+pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()> {
     keep_freed_memory();
     let config = arguments.config()?;
-    let report = finetune(&config, &mut Display::new())?;
+    let report = finetune(&config, ranks, &mut Display::new())?;
     if arguments.json {
         return display::data(&serde_json::to_string_pretty(&report).into_diagnostic()?);
     }

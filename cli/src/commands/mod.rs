@@ -24,6 +24,7 @@ mod verify;
 
 use atb_measurements::{Protocol, ProtocolSettings};
 use atb_pipeline::SpaceChoice;
+use atb_ranks::Ranks;
 use atb_settings::{Layers, SettingsError};
 use atb_space::{Architecture, Precision, Space, Workload};
 use atb_targets::Target;
@@ -79,10 +80,24 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) fn execute(self) -> miette::Result<()> {
+    /// Whether several ranks can do it together.
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Search(_) | Self::Train(_) | Self::Finetune(_))
+    }
+
+    pub(crate) fn execute(self, ranks: &Ranks) -> miette::Result<()> {
+        if !ranks.are_one() && !self.is_shared() {
+            return Err(miette::miette!(
+                help = "start it without `mpirun`",
+                "several ranks do `search`, `train` and `finetune` together, nothing else"
+            ));
+        }
+        let speaks = ranks.is_first();
         if !matches!(&self, Self::Agent(arguments) if arguments.serves()) {
-            ctrlc::set_handler(|| {
-                eprintln!("\ninterrupted; the same command continues where this one stopped");
+            ctrlc::set_handler(move || {
+                if speaks {
+                    eprintln!("\ninterrupted; the same command continues where this one stopped");
+                }
                 std::process::exit(130);
             })
             .into_diagnostic()?;
@@ -97,10 +112,10 @@ impl Command {
             Self::Refine(arguments) => refine::execute(&arguments),
             Self::Calibrate(arguments) => calibrate::execute(&arguments),
             Self::Predict(arguments) => predict::execute(&arguments),
-            Self::Search(arguments) => search::execute(&arguments),
-            Self::Train(arguments) => train::execute(&arguments),
+            Self::Search(arguments) => search::execute(&arguments, ranks),
+            Self::Train(arguments) => train::execute(&arguments, ranks),
             Self::Extract(arguments) => extract::execute(&arguments),
-            Self::Finetune(arguments) => finetune::execute(&arguments),
+            Self::Finetune(arguments) => finetune::execute(&arguments, ranks),
             Self::Export(arguments) => export::execute(&arguments),
             Self::Embed(arguments) => embed::execute(&arguments),
             Self::Evaluate(arguments) => evaluate::execute(&arguments),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use atb_pipeline::{Config, Loss, Weights, steps};
 use atb_predictor::Predictor;
+use atb_ranks::Ranks;
 use atb_search::{Candidates, Strategy};
 use atb_settings::{Layers, Source};
 use atb_space::Architecture;
@@ -153,7 +154,7 @@ impl Arguments {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
+pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()> {
     let layers = arguments.layers()?;
     let Config { target, superplm, mut budget, search: settings, fitness, finalists, .. } =
         layers.read()?;
@@ -174,6 +175,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     }
     let fitness = steps::loss_on_text(&fitness, &weights.plm)?;
     let outcome = steps::search_space(
+        ranks,
         &space,
         &predictor,
         &budget,
@@ -182,6 +184,9 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         &arguments.evaluations,
         &mut display,
     )?;
+    if !ranks.is_first() {
+        return Ok(());
+    }
     outcome.winner().ok_or_else(|| miette::miette!("nothing was evaluated"))?;
     let shown = match settings.strategy.is_multi_objective {
         true => &outcome.front,

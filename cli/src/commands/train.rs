@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use atb_pipeline::{TrainConfig, train};
+use atb_ranks::Ranks;
 use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_superplm::{Accelerator, Outcome, Stopped, keep_freed_memory};
@@ -74,9 +75,9 @@ impl Arguments {
     }
 }
 
-pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
+pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()> {
     keep_freed_memory();
-    let outcome = train(&arguments.config()?, &mut Display::new())?;
+    let outcome = train(&arguments.config()?, ranks, &mut Display::new())?;
     display::data(&summary(&outcome))?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use atb_checkpoint::NewFolder;
 use atb_files::{Lock, folder_of};
 use atb_interface::Head;
+use atb_ranks::Ranks;
 use atb_superplm::{
     FinetuneSettings, Finetuning, PlmError, Progress, Row, SuperPlm, Target, TaskHead, TaskTraining,
 };
@@ -84,10 +85,15 @@ pub struct OfSeed {
 /// Until it is done everything lies in a folder beside the output of the same name with
 /// `.partial`; then the model folder appears whole.
 ///
+/// All `ranks` of a job call this with the same configuration and see the same folders; only rank 0
+/// writes to them and scores models, and its report counts.
+///
 /// # Errors
-/// [`PipelineError`]; the same call goes on from the end of the last epoch.
+/// [`PipelineError`]; the same call goes on from the end of the last epoch, with any number of
+/// ranks.
 pub fn finetune(
     config: &FinetuneConfig,
+    ranks: &Ranks,
     reporter: &mut dyn Reporter,
 ) -> Result<FinetuneReport, PipelineError> {
     for (key, value, hint) in [
@@ -110,8 +116,11 @@ pub fn finetune(
     ));
     let start = start(config, &task)?;
     reporter.step("model", &format!("{} of {}", start.architecture(), config.model));
-    fs::create_dir_all(folder_of(&config.output))?;
-    let _lock = Lock::of_file(&config.output)?;
+    let mut _lock = None;
+    if ranks.is_first() {
+        fs::create_dir_all(folder_of(&config.output))?;
+        _lock = Some(Lock::of_file(&config.output)?);
+    }
     // Another process may have finished it meanwhile.
     NewFolder::check_free(&config.output).map_err(PlmError::from)?;
     let rows = data.rows(config, &task, &start, reporter)?;
@@ -123,7 +132,8 @@ pub fn finetune(
         );
     }
     let rows = rows.into();
-    let run = Run { config, task: &task, data: &data, rows, partial: partial(&config.output) };
+    let partial = partial(&config.output);
+    let run = Run { config, task: &task, data: &data, rows, partial, ranks };
 
     let (source, architecture) = (start.source().to_owned(), start.architecture().id());
     let (mut seeds, mut folders, mut start) = (Vec::new(), Vec::new(), Some(start));
@@ -155,11 +165,17 @@ pub fn finetune(
         seed: config.seeds[best],
         seeds,
     };
+    if !ranks.is_first() {
+        // Until the model is there.
+        ranks.barrier();
+        return Ok(report);
+    }
     let Folders { model, metrics } = &folders[best];
     fs::copy(metrics, model.join(METRICS))?;
     atb_files::write_json(&model.join(REPORT), &report)?;
     fs::rename(model, &config.output)?;
     fs::remove_dir_all(&run.partial)?;
+    ranks.barrier();
     Ok(report)
 }
 
@@ -301,6 +317,7 @@ struct Run<'a> {
     data: &'a Data,
     rows: Arc<[Row]>,
     partial: PathBuf,
+    ranks: &'a Ranks,
 }
 
 /// What a training left.
@@ -337,7 +354,7 @@ impl Run<'_> {
         let head = self.head()?;
         let folder = self.partial.join(format!("seed-{seed}"));
         let training = TaskTraining { start, head, rows: self.rows.clone(), seed, settings };
-        let mut finetuning = Finetuning::begin(training, &folder)?;
+        let mut finetuning = Finetuning::begin_across(self.ranks, training, &folder)?;
         reporter.step(
             "train",
             &format!("{} epochs of {} examples, seed {seed}", settings.epochs, self.rows.len()),
@@ -356,15 +373,14 @@ impl Run<'_> {
             if !trained? {
                 break;
             }
-            let evaluation = self.evaluate(finetuning.model(), &self.data.held_out)?;
-            let score = evaluation.scores.first().and_then(|score| score.value);
+            let score = self.held_out_score(finetuning.model())?;
             let kept = finetuning.judge(&metric.to_string(), score)?;
             let of_score = score.map_or("undefined".to_owned(), |v| format!("{:.2}", 100.0 * v));
             reporter.result(&format!(
                 "epoch {} of {}: {metric} {of_score} on {} held-out examples{}",
                 finetuning.epochs(),
                 settings.epochs,
-                evaluation.examples,
+                self.data.held_out.len(),
                 if kept { ", the best so far" } else { "" }
             ));
         }
@@ -375,7 +391,7 @@ impl Run<'_> {
             });
         };
         let mut scores = Vec::new();
-        for split in &self.data.compared {
+        for split in self.data.compared.iter().filter(|_| self.ranks.is_first()) {
             reporter.step("evaluate", &format!("{} {}", self.task.name, split.name));
             scores.push(self.evaluate(&model, split)?);
         }
@@ -387,6 +403,21 @@ impl Run<'_> {
             scores,
         };
         Ok((of_seed, Folders { model, metrics: folder.join(METRICS) }))
+    }
+
+    /// The score of a model on the examples that are held out, which rank 0 takes.
+    fn held_out_score(&self, model: &Path) -> Result<Option<f64>, PipelineError> {
+        let score = match self.ranks.is_first() {
+            true => {
+                let evaluation = self.evaluate(model, &self.data.held_out)?;
+                evaluation.scores.first().and_then(|score| score.value)
+            }
+            false => None,
+        };
+        let mut bits = score.unwrap_or(f64::NAN).to_bits().to_le_bytes().to_vec();
+        self.ranks.broadcast(&mut bits);
+        let bits = bits.first_chunk().map_or(f64::NAN, |bits| f64::from_le_bytes(*bits));
+        Ok((!bits.is_nan()).then_some(bits))
     }
 
     fn evaluate(&self, model: &Path, split: &Split) -> Result<Evaluation, PipelineError> {

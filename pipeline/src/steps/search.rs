@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use atb_predictor::Predictor;
-use atb_search::{Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search};
+use atb_ranks::Ranks;
+use atb_search::{
+    Budget, Candidates, EvaluationError, Fitness, Outcome, Settings, Store, search_across,
+};
 use atb_settings::{Checked, OutOfRange, Violation};
 use atb_space::{Architecture, Space};
 use atb_superplm::{
@@ -131,9 +134,14 @@ impl<F: Fn(&Architecture) -> Result<Vec<f64>, PlmError> + Sync> Fitness for OnTe
 /// Searches `space` under `budget` for the sub-architecture with the lowest loss. Evaluations
 /// are kept in `store` and never repeated.
 ///
+/// All ranks of a job call this with the same arguments; the evaluations are shared out, and only
+/// rank 0 has the store.
+///
 /// # Errors
 /// [`PipelineError`]; in particular if no architecture meets the budget.
+#[expect(clippy::too_many_arguments, reason = "each is what a search depends on")]
 pub fn search_space(
+    ranks: &Ranks,
     space: &Space,
     predictor: &Predictor,
     budget: &Budget,
@@ -150,9 +158,12 @@ pub fn search_space(
         candidates.band().low_ms(),
         candidates.band().high_ms()
     ));
-    let mut store = Store::open(store, fitness)?;
+    let mut store = match ranks.is_first() {
+        true => Store::open(store, fitness)?,
+        false => Store::in_memory(),
+    };
     let mut begun = false;
-    let outcome = search(&candidates, fitness, &mut store, settings, &mut |progress| {
+    let outcome = search_across(ranks, &candidates, fitness, &mut store, settings, &mut |progress| {
         if !begun {
             reporter.begin(0, progress.planned as u64);
             begun = true;

@@ -6,9 +6,10 @@ mod config;
 use std::ops::ControlFlow;
 
 use atb_files::Lock;
+use atb_ranks::Ranks;
 use atb_superplm::{
     Dataset, Layout, Objective, Outcome, PrepareProgress, Progress, SubModels, SuperPlm,
-    TrainSettings, Training, check_start, default_panel, prepare, train as train_model,
+    TrainSettings, Training, check_start, default_panel, prepare, train_across,
 };
 use atb_text::{Encoded, Tokenizer};
 
@@ -26,9 +27,16 @@ const MEGABYTE: u64 = 1 << 20;
 /// are made, the model folder `model/`. Whatever can be wrong with models and settings is
 /// said before the text is tokenized.
 ///
+/// All `ranks` of a job call this with the same configuration and see the same folders; only rank 0
+/// writes to them.
+///
 /// # Errors
-/// [`PipelineError`]; the same call continues from the last checkpoint.
-pub fn train(config: &TrainConfig, reporter: &mut dyn Reporter) -> Result<Outcome, PipelineError> {
+/// [`PipelineError`]; the same call continues from the last checkpoint, with any number of ranks.
+pub fn train(
+    config: &TrainConfig,
+    ranks: &Ranks,
+    reporter: &mut dyn Reporter,
+) -> Result<Outcome, PipelineError> {
     reporter.step("start", &config.start);
     let Prepared { start, objective, settings, held_out } = Prepared::new(config)?;
     reporter.result(&match &settings.sub_models {
@@ -40,19 +48,26 @@ pub fn train(config: &TrainConfig, reporter: &mut dyn Reporter) -> Result<Outcom
             space.name
         ),
     });
-    fs_err::create_dir_all(&config.output)?;
-    let _lock = Lock::of_folder(&config.output)?;
-    let data = tokenize(config, start.tokenizer(), reporter)?;
+    let mut _lock = None;
+    if ranks.is_first() {
+        fs_err::create_dir_all(&config.output)?;
+        _lock = Some(Lock::of_folder(&config.output)?);
+    }
+    let data = in_turn(ranks, || tokenize(config, start.tokenizer(), reporter))?;
     let detail = format!(
-        "{} steps of {} tokens, {}",
+        "{} steps of {} tokens, {}{}",
         settings.schedule.steps,
         settings.batch_size * settings.gradient_accumulation_steps * config.sequence_length,
-        config.objective.kind.about
+        config.objective.kind.about,
+        match ranks.size() {
+            1 => String::new(),
+            size => format!(", by {size} ranks"),
+        }
     );
     reporter.step("train", &detail);
     let training = Training { start, objective, data, held_out, settings };
     let mut begun = false;
-    let outcome = train_model(training, &config.output, |progress| {
+    let outcome = train_across(ranks, training, &config.output, |progress| {
         if !begun {
             reporter.begin(progress.steps, progress.steps_total);
             begun = true;
@@ -62,6 +77,17 @@ pub fn train(config: &TrainConfig, reporter: &mut dyn Reporter) -> Result<Outcom
     });
     reporter.end();
     Ok(outcome?)
+}
+
+/// Rank 0 does what writes files; the others do it when the files are there.
+fn in_turn<T>(ranks: &Ranks, mut make: impl FnMut() -> T) -> T {
+    if ranks.is_first() {
+        let made = make();
+        ranks.barrier();
+        return made;
+    }
+    ranks.barrier();
+    make()
 }
 
 /// Everything that a training takes but its text.

@@ -1,6 +1,8 @@
 //! Masking for masked language modelling (BERT, section 3.1): 15 % of a sequence's tokens
 //! are to be predicted; of those 80 % are masked, 10 % become a random token, 10 % stay.
 
+use std::ops::Range;
+
 use atb_text::{Encoded, Specials};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -16,6 +18,21 @@ pub(crate) struct Masked {
     pub(crate) positions: Vec<u32>,
     /// The true token ids there.
     pub(crate) labels: Vec<u32>,
+}
+
+impl Masked {
+    /// Some of the rows.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        let length = self.batch.sequence;
+        let first = (rows.start * length) as u32;
+        let place = |row: usize| self.positions.partition_point(|at| (*at as usize) < row * length);
+        let chosen = place(rows.start)..place(rows.end);
+        Self {
+            batch: self.batch.rows(rows),
+            positions: self.positions[chosen.clone()].iter().map(|at| at - first).collect(),
+            labels: self.labels[chosen].to_vec(),
+        }
+    }
 }
 
 /// Masks a batch; special tokens and padding are never chosen. A row with any other token

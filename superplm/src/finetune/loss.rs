@@ -7,10 +7,19 @@ use super::settings::DistillationSettings;
 use crate::ops::Engine;
 use crate::train::Term;
 
+/// What the terms are called, in their order; the second is there with a teacher only.
+pub(super) const TERMS: [&str; 2] = ["task", "distillation"];
+
+/// How many terms the loss of these rows has.
+pub(super) fn count_of_terms(rows: &[&Row]) -> usize {
+    if rows.iter().all(|row| row.teacher.is_some()) { 2 } else { 1 }
+}
+
 /// Added to the logits of padding.
 const MASKED: f64 = -10_000.0;
 
-/// The loss's terms, which are added up. `logits` are `[rows, outputs]` of whole texts, and
+/// The loss's terms, which are added up: the share of `rows` in what a batch of `count` rows loses.
+/// `logits` are `[rows, outputs]` of whole texts, and
 /// `[rows, sequence, 2]` of spans; `mask`, `[rows, sequence]`, is 1 for real tokens.
 pub(super) fn terms(
     engine: &Engine,
@@ -18,8 +27,9 @@ pub(super) fn terms(
     rows: &[&Row],
     mask: &Tensor,
     distillation: &DistillationSettings,
+    count: usize,
 ) -> Result<Vec<Term>> {
-    let count = rows.len() as f64;
+    let count = count as f64;
     let device = logits.device();
     let cross_entropy = |logits: &Tensor, labels: &dyn Fn(&Row) -> usize| -> Result<Tensor> {
         let labels: Vec<i64> = rows.iter().map(|row| labels(row) as i64).collect();
@@ -32,7 +42,7 @@ pub(super) fn terms(
         })?,
         Some(Target::Score(_)) => {
             let scores: Vec<f32> = rows.iter().map(|row| score(row)).collect();
-            squared_error(logits, scores)?
+            squared_error(logits, scores, count)?
         }
         Some(Target::Span { .. }) => {
             let position = |end_of: bool| {
@@ -57,11 +67,11 @@ pub(super) fn terms(
     let DistillationSettings { weight, temperature } = *distillation;
     let Some(teacher) = rows.iter().map(|row| row.teacher.as_deref()).collect::<Option<Vec<_>>>()
     else {
-        return Ok(vec![Term { name: "task", value: of_task }]);
+        return Ok(vec![Term { name: TERMS[0], value: of_task }]);
     };
     let of_teacher = match rows[0].target {
-        Target::Label(_) => divergence(logits, &teacher.concat(), temperature)?,
-        Target::Score(_) => squared_error(logits, teacher.concat())?,
+        Target::Label(_) => divergence(logits, &teacher.concat(), temperature, count)?,
+        Target::Score(_) => squared_error(logits, teacher.concat(), count)?,
         Target::Span { .. } => {
             let sequence = mask.dim(1)?;
             let half = |second: bool| -> Vec<f32> {
@@ -74,14 +84,14 @@ pub(super) fn terms(
                 teacher.iter().flat_map(of_row).collect()
             };
             let [begins, ends] = columns(logits, mask)?;
-            let sum = divergence(&begins, &half(false), temperature)?
-                + divergence(&ends, &half(true), temperature)?;
+            let sum = divergence(&begins, &half(false), temperature, count)?
+                + divergence(&ends, &half(true), temperature, count)?;
             (sum? / 2.0)?
         }
     };
     Ok(vec![
-        Term { name: "task", value: (of_task * (1.0 - weight))? },
-        Term { name: "distillation", value: (of_teacher * weight)? },
+        Term { name: TERMS[0], value: (of_task * (1.0 - weight))? },
+        Term { name: TERMS[1], value: (of_teacher * weight)? },
     ])
 }
 
@@ -92,10 +102,10 @@ fn score(row: &Row) -> f32 {
     }
 }
 
-/// The mean squared error of `[rows, 1]` logits.
-fn squared_error(logits: &Tensor, expected: Vec<f32>) -> Result<Tensor> {
+/// The squared error of `[rows, 1]` logits over the number of rows of the batch.
+fn squared_error(logits: &Tensor, expected: Vec<f32>, count: f64) -> Result<Tensor> {
     let expected = Tensor::from_vec(expected, logits.shape(), logits.device())?;
-    (logits - expected)?.sqr()?.mean_all()
+    (logits - expected)?.sqr()?.sum_all()? / count
 }
 
 /// The logits of the begin and of the end, `[rows, sequence]` each, padding's as low as it gets.
@@ -106,9 +116,14 @@ fn columns(logits: &Tensor, mask: &Tensor) -> Result<[Tensor; 2]> {
 }
 
 /// Kullback-Leibler divergence of the softmax of `logits`, `[rows, classes]`, from that of
-/// `teacher`'s, on average over the rows; both divided by the temperature, and the divergence
+/// `teacher`'s, over the number of rows of the batch; both divided by the temperature, and the divergence
 /// multiplied by its square, so that gradients keep their size.
-fn divergence(logits: &Tensor, teacher: &[f32], temperature: f64) -> Result<Tensor> {
+fn divergence(
+    logits: &Tensor,
+    teacher: &[f32],
+    temperature: f64,
+    count: f64,
+) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
     let (mut probabilities, mut negative_entropy) = (Vec::with_capacity(teacher.len()), 0.0);
     for logits in teacher.chunks_exact(classes) {
@@ -127,7 +142,7 @@ fn divergence(logits: &Tensor, teacher: &[f32], temperature: f64) -> Result<Tens
     let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     let likelihood = shifted.broadcast_sub(&normaliser)?;
     let likelihood = (likelihood * probabilities.to_device(logits.device())?)?.sum_all()?;
-    let scale = temperature * temperature / rows as f64;
+    let scale = temperature * temperature / count;
     likelihood.affine(-scale, negative_entropy * scale)
 }
 
@@ -145,7 +160,8 @@ mod tests {
         let rows: Vec<&Row> = rows.iter().collect();
         let mask = Tensor::new(mask, &Device::Cpu).expect("a mask");
         let distillation = DistillationSettings { weight: 0.25, temperature: 2.0 };
-        let terms = terms(&Engine::cpu(), logits, &rows, &mask, &distillation).expect("terms");
+        let terms = terms(&Engine::cpu(), logits, &rows, &mask, &distillation, rows.len());
+        let terms = terms.expect("terms");
         let value = |term: &Term| f64::from(term.value.to_scalar::<f32>().expect("a number"));
         terms.iter().map(value).collect()
     }
@@ -202,7 +218,7 @@ mod tests {
         const STEP: f32 = 1e-2;
         let start = [[0.3_f32, -1.0, 0.5], [1.2, 0.4, -0.7]];
         let teacher = [1.0, 0.0, -1.0, 0.5, 2.0, 0.0];
-        let loss = |logits: &Tensor| divergence(logits, &teacher, 1.5).expect("a loss");
+        let loss = |logits: &Tensor| divergence(logits, &teacher, 1.5, 2.0).expect("a loss");
         let variable = Var::new(&start, &Device::Cpu).expect("a variable");
         let gradients = loss(&variable).backward().expect("gradients");
         let gradient = gradients.get(&variable).expect("has one").to_vec2::<f32>().expect("rows");

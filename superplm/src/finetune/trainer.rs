@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use atb_files::{digest, digest_of_parts};
 use atb_interface::{Reads, Tokens};
+use atb_ranks::Ranks;
 use atb_settings::Checked;
 use candle_core::{Device, Tensor};
 use fs_err as fs;
@@ -118,6 +119,7 @@ pub struct Finetuning {
     metrics: Metrics,
     folder: PathBuf,
     checkpoint: Option<PathBuf>,
+    ranks: Ranks,
 }
 
 /// What a step came to.
@@ -136,15 +138,31 @@ impl Finetuning {
     /// [`TrainError::OtherTraining`] and [`TrainError::Damaged`] for a checkpoint that cannot be
     /// continued.
     pub fn begin(training: TaskTraining, folder: &Path) -> Result<Self, TrainError> {
-        training.settings.checked()?;
-        let engine = training.settings.accelerator.engine()?;
-        Self::begin_on(&engine, training, folder)
+        Self::begin_across(&Ranks::alone(), training, folder)
     }
 
-    /// [`Finetuning::begin`] on the device of `engine` and with the form of the operations that
+    /// [`Finetuning::begin`] by all ranks of a job, each of which calls this, and all that follows,
+    /// with the same arguments and sees the same `folder`. Every rank takes its part of each
+    /// batch; only rank 0 writes. A checkpoint is continued by any number of ranks.
+    ///
+    /// # Errors
+    /// As [`Finetuning::begin`], and [`TrainError::OtherRank`]. Whoever gets an error ends the
+    /// job: the other ranks wait for this one.
+    pub fn begin_across(
+        ranks: &Ranks,
+        training: TaskTraining,
+        folder: &Path,
+    ) -> Result<Self, TrainError> {
+        training.settings.checked()?;
+        let engine = training.settings.accelerator.engine()?;
+        Self::begin_on(&engine, ranks, training, folder)
+    }
+
+    /// [`Finetuning::begin_across`] on the device of `engine` and with the form of the operations that
     /// it has.
     pub(super) fn begin_on(
         engine: &Engine,
+        ranks: &Ranks,
         training: TaskTraining,
         folder: &Path,
     ) -> Result<Self, TrainError> {
@@ -153,6 +171,7 @@ impl Finetuning {
         let TaskTraining { start, head, rows, seed, settings } = training;
         fs::create_dir_all(folder)?;
         let saved = checkpoint::list(folder).pop();
+        checkpoint::check_ranks(ranks, &identity, saved.as_ref())?;
         let (mut plm, state) = match &saved {
             Some(saved) => {
                 let state = checkpoint::read_state(saved, &identity)?;
@@ -171,10 +190,13 @@ impl Finetuning {
             checkpoint::restore(saved, &mut variables)?;
         }
         let steps = settings.epochs * rows.len().div_ceil(settings.batch_size) as u64;
+        let checkpoint = saved.map(|saved| saved.folder);
+        ranks.say_at_end(checkpoint::last_good(ranks, checkpoint.as_deref()));
         Ok(Self {
-            metrics: Metrics::open(&folder.join(METRICS), state.steps)?,
+            metrics: Metrics::open(ranks, &folder.join(METRICS), state.steps)?,
             schedule: settings.schedule(steps),
-            checkpoint: saved.map(|saved| saved.folder),
+            ranks: ranks.clone(),
+            checkpoint,
             folder: folder.to_owned(),
             plm,
             variables,
@@ -228,7 +250,13 @@ impl Finetuning {
             });
         }
         self.variables.write_to(&mut self.plm)?;
-        let saved = checkpoint::save(&self.folder, &self.plm, &self.variables, &self.state)?;
+        checkpoint::check_alike(&self.ranks, &self.variables, self.state.steps)?;
+        if self.ranks.is_first() {
+            checkpoint::save(&self.folder, &self.plm, &self.variables, &self.state)?;
+        }
+        self.ranks.barrier();
+        let saved = checkpoint::folder(&self.folder, self.state.steps);
+        self.ranks.say_at_end(checkpoint::last_good(&self.ranks, Some(&saved)));
         self.checkpoint = Some(saved);
         Ok(true)
     }
@@ -248,15 +276,18 @@ impl Finetuning {
         let judged = HeldOutScore { epoch: self.epochs(), score };
         let (steps, best) = (self.state.steps, self.best_score());
         let is_best = best.is_none_or(|best| judged.is_above(&best));
-        if is_best {
+        let (is_first, metric) = (self.ranks.is_first(), metric.to_owned());
+        if is_best && is_first {
             let folder = self.best_folder(steps);
             if !folder.is_dir() {
                 extract(&self.plm, self.plm.architecture(), &folder)?;
             }
         }
-        let metric = metric.to_owned();
         self.metrics.append(&MetricsLine::HeldOut { step: steps, metric, score })?;
-        if is_best && let Some(former) = best {
+        if is_best
+            && is_first
+            && let Some(former) = best
+        {
             let former = self.best_folder(former.epoch * self.steps_of_epoch());
             if former.is_dir() {
                 fs::remove_dir_all(former)?;
@@ -296,16 +327,24 @@ impl Finetuning {
         let began = Instant::now();
         let step = self.state.steps;
         let rows: Vec<&Row> = batch.iter().map(|row| &self.rows[*row]).collect();
-        let terms = self.terms(&rows, Dropout::new(self.settings.dropout, self.seed).at(step))?;
-        let mut values = BTreeMap::new();
-        for Term { name, value } in &terms {
-            values.insert((*name).to_owned(), vec![f64::from(value.to_scalar::<f32>()?)]);
+        // The names of the terms, which a rank without a part of a small batch needs too.
+        let names = loss::TERMS.into_iter().take(loss::count_of_terms(&rows));
+        let mut values: BTreeMap<String, Vec<f64>> =
+            names.map(|name| (name.to_owned(), vec![0.0])).collect();
+        if !self.ranks.part(rows.len()).is_empty() {
+            let terms =
+                self.terms(&rows, Dropout::new(self.settings.dropout, self.seed).at(step))?;
+            for Term { name, value } in &terms {
+                values.insert((*name).to_owned(), vec![f64::from(value.to_scalar::<f32>()?)]);
+            }
+            self.variables.add_gradients(&Term::total(&terms)?.backward()?)?;
         }
+        let exchange = self.variables.exchange(&self.ranks)?;
+        values.values_mut().for_each(|values| self.ranks.sum_f64(values));
         let loss: f64 = values.values().flatten().sum();
         if !loss.is_finite() {
             return Err(self.diverged("loss", loss));
         }
-        self.variables.add_gradients(&Term::total(&terms)?.backward()?)?;
         let learning_rate = self.schedule.learning_rate_at(step);
         let FinetuneSettings { weight_decay, max_grad_norm, .. } = self.settings;
         let gradient_norm =
@@ -327,14 +366,18 @@ impl Finetuning {
             gradient_norm,
             tokens,
             seconds: began.elapsed().as_secs_f64(),
+            exchange,
         })?;
         Ok(Step { loss, learning_rate, tokens })
     }
 
-    /// The terms of the loss of some rows.
+    /// The terms of the loss of this rank's part of a batch.
     fn terms(&self, rows: &[&Row], dropout: Dropout) -> Result<Vec<Term>, PlmError> {
         let (engine, arch) = (self.variables.engine(), self.plm.architecture());
-        let batch = batch_of(rows, self.plm.tokenizer().specials().padding);
+        let part = self.ranks.part(rows.len());
+        let batch = batch_of(rows, self.plm.tokenizer().specials().padding).rows(part.clone());
+        let (count, rows, dropout) =
+            (rows.len(), &rows[part.clone()], dropout.of_rows(part));
         let batch = Batch::new(&batch, engine.device())?;
         let parameters = self.variables.whole_encoder()?;
         let layer_norm_eps = self.plm.config().layer_norm_eps;
@@ -358,7 +401,7 @@ impl Finetuning {
                 logits.reshape((count, sequence, self.head.outputs()))?
             }
         };
-        Ok(loss::terms(engine, &logits, rows, &batch.mask, &self.settings.distillation)?)
+        Ok(loss::terms(engine, &logits, rows, &batch.mask, &self.settings.distillation, count)?)
     }
 
     fn diverged(&self, what: &'static str, value: f64) -> TrainError {

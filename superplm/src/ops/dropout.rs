@@ -1,6 +1,8 @@
 //! Dropout. Whether a value is dropped follows from a key and its place alone, so that the mask
 //! is computed again where it is needed instead of kept, and is the same on every device.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -17,16 +19,36 @@ pub(crate) struct Dropout {
     /// What the values that are kept are multiplied by, so that their mean stays.
     scale: f32,
     key: u64,
+    /// Rows of the batch that are before those here, and the number of those here.
+    before: usize,
+    rows: usize,
 }
 
 impl Dropout {
     /// Nothing is dropped.
-    pub(crate) const NONE: Self = Self { threshold: 0, scale: 1.0, key: 0 };
+    pub(crate) const NONE: Self = Self { threshold: 0, scale: 1.0, key: 0, before: 0, rows: 1 };
 
     /// A share `rate`, from 0 to below 1, of the values is dropped; which, depends on the key.
     pub(crate) fn new(rate: f64, key: u64) -> Self {
         let threshold = (rate * 2.0_f64.powi(32)) as u32;
-        Self { threshold, scale: (1.0 / (1.0 - rate)) as f32, key: mixed(key) }
+        let scale = (1.0 / (1.0 - rate)) as f32;
+        Self { threshold, scale, key: mixed(key), ..Self::NONE }
+    }
+
+    /// The same for a part of a batch only: these of its rows. Of every place the same values are
+    /// dropped as if all rows were here.
+    pub(crate) fn of_rows(self, rows: Range<usize>) -> Self {
+        Self { before: rows.start, rows: rows.len(), ..self }
+    }
+
+    /// The number of a row in the whole batch.
+    pub(super) fn row(&self, here: usize) -> usize {
+        self.before + here
+    }
+
+    /// Values of a place, of which so many are here, that belong to rows before.
+    fn values_before(&self, here: usize) -> usize {
+        here / self.rows.max(1) * self.before
     }
 
     /// The same share in another place of the network, each of which has a number.
@@ -49,17 +71,19 @@ impl Dropout {
     /// [`Dropout::apply`] to all values of a place, with all threads.
     pub(super) fn apply_to_all(&self, values: &mut [f32]) {
         if !self.is_none() {
+            let before = self.values_before(values.len());
             let chunks = values.par_chunks_mut(TASK).enumerate();
-            chunks.for_each(|(i, values)| self.apply(values, i * TASK));
+            chunks.for_each(|(i, values)| self.apply(values, before + i * TASK));
         }
     }
 
     /// Drops some of all values of a place and adds `others`, with all threads.
     pub(super) fn apply_and_add(&self, values: &mut [f32], others: &[f32]) {
+        let before = self.values_before(values.len());
         let (keys, chunks) =
             (self.keys(), values.par_chunks_mut(TASK).zip(others.par_chunks(TASK)));
         chunks.enumerate().for_each(|(i, (values, others))| {
-            let first = (i * TASK) as u32;
+            let first = (before + i * TASK) as u32;
             drop_some_and_add(values, others, first, keys, self.threshold, self.scale);
         });
     }
@@ -212,6 +236,11 @@ mod tests {
             let share = agreeing as f64 / count as f64;
             assert!((share - 0.5).abs() < 5.0 * 0.5 / (count as f64).sqrt(), "{share}");
         }
+        // Of the last rows as of all.
+        let mut part = vec![1.0; 40];
+        base.of_rows(3..8).apply_to_all(&mut part);
+        let part: Vec<bool> = part.into_iter().map(|value| value == 0.0).collect();
+        assert_eq!(part, of_base[24..64]);
         // In blocks as at once.
         let blocks = [dropped(base, 0)[..7].to_vec(), dropped(base, 7)].concat();
         assert_eq!(blocks[..count], of_base);

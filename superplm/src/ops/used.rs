@@ -46,6 +46,16 @@ impl Used {
         Ok(())
     }
 
+    /// What was used since it was last taken.
+    pub(crate) fn get(&self) -> Rows {
+        self.lock().clone()
+    }
+
+    /// Makes it what is given.
+    pub(crate) fn set(&self, used: Rows) {
+        *self.lock() = used;
+    }
+
     /// What was used, and from now on nothing.
     pub(crate) fn take(&self) -> Rows {
         std::mem::take(&mut *self.lock())

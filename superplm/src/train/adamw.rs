@@ -32,7 +32,7 @@ impl Moments {
 #[derive(Debug)]
 pub(super) struct Dense {
     /// The sum of the gradients since the last update.
-    gradient: Option<Tensor>,
+    pub(super) gradient: Option<Tensor>,
     /// What of the parameter was used since the last update.
     pub(super) used: Arc<Used>,
     pub(super) first: Tensor,

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use atb_files::{Difference, check_schema, difference};
+use atb_ranks::Ranks;
 use candle_core::Device;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,59 @@ pub(crate) fn list(training: &Path) -> Vec<Saved> {
     saved
 }
 
+/// The folder of the checkpoint after so many steps.
+pub(crate) fn folder(training: &Path, steps: u64) -> PathBuf {
+    training.join(FOLDER).join(format!("{PREFIX}{steps:08}"))
+}
+
+/// What to say of the last checkpoint when a job ends because one of its ranks died.
+pub(crate) fn last_good(ranks: &Ranks, checkpoint: Option<&Path>) -> String {
+    let ended = format!("rank {} was ended with its job", ranks.rank());
+    match checkpoint {
+        Some(path) => {
+            let path = path.display();
+            format!("{ended}; the same command continues from {path}, the last good checkpoint")
+        }
+        None => format!("{ended}; there is no checkpoint yet, the same command begins anew"),
+    }
+}
+
+/// Checks that all ranks are about to make the same steps from the same checkpoint.
+pub(crate) fn check_ranks(
+    ranks: &Ranks,
+    identity: &Value,
+    saved: Option<&Saved>,
+) -> Result<(), TrainError> {
+    let here = json!({ "identity": identity, "steps": saved.map(|saved| saved.steps) });
+    let mut bytes = serde_json::to_vec(&here).map_err(std::io::Error::from)?;
+    ranks.broadcast(&mut bytes);
+    let there: Value = serde_json::from_slice(&bytes).map_err(std::io::Error::from)?;
+    match difference(&there, &here) {
+        None => Ok(()),
+        Some(Difference { key, there, here }) => {
+            Err(TrainError::OtherRank { rank: ranks.rank(), key, there, here })
+        }
+    }
+}
+
+/// Checks that all ranks have come to the same parameters, bit for bit.
+pub(crate) fn check_alike(
+    ranks: &Ranks,
+    variables: &Variables,
+    steps: u64,
+) -> Result<(), TrainError> {
+    if ranks.are_one() {
+        return Ok(());
+    }
+    let here = variables.digest()?;
+    let mut there = here.clone().into_bytes();
+    ranks.broadcast(&mut there);
+    match there == here.as_bytes() {
+        true => Ok(()),
+        false => Err(TrainError::RanksApart { rank: ranks.rank(), steps }),
+    }
+}
+
 /// Writes a checkpoint and removes those that are no longer needed.
 pub(crate) fn save(
     training: &Path,
@@ -89,7 +143,7 @@ pub(crate) fn save(
     variables: &Variables,
     state: &State,
 ) -> Result<PathBuf, TrainError> {
-    let folder = training.join(FOLDER).join(format!("{PREFIX}{:08}", state.steps));
+    let folder = folder(training, state.steps);
     if !folder.is_dir() {
         let tensors = contiguous(plm.tensors_of(plm.architecture())?)?;
         let new = begin_folder(plm, tensors, plm.architecture(), &folder)?;

@@ -30,6 +30,21 @@ pub enum TrainError {
     #[error("the accelerator `{accelerator}` cannot be used: {problem}")]
     #[diagnostic(help("`nvidia-smi` shows whether the driver finds a GPU; `cpu` needs none"))]
     Accelerator { accelerator: String, problem: String },
+    #[error("a batch of {batch_size} sequences cannot be shared by {ranks} ranks")]
+    #[diagnostic(help("start at most as many ranks as sequences are in a batch, or raise `batch_size`"))]
+    TooManyRanks { ranks: usize, batch_size: usize },
+    #[error("rank {rank} is not at what rank 0 is at: its `{key}` is {here}, that of rank 0 {there}")]
+    #[diagnostic(help(
+        "start the same program with the same files for all ranks, in folders that all machines \
+         share"
+    ))]
+    OtherRank { rank: usize, key: String, there: String, here: String },
+    #[error("after {steps} steps rank {rank} has come to other parameters than rank 0")]
+    #[diagnostic(help(
+        "the same command continues from the last checkpoint; machines that differ in their \
+         processors, or an MPI whose sums differ between ranks, cannot train together"
+    ))]
+    RanksApart { rank: usize, steps: u64 },
     #[error("the objective `{name}` {problem}")]
     Objective { name: &'static str, problem: String },
     #[error("the model cannot be distilled from this teacher: {0}")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use atb_files::{Appender, JsonLines, json_line};
+use atb_ranks::Ranks;
 use atb_space::Architecture;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,9 @@ pub enum MetricsLine {
         tokens: u64,
         /// Time of the step, in seconds.
         seconds: f64,
+        /// What several ranks exchanged; absent with one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exchange: Option<Exchange>,
     },
     /// The panel's losses on held-out text.
     Validation {
@@ -58,6 +62,19 @@ pub enum MetricsLine {
     },
 }
 
+/// What a step's gradients took to be added up over the ranks, as rank 0 saw it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Number of ranks.
+    pub ranks: usize,
+    /// Bytes that each rank gave into the sums.
+    pub bytes: u64,
+    /// Time until all ranks had their gradients, in seconds.
+    pub waited: f64,
+    /// Time of the sums themselves, in seconds.
+    pub seconds: f64,
+}
+
 impl MetricsLine {
     /// Whether a training that continues after `steps` steps will not write the line again.
     fn is_before(&self, steps: u64) -> bool {
@@ -72,7 +89,8 @@ impl MetricsLine {
 
 /// Appends to `metrics.jsonl`.
 pub(crate) struct Metrics {
-    file: Appender,
+    /// None of a rank that does not write.
+    file: Option<Appender>,
     /// Step and losses of the last validation in the file.
     pub(super) validated: Option<(u64, Vec<(Architecture, f64)>)>,
     /// Step and score of each line of the kind `held-out` in the file.
@@ -82,7 +100,23 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Opens the file for a training that has made `steps` steps: lines of later ones, and
     /// a torn last line, are cut off.
-    pub(crate) fn open(path: &Path, steps: u64) -> Result<Self, TrainError> {
+    /// All ranks know what rank 0 has read, and only that one writes.
+    pub(crate) fn open(ranks: &Ranks, path: &Path, steps: u64) -> Result<Self, TrainError> {
+        let opened = match ranks.is_first() {
+            true => Some(Self::open_file(path, steps)?),
+            false => None,
+        };
+        let known = opened.as_ref().map(|opened| (&opened.validated, &opened.held_out));
+        let mut bytes = serde_json::to_vec(&known).map_err(std::io::Error::from)?;
+        ranks.broadcast(&mut bytes);
+        if let Some(opened) = opened {
+            return Ok(opened);
+        }
+        let (validated, held_out) = serde_json::from_slice(&bytes).map_err(std::io::Error::from)?;
+        Ok(Self { file: None, validated, held_out })
+    }
+
+    fn open_file(path: &Path, steps: u64) -> Result<Self, TrainError> {
         let mut lines = vec![MetricsLine::Header { schema: SCHEMA }];
         if steps > 0 {
             let file = JsonLines::read_or_empty(path)?;
@@ -106,11 +140,14 @@ impl Metrics {
             bytes.extend(json_line(line).map_err(std::io::Error::from)?);
         }
         atb_files::write(path, &bytes)?;
-        Ok(Self { file: JsonLines::read(path)?.appender(&lines[0])?, validated, held_out })
+        let file = Some(JsonLines::read(path)?.appender(&lines[0])?);
+        Ok(Self { file, validated, held_out })
     }
 
     pub(crate) fn append(&mut self, line: &MetricsLine) -> Result<(), TrainError> {
-        self.file.append(line)?;
+        if let Some(file) = &mut self.file {
+            file.append(line)?;
+        }
         match line {
             MetricsLine::Validation { step, losses } => {
                 self.validated = Some((*step, losses.clone()));
@@ -140,9 +177,10 @@ mod tests {
             gradient_norm: 1.0,
             tokens: 64,
             seconds: 0.25,
+            exchange: None,
         };
         let validation = |step| MetricsLine::Validation { step, losses: Vec::new() };
-        let mut metrics = Metrics::open(&path, 0).expect("begins");
+        let mut metrics = Metrics::open(&Ranks::alone(), &path, 0).expect("begins");
         let held_out = |step| {
             let metric = "accuracy".to_owned();
             MetricsLine::HeldOut { step, metric, score: Some(0.5) }
@@ -156,7 +194,7 @@ mod tests {
         text.push_str("{\"kind\":\"st");
         fs::write(&path, text).expect("writes");
 
-        let metrics = Metrics::open(&path, 2).expect("continues");
+        let metrics = Metrics::open(&Ranks::alone(), &path, 2).expect("continues");
         assert_eq!(metrics.validated, Some((2, Vec::new())));
         assert_eq!(metrics.held_out, [(2, Some(0.5))]);
         let text = fs::read_to_string(&path).expect("reads");

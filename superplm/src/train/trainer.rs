@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use atb_ranks::Ranks;
 use atb_space::Architecture;
 use atb_text::{Encoded, Specials};
 use fs_err as fs;
@@ -125,19 +126,45 @@ pub fn train(
     folder: &Path,
     observe: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
-    let engine = training.settings.accelerator.engine()?;
-    train_on(&engine, training, folder, observe)
+    train_across(&Ranks::alone(), training, folder, observe)
 }
 
-/// [`train`] on the device of `engine` and with the form of the operations that it has.
+/// [`train`] by all ranks of a job, each of which calls this with the same arguments and sees the
+/// same `folder`.
+///
+/// Every rank takes its part of each step's batch, whose size is that of all ranks together, and
+/// trains the same sub-models on it; the gradients are added up before every rank makes the same
+/// update. So the steps are those of one rank but for the order of additions, and a checkpoint is
+/// continued by any number of ranks. Only rank 0 writes, and only what its observer says counts.
+///
+/// Losses that are means over tokens, pairs of tokens or texts are means over those of the whole
+/// batch. The similarities of [`sentence`](crate::SentenceFitness) embeddings are between all texts
+/// of the whole batch; embeddings are exchanged for that.
+///
+/// # Errors
+/// As [`train`], [`TrainError::TooManyRanks`] for more ranks than sequences in a batch, and
+/// [`TrainError::OtherRank`] for a rank that trains something else. Whoever gets an error
+/// ends the job: the other ranks wait for this one.
+pub fn train_across(
+    ranks: &Ranks,
+    training: Training,
+    folder: &Path,
+    observe: impl FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Outcome, TrainError> {
+    let engine = training.settings.accelerator.engine()?;
+    train_on(&engine, ranks, training, folder, observe)
+}
+
+/// [`train_across`] on the device of `engine` and with the form of the operations that it has.
 pub(super) fn train_on(
     engine: &Engine,
+    ranks: &Ranks,
     training: Training,
     folder: &Path,
     mut observe: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, TrainError> {
     let began = Instant::now();
-    let mut trainer = Trainer::new(engine, training, folder)?;
+    let mut trainer = Trainer::new(engine, ranks.clone(), training, folder)?;
     let steps_total = trainer.settings.schedule.steps;
     let (first_step, mut tokens, mut stopped) = (trainer.state.steps, 0, Stopped::Completed);
     if trainer.metrics.validated.is_none() {
@@ -168,11 +195,12 @@ pub(super) fn train_on(
             remaining: of_limit.map_or(of_steps, |limit| limit.min(of_steps)),
             validation,
         };
-        if observe(&progress).is_break() {
+        if ranks.first_says(observe(&progress).is_break()) {
             stopped = Stopped::Asked;
             break;
         }
-        if steps < steps_total && of_limit.is_some_and(|limit| limit.is_zero()) {
+        let is_up = of_limit.is_some_and(|limit| limit.is_zero());
+        if steps < steps_total && of_limit.is_some() && ranks.first_says(is_up) {
             stopped = Stopped::TimeLimit;
             break;
         }
@@ -199,6 +227,7 @@ struct Trainer {
     metrics: Metrics,
     folder: PathBuf,
     checkpoint: Option<PathBuf>,
+    ranks: Ranks,
 }
 
 struct Step {
@@ -208,14 +237,24 @@ struct Step {
 }
 
 impl Trainer {
-    fn new(engine: &Engine, training: Training, folder: &Path) -> Result<Self, TrainError> {
+    fn new(
+        engine: &Engine,
+        ranks: Ranks,
+        training: Training,
+        folder: &Path,
+    ) -> Result<Self, TrainError> {
         check(&training)?;
+        let batch_size = training.settings.batch_size;
+        if ranks.size() > batch_size {
+            return Err(TrainError::TooManyRanks { ranks: ranks.size(), batch_size });
+        }
         let identity = checkpoint::identity(&training);
         let Training { start, objective, data, held_out, settings } = training;
         let sub_models = settings.sub_models.within(start.architecture())?;
         fs::create_dir_all(folder)?;
 
         let saved = checkpoint::list(folder).pop();
+        checkpoint::check_ranks(&ranks, &identity, saved.as_ref())?;
         let (mut plm, state) = match &saved {
             Some(saved) => {
                 let state = checkpoint::read_state(saved, &identity)?;
@@ -231,9 +270,12 @@ impl Trainer {
         }
         let specials = plm.tokenizer().specials();
         let batches = Batches::new(data, specials.padding, settings.batch_size, settings.seed);
+        let checkpoint = saved.map(|saved| saved.folder);
+        ranks.say_at_end(checkpoint::last_good(&ranks, checkpoint.as_deref()));
         Ok(Self {
-            metrics: Metrics::open(&folder.join("metrics.jsonl"), state.steps)?,
-            checkpoint: saved.map(|saved| saved.folder),
+            metrics: Metrics::open(&ranks, &folder.join("metrics.jsonl"), state.steps)?,
+            ranks,
+            checkpoint,
             folder: folder.to_owned(),
             plm,
             variables,
@@ -268,18 +310,17 @@ impl Trainer {
                     settings: &self.settings,
                     number,
                     engine: self.variables.engine(),
+                    ranks: &self.ranks,
                 },
             )?;
+            if prepared.goal.is_empty() {
+                continue;
+            }
             for (index, arch) in archs.iter().enumerate() {
                 let eps = self.plm.config().layer_norm_eps;
                 let parts = prepared.terms(&self.variables, arch, eps)?;
                 let loss = objective::Term::total(&parts)?;
-                let value = f64::from(loss.to_scalar::<f32>()?);
-                let limit = self.state.first_loss.map_or(f64::INFINITY, |first| first * EXPLODED);
-                if !value.is_finite() || value > limit {
-                    return Err(self.diverged("loss", arch.id(), value));
-                }
-                losses[index] += value / accumulation as f64;
+                losses[index] += f64::from(loss.to_scalar::<f32>()?) / accumulation as f64;
                 if parts.len() > 1 {
                     for part in parts {
                         let value = f64::from(part.value.to_scalar::<f32>()?);
@@ -291,6 +332,15 @@ impl Trainer {
                 // The gradients are added up where the parameters are.
                 let gradients = (loss / accumulation as f64)?.backward()?;
                 self.variables.add_gradients(&gradients)?;
+            }
+        }
+        let exchange = self.variables.exchange(&self.ranks)?;
+        self.ranks.sum_f64(&mut losses);
+        terms.values_mut().for_each(|values| self.ranks.sum_f64(values));
+        let limit = self.state.first_loss.map_or(f64::INFINITY, |first| first * EXPLODED);
+        for (arch, value) in archs.iter().zip(&losses) {
+            if !value.is_finite() || *value > limit {
+                return Err(self.diverged("loss", arch.id(), *value));
             }
         }
         let learning_rate = self.settings.schedule.learning_rate_at(step);
@@ -312,6 +362,7 @@ impl Trainer {
             gradient_norm,
             tokens,
             seconds: began.elapsed().as_secs_f64(),
+            exchange,
         })?;
         Ok(Step { loss, learning_rate, tokens })
     }
@@ -334,8 +385,15 @@ impl Trainer {
     fn validate(&mut self) -> Result<Vec<(Architecture, f64)>, TrainError> {
         self.update_model()?;
         let panel = &self.settings.panel;
-        let losses =
-            self.objective.get().validate(&self.plm, &self.specials, panel, &self.held_out)?;
+        // Every rank validates some of the panel.
+        let mut losses = vec![0.0; panel.len()];
+        let own = self.ranks.part(panel.len());
+        if !own.is_empty() {
+            let (objective, panel) = (self.objective.get(), &panel[own.clone()]);
+            let found = objective.validate(&self.plm, &self.specials, panel, &self.held_out)?;
+            losses[own].copy_from_slice(&found);
+        }
+        self.ranks.sum_f64(&mut losses);
         let losses: Vec<_> = panel.iter().cloned().zip(losses).collect();
         let step = self.state.steps;
         self.metrics.append(&MetricsLine::Validation { step, losses: losses.clone() })?;
@@ -344,7 +402,14 @@ impl Trainer {
 
     fn save(&mut self) -> Result<PathBuf, TrainError> {
         self.update_model()?;
-        let saved = checkpoint::save(&self.folder, &self.plm, &self.variables, &self.state)?;
+        checkpoint::check_alike(&self.ranks, &self.variables, self.state.steps)?;
+        let saved = checkpoint::folder(&self.folder, self.state.steps);
+        if self.ranks.is_first() {
+            checkpoint::save(&self.folder, &self.plm, &self.variables, &self.state)?;
+        }
+        // Whoever says that it is there must not be ahead of it.
+        self.ranks.barrier();
+        self.ranks.say_at_end(checkpoint::last_good(&self.ranks, Some(&saved)));
         self.checkpoint = Some(saved.clone());
         Ok(saved)
     }
@@ -364,7 +429,7 @@ impl Trainer {
         let mut model = None;
         if stopped == Stopped::Completed {
             let folder = self.folder.join("model");
-            if !folder.is_dir() {
+            if self.ranks.is_first() && !folder.is_dir() {
                 if let Some(teacher) = self.objective.get().teacher() {
                     let embeddings = TeacherEmbeddings::new(teacher, &self.held_out)?;
                     self.plm = self.plm.with_teacher_embeddings(embeddings);
@@ -372,6 +437,7 @@ impl Trainer {
                 extract(&self.plm, self.plm.architecture(), &folder)?;
             }
             model = Some(folder);
+            self.ranks.barrier();
         }
         Ok(Outcome { steps: self.state.steps, stopped, checkpoint, model, validation })
     }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use atb_ranks::Ranks;
 use atb_space::Architecture;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::adamw::{AdamW, Dense, Moments, Update};
+use super::exchange;
+use super::metrics::Exchange;
 use crate::ops::{Engine, Gradient, Share, share_in_place, share_of_view};
 use crate::parameters::{self, Linear, MlmHead, Parameters};
 use crate::{PlmError, SuperPlm};
@@ -59,6 +63,8 @@ pub(crate) struct Variables {
     whole: Architecture,
     variables: BTreeMap<String, Variable>,
     engine: Engine,
+    /// The gradients on their way to other ranks.
+    flat: Vec<f32>,
 }
 
 impl Variables {
@@ -79,7 +85,7 @@ impl Variables {
             let variable = Variable { var, axes: stored.axes.clone(), state, decays };
             variables.insert(name.clone(), variable);
         }
-        Ok(Self { whole, variables, engine: engine.clone() })
+        Ok(Self { whole, variables, engine: engine.clone(), flat: Vec::new() })
     }
 
     /// Brings a model, that these are the parameters of, up to date.
@@ -168,6 +174,40 @@ impl Variables {
             }
         }
         Ok(())
+    }
+
+    /// Replaces the gradients by their sums over all ranks: in one buffer that holds what any rank
+    /// has touched, of tables only those rows. Nothing with one rank.
+    pub(crate) fn exchange(&mut self, ranks: &Ranks) -> candle_core::Result<Option<Exchange>> {
+        if ranks.are_one() {
+            return Ok(None);
+        }
+        let parts = self.variables.values_mut().map(|variable| {
+            let width = variable.width();
+            let state: &mut dyn exchange::Part = match &mut variable.state {
+                State::InPlace { gradient, .. } => gradient,
+                State::Dense(dense) => dense,
+            };
+            exchange::Parameter { values: variable.var.elem_count(), width, state }
+        });
+        exchange::sum(ranks, &mut parts.collect::<Vec<_>>(), &mut self.flat).map(Some)
+    }
+
+    /// A digest of all parameters.
+    pub(super) fn digest(&self) -> candle_core::Result<String> {
+        let one = |variable: &Variable| -> candle_core::Result<Vec<u8>> {
+            let values: Vec<f32> = variable.var.flatten_all()?.to_vec1()?;
+            let mut hasher = Sha256::new();
+            for values in values.chunks(1024) {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                hasher.update(bytes);
+            }
+            Ok(hasher.finalize().to_vec())
+        };
+        let variables: Vec<&Variable> = self.variables.values().collect();
+        let digests: Vec<Vec<u8>> =
+            variables.into_par_iter().map(one).collect::<candle_core::Result<_>>()?;
+        Ok(atb_files::hex(&Sha256::digest(digests.concat())))
     }
 
     /// The norm of all gradients together.
@@ -363,6 +403,80 @@ mod tests {
             }
             let words = gradient(&variables, WORD_EMBEDDINGS).lock();
             assert!(matches!(words.touched, Touched::Rows(_)));
+        }
+    }
+
+    /// Rank `r` runs a batch of its own; all end with the sum of both gradients, by fused and by
+    /// composite operations.
+    #[test]
+    fn what_ranks_exchange_is_what_was_touched_and_little_more() {
+        let whole: Architecture = "2-48-96-4-48".parse().expect("an architecture");
+        let arch: Architecture = "1-32-96-4-48".parse().expect("an architecture");
+        let tokenizer = Tokenizer::bert_uncased().expect("loads");
+        let batch = |rank: i64| Encoded {
+            batch: 1,
+            sequence: 4,
+            input_ids: vec![101, 2000 + rank, 3000, 102],
+            attention_mask: vec![1; 4],
+            token_type_ids: vec![rank; 4],
+        };
+        let backward = |variables: &mut Variables, rank: i64| {
+            let parameters = variables.encoder(&arch).expect("fits");
+            let batch = Batch::new(&batch(rank), &Device::Cpu).expect("a batch");
+            let output = bert::forward(&parameters, &arch, 1e-12, &batch, variables.engine());
+            let store = scalar(&output.expect("runs")).backward().expect("gradients");
+            variables.add_gradients(&store).expect("adds");
+        };
+        let variables = |engine: &Engine| {
+            let mut plm = SuperPlm::random(whole.clone(), tokenizer.clone(), 3).expect("random");
+            Variables::of(&mut plm, engine).expect("variables")
+        };
+        let mut both = variables(&Engine::cpu());
+        (0..2).for_each(|rank| backward(&mut both, rank));
+        let norm = both.gradient_norm().expect("a norm");
+        let mut touched = 0;
+        for (name, variable) in &both.variables {
+            let mut sum = gradient(&both, name).lock();
+            touched += match &mut sum.touched {
+                Touched::Nothing => 0,
+                Touched::Everything => variable.var.elem_count(),
+                Touched::Rows(rows) => {
+                    rows.sort_unstable();
+                    rows.dedup();
+                    rows.len() * variable.width()
+                }
+            };
+        }
+        for engine in [Engine::cpu(), Engine::composite(Device::Cpu)] {
+            std::thread::scope(|scope| {
+                for ranks in Ranks::threads(2) {
+                    let (engine, both, variables, backward) =
+                        (&engine, &both, &variables, &backward);
+                    scope.spawn(move || {
+                        let mut own = variables(engine);
+                        backward(&mut own, ranks.rank() as i64);
+                        let exchange = own.exchange(&ranks).expect("adds").expect("two ranks");
+                        let weight = 4 * touched as u64;
+                        assert!(exchange.bytes >= weight, "{exchange:?} for {weight}");
+                        assert!(exchange.bytes * 100 <= weight * 105, "{exchange:?} for {weight}");
+                        let found = own.gradient_norm().expect("a norm");
+                        assert!((found - norm).abs() < 1e-5 * norm, "{found} for {norm}");
+                        // Rows that no rank used stay as they are, those of either are updated.
+                        own.update(Update::new(0, 0.01, 0.0, 1.0)).expect("updates");
+                        let words = |variables: &Variables| -> Vec<Vec<f32>> {
+                            let words = &variables.variables[WORD_EMBEDDINGS].var;
+                            words.to_vec2().expect("rows")
+                        };
+                        let changed = words(&own)
+                            .into_iter()
+                            .zip(words(both))
+                            .enumerate()
+                            .filter_map(|(row, (own, before))| (own != before).then_some(row));
+                        let expected = [101, 102, 2000, 2001, 3000];
+                        assert_eq!(changed.collect::<Vec<_>>(), expected);
+                    });
+                }
+            });
         }
     }
 

@@ -6,6 +6,7 @@ mod elastic;
 mod finetuning;
 mod folders;
 mod layouts;
+mod ranks;
 mod reference;
 mod scoring;
 mod training;

@@ -14,9 +14,9 @@ use atb_text::Encoded;
 use crate::common::{small_model, vocabulary_folder};
 
 const TEACHER: &str = "3-16-24-4-16";
-const STUDENT: &str = "2-12-16-4-16";
+pub(crate) const STUDENT: &str = "2-12-16-4-16";
 
-fn arch(id: &str) -> Architecture {
+pub(crate) fn arch(id: &str) -> Architecture {
     id.parse().expect(id)
 }
 
@@ -33,20 +33,20 @@ fn space() -> Space {
     }
 }
 
-struct Room {
+pub(crate) struct Room {
     root: tempfile::TempDir,
 }
 
 impl Room {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { root: tempfile::tempdir().expect("temporary folder") }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    fn teacher(&self) -> SuperPlm {
+    pub(crate) fn teacher(&self) -> SuperPlm {
         let folder = self.path("teacher");
         if !folder.is_dir() {
             small_model(&folder, TEACHER);
@@ -54,7 +54,7 @@ impl Room {
         SuperPlm::load(&folder.join("small")).expect("loads")
     }
 
-    fn data(&self, sequence_length: usize) -> Dataset {
+    pub(crate) fn data(&self, sequence_length: usize) -> Dataset {
         let text = self.path("text.txt");
         let documents: Vec<String> = (1..=12)
             .map(|n| format!("{}\n{}", "a tiny model of text ".repeat(n), "models text ".repeat(n)))
@@ -72,13 +72,13 @@ impl Room {
         .expect("prepares")
     }
 
-    fn held_out(&self, sequence_length: usize) -> Encoded {
+    pub(crate) fn held_out(&self, sequence_length: usize) -> Encoded {
         let texts = ["tiny models of tiny text", "a text of models"];
         self.teacher().tokenizer().encode_batch(texts, sequence_length).expect("encodes")
     }
 
     /// One-shot distillation of [`STUDENT`] for `steps` steps.
-    fn training(&self, steps: u64) -> Training {
+    pub(crate) fn training(&self, steps: u64) -> Training {
         let teacher = self.teacher();
         let start = teacher.shrink(&arch(STUDENT)).expect("fits");
         let sub_models = SubModels::OneShot {
@@ -108,7 +108,7 @@ fn run(training: Training, folder: &Path) -> Result<Outcome, TrainError> {
     train(training, folder, |_| ControlFlow::Continue(()))
 }
 
-fn metrics(folder: &Path) -> Vec<MetricsLine> {
+pub(crate) fn metrics(folder: &Path) -> Vec<MetricsLine> {
     let text = std::fs::read_to_string(folder.join("metrics.jsonl")).expect("reads");
     text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect()
 }

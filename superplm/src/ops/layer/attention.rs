@@ -102,7 +102,7 @@ pub(super) fn forward(
             let probabilities: &[f32] = match &mut kept {
                 Some(kept) => {
                     kept.copy_from_slice(probabilities);
-                    dropout.apply(kept, row * squares + number * square);
+                    dropout.apply(kept, dropout.row(row) * squares + number * square);
                     kept
                 }
                 None => probabilities,
@@ -164,15 +164,16 @@ pub(super) fn backward(
         let mut kept = (!dropout.is_none()).then(|| scratch.take(square));
         for (number, head) in Head::each(shape).enumerate() {
             let at = (row * shape.heads + number) * square;
+            let place = (dropout.row(row) * shape.heads + number) * square;
             let probabilities = &probabilities[at..at + square];
             let from = head.of(attended);
             let of_probabilities = head.pairs_mut(&mut gradient);
             multiply(of_probabilities, from, head.of(value).transposed(), 1.0, Mode::Overwrite);
-            dropout.apply(&mut gradient, at);
+            dropout.apply(&mut gradient, place);
             let transposed = match &mut kept {
                 Some(kept) => {
                     kept.copy_from_slice(probabilities);
-                    dropout.apply(kept, at);
+                    dropout.apply(kept, place);
                     head.pairs(kept).transposed()
                 }
                 None => head.pairs(probabilities).transposed(),

@@ -66,10 +66,15 @@ impl Minimised for Distillation {
     }
 
     fn prepare(&self, batch: Encoded, of: &Step<'_>) -> Result<Prepared, PlmError> {
-        let teacher = self.teacher.forward(self.teacher.architecture(), &batch)?;
+        let real = batch.attention_mask.chunks_exact(batch.sequence);
+        let real = real.map(|mask| mask.iter().filter(|real| **real != 0).count() as f64);
+        let (tokens, pairs) =
+            real.fold((0.0, 0.0), |(tokens, pairs), n| (tokens + n, pairs + n * n));
+        let part = batch.rows(of.ranks.part(batch.batch));
+        let teacher = self.teacher.forward(self.teacher.architecture(), &part)?;
         Ok(Prepared {
-            batch: Batch::new(&batch, of.engine.device())?,
-            goal: Box::new(AsTeacher { teacher }),
+            batch: Batch::new(&part, of.engine.device())?,
+            goal: Box::new(AsTeacher { teacher, tokens, pairs }),
         })
     }
 
@@ -87,6 +92,10 @@ impl Minimised for Distillation {
 
 struct AsTeacher {
     teacher: Output,
+    /// Real tokens of the whole batch.
+    tokens: f64,
+    /// Pairs of real tokens of a row, of all rows of the whole batch.
+    pairs: f64,
 }
 
 impl Goal for AsTeacher {
@@ -94,7 +103,8 @@ impl Goal for AsTeacher {
         let projection = student.kd_projection()?;
         let Student { output, .. } = student;
         let loss =
-            KdLoss::by(student.engine(), output, &self.teacher, &batch.mask, Some(&projection))?;
+            KdLoss::by(student.engine(), output, &self.teacher, &batch.mask, Some(&projection))?
+                .over(self.tokens, self.pairs);
         Ok(vec![
             Term { name: "hidden_states", value: loss.hidden_states()? },
             Term { name: "attention_scores", value: loss.attention_scores()? },

@@ -45,10 +45,12 @@ impl Minimised for MaskedLm {
         let mut rng = generator(of.settings.seed, Purpose::Masking, of.number);
         let masked = mask(&batch, of.specials, of.plm.config().vocab_size, &mut rng);
         let device = of.engine.device();
-        let (positions, labels) = targets(&masked, device)?;
+        let count = masked.labels.len();
+        let part = masked.rows(of.ranks.part(batch.batch));
+        let (positions, labels) = targets(&part, device)?;
         Ok(Prepared {
-            batch: Batch::new(&masked.batch, device)?,
-            goal: Box::new(Tokens { positions, labels }),
+            batch: Batch::new(&part.batch, device)?,
+            goal: Box::new(Tokens { positions, labels, count }),
         })
     }
 
@@ -69,16 +71,22 @@ struct Tokens {
     positions: Tensor,
     /// i64.
     labels: Tensor,
+    /// Labels of the whole batch.
+    count: usize,
 }
 
 impl Goal for Tokens {
     fn terms(&self, student: &Student<'_>, _batch: &Batch) -> Result<Vec<Term>, PlmError> {
-        let Self { positions, labels } = self;
+        let Self { positions, labels, count } = self;
         let (head, decoder) = student.mlm_head()?;
         let (eps, engine) = (student.layer_norm_eps, student.engine());
         let hidden = &student.output.hidden;
         let logits = bert::predict_masked(&head, &decoder, eps, hidden, positions, engine)?;
-        let value = (engine.cross_entropy(&logits, labels)? / labels.dims1()? as f64)?;
+        let value = (engine.cross_entropy(&logits, labels)? / *count as f64)?;
         Ok(vec![Term { name: "cross_entropy", value }])
+    }
+
+    fn is_empty(&self) -> bool {
+        self.labels.elem_count() == 0
     }
 }

@@ -9,6 +9,7 @@ mod sentence;
 
 use std::fmt;
 
+use atb_ranks::Ranks;
 use atb_space::Architecture;
 use atb_text::{Encoded, Specials};
 use candle_core::Tensor;
@@ -141,7 +142,9 @@ pub(super) trait Minimised: fmt::Debug + Send + Sync {
     /// The same objective with its teacher on the device of `engine`.
     fn on(&self, engine: &Engine) -> Result<Box<dyn Minimised>, PlmError>;
 
-    /// What all of a step's sub-models share: the batch and what is to be made of it.
+    /// What all of a step's sub-models share: the batch and what is to be made of it. Of the batch
+    /// of all ranks a rank takes its part; what it loses, its terms, is its share of what the whole
+    /// batch loses, so that the ranks' terms, and their gradients, add up.
     fn prepare(&self, batch: Encoded, of: &Step<'_>) -> Result<Prepared, PlmError>;
 
     /// The loss of each architecture on held-out text.
@@ -164,6 +167,8 @@ pub(super) struct Step<'a> {
     pub(super) number: u64,
     /// Where the variables and the teacher are.
     pub(super) engine: &'a Engine,
+    /// Those that share the batch.
+    pub(super) ranks: &'a Ranks,
 }
 
 /// A batch that is prepared for a step.
@@ -178,6 +183,11 @@ pub(super) struct Prepared {
 pub(super) trait Goal {
     /// How far a sub-model is from it, as named terms that are added up; at least one.
     fn terms(&self, student: &Student<'_>, batch: &Batch) -> Result<Vec<Term>, PlmError>;
+
+    /// Whether nothing of the batch counts; then the terms are not asked for.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// A term of a loss.

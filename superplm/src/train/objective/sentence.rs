@@ -12,6 +12,9 @@
 //! Embeddings are means over the real tokens, in the teacher's width: the student's are
 //! projected there by the projection that distillation learns.
 
+use std::ops::Range;
+
+use atb_ranks::Ranks;
 use atb_space::Architecture;
 use atb_text::{Encoded, Specials};
 use candle_core::{Result as TensorResult, Tensor};
@@ -76,12 +79,14 @@ impl Weights {
         Ok(weights)
     }
 
-    /// The terms that count, of the embeddings `[texts, width]` of both, and of the hidden
-    /// states' relative error, which is asked for only if it counts.
+    /// The terms that count, of the embeddings `[texts, width]` of both, the student's of a rank's
+    /// part of the texts, and of the hidden states' relative error, which is asked for only if it
+    /// counts.
     fn terms(
         &self,
         student: &Tensor,
         teacher: &Tensor,
+        texts: &Texts,
         hidden_states: impl FnOnce() -> TensorResult<Tensor>,
     ) -> TensorResult<Vec<Term>> {
         let mut terms = Vec::new();
@@ -91,13 +96,14 @@ impl Weights {
         };
         let (student, teacher) = (normalised(student)?, normalised(teacher)?);
         if self.cosine > 0.0 {
-            count("cosine", self.cosine, cosine_distances(&student, &teacher)?.mean_all()?)?;
+            let distances = cosine_distances(&student, &texts.own(&teacher)?)?;
+            count("cosine", self.cosine, texts.share_of_mean(&distances)?)?;
         }
         if self.similarities > 0.0 {
             count(
                 "similarities",
                 self.similarities,
-                similarity_errors(&student, &teacher)?.mean_all()?,
+                texts.share_of_all(similarity_errors(&texts.all(&student)?, &teacher)?.mean_all()?)?,
             )?;
         }
         if self.hidden_states > 0.0 {
@@ -139,12 +145,20 @@ impl Minimised for SentenceEmbeddings {
     }
 
     fn prepare(&self, batch: Encoded, of: &Step<'_>) -> Result<Prepared, PlmError> {
+        let texts = Texts::of(of.ranks, batch.batch);
+        let batch = batch.rows(texts.part.clone());
         let hidden = self.teacher.forward(self.teacher.architecture(), &batch)?.hidden;
         let batch = Batch::new(&batch, of.engine.device())?;
+        let deviations = match self.weights.hidden_states > 0.0 {
+            true => Some(texts.squared_deviations(&hidden, &batch.mask)?),
+            false => None,
+        };
         let goal = Box::new(Embeddings {
-            pooled: mean_pooled(&hidden, &batch.mask)?,
+            pooled: texts.all(&mean_pooled(&hidden, &batch.mask)?)?,
             hidden,
+            deviations,
             weights: self.weights,
+            texts,
         });
         Ok(Prepared { batch, goal })
     }
@@ -179,7 +193,8 @@ impl Minimised for SentenceEmbeddings {
                 .collect::<Result<_, PlmError>>()?;
             let all = |i: usize| of_batches.iter().map(|b| b[i].clone()).collect::<Vec<_>>();
             let [own, teacher] = [0, 1].map(|i| Tensor::cat(&all(i), 0));
-            let terms = self.weights.terms(&own?, &teacher?, || {
+            let texts = Texts::of(&Ranks::alone(), held_out.batch);
+            let terms = self.weights.terms(&own?, &teacher?, &texts, || {
                 Tensor::stack(&all(2), 0)?.sum_all()? / Tensor::stack(&all(3), 0)?.sum_all()?
             })?;
             let mut loss = 0.0;
@@ -196,11 +211,14 @@ impl Minimised for SentenceEmbeddings {
 }
 
 struct Embeddings {
-    /// The teacher's, `[texts, width]`.
+    /// The teacher's of the whole batch, `[texts, width]`.
     pooled: Tensor,
-    /// The teacher's hidden states.
+    /// The teacher's hidden states of the own part.
     hidden: Tensor,
+    /// Their squared deviations in the whole batch, if they count.
+    deviations: Option<Tensor>,
     weights: Weights,
+    texts: Texts,
 }
 
 impl Goal for Embeddings {
@@ -208,20 +226,92 @@ impl Goal for Embeddings {
         let engine = student.engine();
         let projection = student.kd_projection()?;
         let own = project(engine, &student.output.hidden, &projection)?;
-        let terms = self.weights.terms(&mean_pooled(&own, &batch.mask)?, &self.pooled, || {
-            engine.masked_squared_error(&own, &self.hidden, &batch.mask)?
-                / squared_deviations(&self.hidden, &batch.mask)?
+        let pooled = mean_pooled(&own, &batch.mask)?;
+        let terms = self.weights.terms(&pooled, &self.pooled, &self.texts, || {
+            let error = engine.masked_squared_error(&own, &self.hidden, &batch.mask)?;
+            match &self.deviations {
+                Some(deviations) => error / deviations,
+                None => candle_core::bail!("hidden states do not count"),
+            }
         })?;
         Ok(terms)
     }
 }
 
+/// The texts of a batch, of which every rank has a part: terms that compare texts with each other
+/// are of all of them.
+struct Texts {
+    ranks: Ranks,
+    count: usize,
+    /// Those of this rank.
+    part: Range<usize>,
+}
+
+impl Texts {
+    fn of(ranks: &Ranks, count: usize) -> Self {
+        Self { ranks: ranks.clone(), count, part: ranks.part(count) }
+    }
+
+    /// The own rows of all.
+    fn own(&self, all: &Tensor) -> TensorResult<Tensor> {
+        all.narrow(0, self.part.start, self.part.len())
+    }
+
+    /// The rows `[texts, width]` of all ranks; only the own have gradients.
+    fn all(&self, own: &Tensor) -> TensorResult<Tensor> {
+        if self.ranks.are_one() {
+            return Ok(own.clone());
+        }
+        let width = own.dim(1)?;
+        let mut values = vec![0.0; self.count * width];
+        values[self.part.start * width..self.part.end * width]
+            .copy_from_slice(&own.detach().flatten_all()?.to_vec1::<f32>()?);
+        self.ranks.sum(&mut values);
+        let all = Tensor::from_vec(values, (self.count, width), own.device())?;
+        let mut rows = vec![own.clone()];
+        if self.part.start > 0 {
+            rows.insert(0, all.narrow(0, 0, self.part.start)?);
+        }
+        if self.part.end < self.count {
+            rows.push(all.narrow(0, self.part.end, self.count - self.part.end)?);
+        }
+        Tensor::cat(&rows, 0)
+    }
+
+    /// The share of the own values in the mean over all texts.
+    fn share_of_mean(&self, own: &Tensor) -> TensorResult<Tensor> {
+        own.sum_all()? / self.count as f64
+    }
+
+    /// This rank's share of a value that every rank has computed from all texts, with the whole of
+    /// the gradient that the own texts have in it.
+    fn share_of_all(&self, value: Tensor) -> TensorResult<Tensor> {
+        let others = 1.0 - self.part.len() as f64 / self.count as f64;
+        if others == 0.0 { Ok(value) } else { &value - (value.detach() * others)? }
+    }
+
+    /// Squared deviations of the real tokens' states from their mean in the whole batch, summed up
+    /// over it.
+    fn squared_deviations(&self, hidden: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
+        let across = |values: &Tensor| -> TensorResult<Tensor> {
+            if self.ranks.are_one() {
+                return Ok(values.clone());
+            }
+            let mut sums: Vec<f32> = values.flatten_all()?.to_vec1()?;
+            self.ranks.sum(&mut sums);
+            Tensor::from_vec(sums, values.shape(), values.device())
+        };
+        let mask = mask.unsqueeze(2)?;
+        let sums = across(&hidden.broadcast_mul(&mask)?.sum_keepdim((0, 1))?)?;
+        let tokens = across(&mask.sum_keepdim((0, 1))?)?;
+        let mean = sums.broadcast_div(&tokens.maximum(1.0)?)?;
+        across(&hidden.broadcast_sub(&mean)?.broadcast_mul(&mask)?.sqr()?.sum_all()?)? + 1e-12
+    }
+}
+
 /// Squared deviations of the real tokens' states from their mean, summed up.
 fn squared_deviations(hidden: &Tensor, mask: &Tensor) -> TensorResult<Tensor> {
-    let mask = mask.unsqueeze(2)?;
-    let sums = hidden.broadcast_mul(&mask)?.sum_keepdim((0, 1))?;
-    let mean = sums.broadcast_div(&mask.sum_keepdim((0, 1))?.maximum(1.0)?)?;
-    hidden.broadcast_sub(&mean)?.broadcast_mul(&mask)?.sqr()?.sum_all()? + 1e-12
+    Texts::of(&Ranks::alone(), hidden.dim(0)?).squared_deviations(hidden, mask)
 }
 
 #[cfg(test)]
@@ -256,7 +346,8 @@ mod tests {
             (tensor(&[[1.0, 0.0], [0.0, 3.0]]), tensor(&[[2.0, 2.0], [0.0, 1.0]]));
         let weights = Weights { cosine: 2.0, similarities: 1.0, hidden_states: 0.5 };
         let half = || Tensor::new(0.5f32, &Device::Cpu);
-        let terms = weights.terms(&student, &teacher, half).expect("terms");
+        let texts = Texts::of(&Ranks::alone(), 2);
+        let terms = weights.terms(&student, &teacher, &texts, half).expect("terms");
         let found: Vec<_> = terms.iter().map(|term| (term.name, number(&term.value))).collect();
         let cosine = 0.5_f64.sqrt();
         // The cosine of the two texts is 0 to the student, that of 45 degrees to the teacher.
@@ -272,7 +363,7 @@ mod tests {
         }
         // What agrees but for its length costs nothing.
         let longer = (&teacher * 3.0).expect("scales");
-        let terms = Weights::default().terms(&longer, &teacher, half).expect("terms");
+        let terms = Weights::default().terms(&longer, &teacher, &texts, half).expect("terms");
         assert!(terms.iter().all(|term| number(&term.value).abs() < 1e-6));
     }
 
@@ -283,7 +374,8 @@ mod tests {
         let start = [[0.9_f32, 0.1, -0.4], [0.2, -0.8, 0.6], [-1.0, 0.5, 0.3]];
         let loss = |student: &Tensor| {
             let none = || candle_core::bail!("it does not count");
-            let terms = Weights::default().terms(student, &teacher, none).expect("terms");
+            let texts = Texts::of(&Ranks::alone(), 3);
+            let terms = Weights::default().terms(student, &teacher, &texts, none).expect("terms");
             let [cosine, similarities] = &terms[..] else { panic!("two terms") };
             (&cosine.value + &similarities.value).expect("a sum")
         };
