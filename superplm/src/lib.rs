@@ -64,7 +64,7 @@ pub use model::SuperPlm;
 pub use sentence::SentenceFitness;
 pub use task_head::TaskHead;
 pub use train::{
-    Accelerator, Exchange, MetricsLine, Objective, ObjectiveKind, Outcome, Progress, Schedule, Stopped,
-    SubModels, TrainError, TrainSettings, Training, check_start, default_panel, keep_freed_memory,
-    train, train_across,
+    Accelerator, Exchange, MetricsLine, Objective, ObjectiveKind, Outcome, Progress, Schedule,
+    Stopped, SubModels, TrainError, TrainSettings, Training, check_start, default_panel,
+    keep_freed_memory, train, train_across,
 };

@@ -163,14 +163,15 @@ pub fn search_space(
         false => Store::in_memory(),
     };
     let mut begun = false;
-    let outcome = search_across(ranks, &candidates, fitness, &mut store, settings, &mut |progress| {
-        if !begun {
-            reporter.begin(0, progress.planned as u64);
-            begun = true;
-        }
-        let best = progress.best;
-        reporter.advance(&format!("best {} with loss {:.4}", best.arch, best.fitness));
-    })?;
+    let outcome =
+        search_across(ranks, &candidates, fitness, &mut store, settings, &mut |progress| {
+            if !begun {
+                reporter.begin(0, progress.planned as u64);
+                begun = true;
+            }
+            let best = progress.best;
+            reporter.advance(&format!("best {} with loss {:.4}", best.arch, best.fitness));
+        })?;
     reporter.end();
     Ok(outcome)
 }

@@ -118,12 +118,7 @@ fn columns(logits: &Tensor, mask: &Tensor) -> Result<[Tensor; 2]> {
 /// Kullback-Leibler divergence of the softmax of `logits`, `[rows, classes]`, from that of
 /// `teacher`'s, over the number of rows of the batch; both divided by the temperature, and the divergence
 /// multiplied by its square, so that gradients keep their size.
-fn divergence(
-    logits: &Tensor,
-    teacher: &[f32],
-    temperature: f64,
-    count: f64,
-) -> Result<Tensor> {
+fn divergence(logits: &Tensor, teacher: &[f32], temperature: f64, count: f64) -> Result<Tensor> {
     let (rows, classes) = logits.dims2()?;
     let (mut probabilities, mut negative_entropy) = (Vec::with_capacity(teacher.len()), 0.0);
     for logits in teacher.chunks_exact(classes) {

@@ -51,7 +51,8 @@ fn training(root: &Path, head: &str, target: impl Fn(usize) -> Target) -> TaskTr
 
 /// Losses and gradient norms of all steps.
 fn numbers(engine: &Engine, training: TaskTraining, folder: &Path) -> Vec<f64> {
-    let mut finetuning = Finetuning::begin_on(engine, &Ranks::alone(), training, folder).expect("begins");
+    let mut finetuning =
+        Finetuning::begin_on(engine, &Ranks::alone(), training, folder).expect("begins");
     while finetuning.epoch(|_| {}).expect("trains") {
         finetuning.judge("accuracy", Some(0.5)).expect("judges");
     }

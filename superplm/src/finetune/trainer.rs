@@ -376,8 +376,7 @@ impl Finetuning {
         let (engine, arch) = (self.variables.engine(), self.plm.architecture());
         let part = self.ranks.part(rows.len());
         let batch = batch_of(rows, self.plm.tokenizer().specials().padding).rows(part.clone());
-        let (count, rows, dropout) =
-            (rows.len(), &rows[part.clone()], dropout.of_rows(part));
+        let (count, rows, dropout) = (rows.len(), &rows[part.clone()], dropout.of_rows(part));
         let batch = Batch::new(&batch, engine.device())?;
         let parameters = self.variables.whole_encoder()?;
         let layer_norm_eps = self.plm.config().layer_norm_eps;

@@ -31,9 +31,13 @@ pub enum TrainError {
     #[diagnostic(help("`nvidia-smi` shows whether the driver finds a GPU; `cpu` needs none"))]
     Accelerator { accelerator: String, problem: String },
     #[error("a batch of {batch_size} sequences cannot be shared by {ranks} ranks")]
-    #[diagnostic(help("start at most as many ranks as sequences are in a batch, or raise `batch_size`"))]
+    #[diagnostic(help(
+        "start at most as many ranks as sequences are in a batch, or raise `batch_size`"
+    ))]
     TooManyRanks { ranks: usize, batch_size: usize },
-    #[error("rank {rank} is not at what rank 0 is at: its `{key}` is {here}, that of rank 0 {there}")]
+    #[error(
+        "rank {rank} is not at what rank 0 is at: its `{key}` is {here}, that of rank 0 {there}"
+    )]
     #[diagnostic(help(
         "start the same program with the same files for all ranks, in folders that all machines \
          share"

@@ -81,7 +81,8 @@ fn training(root: &Path, distilled: bool) -> Training {
 }
 
 fn run(engine: &Engine, training: Training, folder: &Path) -> Outcome {
-    train_on(engine, &Ranks::alone(), training, folder, |_| ControlFlow::Continue(())).expect("trains")
+    train_on(engine, &Ranks::alone(), training, folder, |_| ControlFlow::Continue(()))
+        .expect("trains")
 }
 
 /// Losses and gradient norms of the steps, and the losses of the validations.
@@ -168,7 +169,8 @@ fn a_training_goes_on_with_the_other_form_of_the_operations() {
         _ => ControlFlow::Continue(()),
     };
     let composite = Engine::composite(Device::Cpu);
-    let outcome = train_on(&composite, &Ranks::alone(), training(root.path(), true), &moved, half).expect("trains");
+    let outcome = train_on(&composite, &Ranks::alone(), training(root.path(), true), &moved, half)
+        .expect("trains");
     assert_eq!((outcome.steps, outcome.stopped), (3, Stopped::Asked));
     let outcome = run(&Engine::cpu(), training(root.path(), true), &moved);
     assert_eq!((outcome.steps, outcome.stopped), (STEPS, Stopped::Completed));

@@ -410,8 +410,8 @@ mod tests {
     /// composite operations.
     #[test]
     fn what_ranks_exchange_is_what_was_touched_and_little_more() {
-        let whole: Architecture = "2-48-96-4-48".parse().expect("an architecture");
-        let arch: Architecture = "1-32-96-4-48".parse().expect("an architecture");
+        let whole: Architecture = "2-96-192-4-96".parse().expect("an architecture");
+        let arch: Architecture = "1-64-192-4-96".parse().expect("an architecture");
         let tokenizer = Tokenizer::bert_uncased().expect("loads");
         let batch = |rank: i64| Encoded {
             batch: 1,

@@ -103,7 +103,9 @@ impl Weights {
             count(
                 "similarities",
                 self.similarities,
-                texts.share_of_all(similarity_errors(&texts.all(&student)?, &teacher)?.mean_all()?)?,
+                texts.share_of_all(
+                    similarity_errors(&texts.all(&student)?, &teacher)?.mean_all()?,
+                )?,
             )?;
         }
         if self.hidden_states > 0.0 {
