@@ -54,10 +54,10 @@ fn main() -> ExitCode {
     }));
     log(arguments.verbose);
     display::set_quiet(arguments.quiet);
-    let ranks = match atb_mpi::world() {
+    let ranks = match arguments.command.ranks() {
         Ok(ranks) => ranks,
         Err(error) => {
-            display::error(&error.into());
+            display::error(&error);
             return ExitCode::from(1);
         }
     };

@@ -85,6 +85,14 @@ impl Command {
         matches!(self, Self::Search(_) | Self::Train(_) | Self::Finetune(_))
     }
 
+    /// The ranks of this process's job. An agent is no part of the job of the rank that starts it.
+    pub(crate) fn ranks(&self) -> miette::Result<Ranks> {
+        match self {
+            Self::Agent(_) => Ok(Ranks::alone()),
+            _ => Ok(atb_mpi::world()?),
+        }
+    }
+
     pub(crate) fn execute(self, ranks: &Ranks) -> miette::Result<()> {
         if !ranks.are_one() && !self.is_shared() {
             return Err(miette::miette!(

@@ -20,6 +20,8 @@ use crate::{PipelineError, Reporter, Weights, steps};
 
 /// Bytes of text that progress is counted in.
 const MEGABYTE: u64 = 1 << 20;
+/// The folder of the tokenized text.
+const TEXT: &str = "text";
 
 /// Trains what `config` says in its output folder, or continues there.
 ///
@@ -53,7 +55,14 @@ pub fn train(
         fs_err::create_dir_all(&config.output)?;
         _lock = Some(Lock::of_folder(&config.output)?);
     }
-    let data = in_turn(ranks, || tokenize(config, start.tokenizer(), reporter))?;
+    let data = if ranks.is_first() {
+        let data = tokenize(config, start.tokenizer(), reporter)?;
+        ranks.barrier();
+        data
+    } else {
+        ranks.barrier();
+        Dataset::open(&config.output.join(TEXT))?
+    };
     let detail = format!(
         "{} steps of {} tokens, {}{}",
         settings.schedule.steps,
@@ -77,17 +86,6 @@ pub fn train(
     });
     reporter.end();
     Ok(outcome?)
-}
-
-/// Rank 0 does what writes files; the others do it when the files are there.
-fn in_turn<T>(ranks: &Ranks, mut make: impl FnMut() -> T) -> T {
-    if ranks.is_first() {
-        let made = make();
-        ranks.barrier();
-        return made;
-    }
-    ranks.barrier();
-    make()
 }
 
 /// Everything that a training takes but its text.
@@ -172,7 +170,7 @@ fn tokenize(
     reporter.step("text", &format!("{} files to tokens", config.text.len()));
     let mut begun = false;
     let mut reused = 0;
-    let folder = config.output.join("text");
+    let folder = config.output.join(TEXT);
     let mut show = |progress: &PrepareProgress| {
         if !begun {
             reporter.begin(0, progress.bytes_total / MEGABYTE);

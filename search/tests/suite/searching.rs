@@ -2,9 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use atb_ranks::Ranks;
+
 use crate::common::{MadeUpLoss, predictor, space, told};
 use atb_search::{
     Budget, Candidates, Evaluated, Limits, Outcome, SearchError, Settings, Store, Strategy, search,
+    search_across,
 };
 use atb_space::{Architecture, Cost, Range, Space};
 
@@ -15,6 +18,43 @@ fn quiet(
     settings: &Settings,
 ) -> Result<Outcome, SearchError> {
     search(candidates, loss, store, settings, &mut |_| ())
+}
+
+#[test]
+fn ranks_find_what_one_finds_and_only_the_first_keeps_it() {
+    let space = space();
+    let predictor = predictor(&space);
+    let candidates = Candidates::scan(&space, &predictor, &Budget::paper(12.0)).expect("some");
+    for (strategy, threads) in [("evolutionary", 1), ("surrogate-assisted", 3), ("nsga2", 1)] {
+        let strategy = *Strategy::ALL.iter().find(|s| s.name == strategy).expect("is one");
+        let settings =
+            Settings { strategy, threads, population: 9, generations: 3, ..Settings::default() };
+        let of_one = MadeUpLoss::default();
+        let expected = quiet(&candidates, &of_one, &mut Store::in_memory(), &settings);
+        let expected = expected.expect("searches");
+        let (loss, candidates, expected) = (MadeUpLoss::default(), &candidates, &expected);
+        std::thread::scope(|scope| {
+            for ranks in Ranks::threads(3) {
+                let (loss, settings) = (&loss, &settings);
+                scope.spawn(move || {
+                    let mut store = Store::in_memory();
+                    let mut heard = 0;
+                    let mut run = |store: &mut Store, heard: &mut usize| {
+                        search_across(&ranks, candidates, loss, store, settings, &mut |_| {
+                            *heard += 1
+                        })
+                        .expect("searches")
+                    };
+                    assert_eq!(run(&mut store, &mut heard), *expected);
+                    let kept = if ranks.is_first() { expected.ranking.len() } else { 0 };
+                    assert_eq!((store.len(), heard), (kept, kept));
+                    // Once more, from what rank 0 has kept.
+                    assert_eq!(run(&mut store, &mut heard).computed, 0);
+                });
+            }
+        });
+        assert_eq!(loss.asked.load(Ordering::Relaxed), of_one.asked.load(Ordering::Relaxed));
+    }
 }
 
 #[test]
