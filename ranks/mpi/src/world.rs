@@ -115,8 +115,9 @@ impl Transport for World {
 
     fn try_receive(&self) -> Option<(usize, Vec<u8>)> {
         let handles = self.lock();
-        let (message, status) = handles.world.any_process().immediate_matched_probe()?;
-        Some((status.source_rank() as usize, message.matched_receive_vec().0))
+        let probed = handles.world.any_process().immediate_matched_probe()?;
+        let from = probed.1.source_rank() as usize;
+        Some((from, probed.matched_receive_vec().0))
     }
 
     fn say_at_end(&self, text: String) {
