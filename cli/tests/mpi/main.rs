@@ -81,9 +81,10 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Every loss of a training's steps and validations.
+/// Every loss of a training's steps.
 fn losses(folder: &Path) -> Vec<f64> {
-    let pairs = lines(&folder.join("metrics.jsonl")).into_iter().flat_map(|line| {
+    let steps = lines(&folder.join("metrics.jsonl")).into_iter();
+    let pairs = steps.filter(|line| line["kind"] == "step").flat_map(|line| {
         let losses = line["losses"].as_array().cloned().unwrap_or_default();
         losses.into_iter().map(|pair| pair[1].as_f64().expect("a loss"))
     });
