@@ -39,7 +39,7 @@ fn ranks_find_what_one_finds_and_only_the_first_keeps_it() {
                 scope.spawn(move || {
                     let mut store = Store::in_memory();
                     let mut heard = 0;
-                    let mut run = |store: &mut Store, heard: &mut usize| {
+                    let run = |store: &mut Store, heard: &mut usize| {
                         search_across(&ranks, candidates, loss, store, settings, &mut |_| {
                             *heard += 1
                         })

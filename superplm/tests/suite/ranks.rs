@@ -17,15 +17,15 @@ const STEPS: u64 = 50;
 /// What every rank of `size` comes to, which all do alike.
 fn trained(
     size: usize,
-    training: impl Fn() -> Training + Sync,
+    training: impl Fn() -> Training,
     folder: &Path,
     until: u64,
 ) -> Vec<Result<Outcome, TrainError>> {
-    let one = |ranks: Ranks| {
+    let one = |ranks: Ranks, training: Training| {
         // Ranks wait for each other; so they must not take each other's work.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
         pool.install(|| {
-            train_across(&ranks, training(), folder, |progress| {
+            train_across(&ranks, training, folder, |progress| {
                 if ranks.is_first() && progress.steps == until {
                     ControlFlow::Break(())
                 } else {
@@ -35,8 +35,13 @@ fn trained(
         })
     };
     std::thread::scope(|scope| {
-        let ranks: Vec<_> =
-            Ranks::threads(size).into_iter().map(|ranks| scope.spawn(|| one(ranks))).collect();
+        // They all read the files that making it leaves, and make them one after another.
+        let ranks = Ranks::threads(size).into_iter().map(|ranks| (ranks, training()));
+        let ranks: Vec<_> = ranks.collect();
+        let ranks: Vec<_> = ranks
+            .into_iter()
+            .map(|(ranks, training)| scope.spawn(|| one(ranks, training)))
+            .collect();
         ranks.into_iter().map(|rank| rank.join().expect("a rank")).collect()
     })
 }
@@ -85,10 +90,8 @@ fn difference(one: &Path, other: &Path) -> f64 {
 }
 
 /// Each of `size` ranks has a part of what one rank has, and the steps are the same.
-fn is_as_with_one_rank(change: impl Fn(&Room, &mut Training) + Sync) {
+fn is_as_with_one_rank(change: impl Fn(&Room, &mut Training)) {
     let room = Room::new();
-    // So that the ranks do not make it at the same time.
-    room.data(16);
     let training = || {
         let mut training = room.training(STEPS);
         training.settings.batch_size = 4;
@@ -153,7 +156,6 @@ fn ranks_distil_embeddings_of_the_whole_batch() {
 #[test]
 fn more_ranks_than_sequences_are_refused() {
     let room = Room::new();
-    room.data(16);
     for outcome in trained(4, || room.training(STEPS), &room.path("run"), STEPS) {
         let message = outcome.expect_err("refused").to_string();
         assert_eq!(message, "a batch of 3 sequences cannot be shared by 4 ranks");
