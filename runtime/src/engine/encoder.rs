@@ -9,12 +9,13 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 use super::kernels::Kernels;
-use super::layer::Layer;
-use super::memory::{Memory, Part};
+use super::layer::{Layer, Stack};
+use super::memory::Memory;
 use super::parts::{LayerParts, Wanted};
 use super::passes::Level;
 use super::product::Product;
-use super::steps::{Stack, Steps};
+use super::shared::Part;
+use super::steps::Steps;
 use super::team::Team;
 
 /// Layers one after the other, ready to run.

@@ -14,6 +14,7 @@ use super::Engine;
 use super::buffer::Buffer;
 use super::passes::Level;
 use super::rounded::{IntegerTile, Outputs, Rounding, Tokens};
+use super::shared::Place;
 
 type Raw = unsafe fn(&[FusedKerSpec<f32>]) -> isize;
 
@@ -35,14 +36,6 @@ pub(super) enum Epilogue {
     AddToColumns(*const f32),
     /// Each row is multiplied by one value.
     MultiplyRows(*const f32),
-}
-
-/// Where a tile goes; strides in values.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) start: *mut f32,
-    pub(super) row: usize,
-    pub(super) column: usize,
 }
 
 impl Tile {

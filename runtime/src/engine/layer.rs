@@ -5,9 +5,21 @@ use tract_onnx::prelude::*;
 use super::Engine;
 use super::kernels::{Kernels, Shape, choose};
 use super::parts::{LayerParts, Linear};
-use super::passes::Norm;
+use super::passes::{Level, Norm};
 use super::product::Product;
 use super::rounded::Rounding;
+
+/// Layers one after the other, their weights packed.
+pub(super) struct Stack {
+    pub(super) layers: Vec<Layer>,
+    pub(super) hidden: usize,
+    /// The padded hidden size.
+    pub(super) width: usize,
+    /// Values of a panel that is rounded for the product that takes the most.
+    pub(super) rounded: usize,
+    pub(super) sequence: usize,
+    pub(super) level: Level,
+}
 
 /// One layer, its weights packed.
 pub(super) struct Layer {

@@ -15,6 +15,7 @@ mod product;
 mod readers;
 mod recognise;
 mod rounded;
+mod shared;
 mod steps;
 mod team;
 

@@ -142,7 +142,7 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     let r = fused::<FMA>(n, -LN_2_LOW, r);
     // The polynomial of degree 5 that is nearest to the exponential within half of ln 2.
     let mut sum = 0.008_297_614;
-    for coefficient in [0.041_915_668, 0.166_675_77, 0.499_988_92, 0.999_999_7, 1.000_000_1] {
+    for coefficient in [0.041_915_668, 0.166_675_77, 0.499_988_9, 0.999_999_7, 1.000_000_1] {
         sum = fused::<FMA>(sum, r, coefficient);
     }
     sum * f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000))

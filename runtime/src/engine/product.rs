@@ -5,11 +5,11 @@ use std::ops::Range;
 use tract_onnx::prelude::*;
 
 use super::buffer::Buffer;
-use super::kernels::{Epilogue, Kernels, Place, Tile};
-use super::memory::Part;
+use super::kernels::{Epilogue, Kernels, Tile};
 use super::parts::Linear;
 use super::passes::Level;
 use super::rounded::{IntegerTile, Outputs, Rounding, Tokens};
+use super::shared::{Part, Place};
 
 /// Bytes of weights that stay in the cache while all panels of tokens pass by.
 const BLOCK: usize = 128 * 1024;

@@ -12,8 +12,8 @@ use tract_linalg::mmm::{DynKernel, FusedKerSpec, MMMInputFormat, MatMatMul, Outp
 use tract_linalg::pack::{PackedFormat, PackedI8K4};
 use tract_onnx::prelude::DatumType;
 
-use super::kernels::Place;
 use super::passes::{self, Level};
+use super::shared::Place;
 
 type Raw = unsafe fn(&[FusedKerSpec<i32>]) -> isize;
 

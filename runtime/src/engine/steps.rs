@@ -5,24 +5,13 @@
 
 use std::ops::Range;
 
-use super::kernels::{Epilogue, Place};
-use super::layer::Layer;
-use super::memory::{Own, Part, Shared};
-use super::passes::{self, Level, Norm};
+use super::kernels::Epilogue;
+use super::layer::{Layer, Stack};
+use super::memory::{Own, Shared};
+use super::passes::{self, Norm};
 use super::places::{Places, Sequence};
 use super::product::{Operand, Product};
-
-/// Layers one after the other, their weights packed.
-pub(super) struct Stack {
-    pub(super) layers: Vec<Layer>,
-    pub(super) hidden: usize,
-    /// The padded hidden size.
-    pub(super) width: usize,
-    /// Values of a panel that is rounded for the product that takes the most.
-    pub(super) rounded: usize,
-    pub(super) sequence: usize,
-    pub(super) level: Level,
-}
+use super::shared::{Part, Place};
 
 /// One run, in panels of `MR` tokens.
 pub(super) struct Steps<'a, const MR: usize> {
