@@ -66,7 +66,7 @@ fn main() -> Result<()> {
         sentences.iter().map(|it| it.len()).min().unwrap_or(0),
         sentences.iter().map(|it| it.len()).max().unwrap_or(0),
     );
-    for (name, engine) in WAYS.into_iter().take(1) {
+    for (name, engine) in WAYS {
         let session = model(&arguments.int8, engine)?;
         let kernel = session.kernel().map_or_else(String::new, |kernel| kernel.name);
         let found = vectors(session)?;
