@@ -5,7 +5,7 @@ use atb_space::Precision;
 use serde::{Deserialize, Serialize};
 
 /// Differences between the outputs of two engines, the largest over every output on every
-/// sentence: of any value of a file in f32, absolute; of a whole output of a file of integers,
+/// sentence: of any value of a file in f32, absolute; of a whole output of another file,
 /// its length relative to the output's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parity {
@@ -37,7 +37,7 @@ impl Parity {
     pub fn what(&self) -> &'static str {
         match self.precision {
             Precision::F32 => "largest difference",
-            Precision::Int8 => "relative difference",
+            Precision::F16 | Precision::Int8 => "relative difference",
         }
     }
 
@@ -46,6 +46,7 @@ impl Parity {
     pub fn tolerance(&self) -> f32 {
         match self.precision {
             Precision::F32 => 1e-4,
+            Precision::F16 => 0.01,
             Precision::Int8 => 0.1,
         }
     }
@@ -55,7 +56,7 @@ impl Parity {
     #[must_use]
     pub fn tolerance_of_others(&self) -> f32 {
         match self.precision {
-            Precision::F32 => self.tolerance(),
+            Precision::F32 | Precision::F16 => self.tolerance(),
             Precision::Int8 => 0.35,
         }
     }
@@ -82,7 +83,7 @@ impl Parity {
 pub(crate) fn difference(precision: Precision, one: &Outputs, other: &Outputs) -> f32 {
     match precision {
         Precision::F32 => one.largest_difference(other),
-        Precision::Int8 => one.relative_difference(other),
+        Precision::F16 | Precision::Int8 => one.relative_difference(other),
     }
 }
 

@@ -97,6 +97,10 @@ impl Builder {
         name.to_owned()
     }
 
+    fn to_float(&mut self, name: &str, x: &str) -> String {
+        self.node(name, "Cast", &[x], vec![int("to", DataType::Float as i64)])
+    }
+
     fn scalar(&mut self, name: &str, value: f32) -> String {
         self.constants.push(TensorProto {
             data_type: DataType::Float as i32,
@@ -137,8 +141,7 @@ impl Builder {
         let one = self.scalar("attention_mask.one", 1.0);
         let masked = self.scalar("attention_mask.masked_score", MASKED_SCORE);
         let shape = self.shape("attention_mask.shape", &[batch, 1, 1, sequence]);
-        let to = vec![int("to", DataType::Float as i64)];
-        let mask = self.node("attention_mask/Cast", "Cast", &[ATTENTION_MASK], to);
+        let mask = self.to_float("attention_mask/Cast", ATTENTION_MASK);
         let mask = self.node("attention_mask/Sub", "Sub", &[&one, &mask], vec![]);
         let mask = self.node("attention_mask/Mul", "Mul", &[&mask, &masked], vec![]);
         self.node("attention_mask/Reshape", "Reshape", &[&mask, &shape], vec![])
@@ -164,6 +167,7 @@ impl Builder {
         let (name, shape) = (WORD_EMBEDDINGS, [vocabulary, self.hidden]);
         let form = match self.precision {
             Precision::F32 => Form::Values,
+            Precision::F16 => Form::Halves,
             Precision::Int8 => Form::Steps(Scaled::Rows),
         };
         let table = self.stored(name, &shape, Layout::Leading, form);
@@ -171,10 +175,12 @@ impl Builder {
         if self.precision == Precision::F32 {
             return words;
         }
+        let words = self.to_float("embeddings/word/Cast", &words);
+        if self.precision == Precision::F16 {
+            return words;
+        }
         let scales = self.stored(name, &shape, Layout::Leading, Form::Scales(Scaled::Rows));
         let scales = self.node("embeddings/word/Gather_1", "Gather", &[&scales, INPUT_IDS], vec![]);
-        let to = vec![int("to", DataType::Float as i64)];
-        let words = self.node("embeddings/word/Cast", "Cast", &[&words], to);
         self.node("embeddings/word/Mul", "Mul", &[&words, &scales], vec![])
     }
 
@@ -194,6 +200,11 @@ impl Builder {
                 let weight = self.weight(&name, &shape, Layout::Transposed);
                 self.node(&format!("{path}/MatMul"), "MatMul", &[x, &weight], vec![])
             }
+            Precision::F16 => {
+                let weight = self.stored(&name, &shape, Layout::Transposed, Form::Halves);
+                let weight = self.to_float(&format!("{path}/Cast"), &weight);
+                self.node(&format!("{path}/MatMul"), "MatMul", &[x, &weight], vec![])
+            }
             Precision::Int8 => self.integer_product(&path, x, &name, &shape),
         };
         let bias = self.weight(&format!("{module}.bias"), &[outputs], Layout::Leading);
@@ -208,8 +219,7 @@ impl Builder {
         let scales = self.stored(name, shape, layout, Form::Scales(Scaled::Columns));
         let operands = [&*steps, &weight, &zero];
         let sums = self.node(&format!("{path}/MatMulInteger"), "MatMulInteger", &operands, vec![]);
-        let to = vec![int("to", DataType::Float as i64)];
-        let sums = self.node(&format!("{path}/Cast"), "Cast", &[&sums], to);
+        let sums = self.to_float(&format!("{path}/Cast"), &sums);
         let scale = self.node(&format!("{path}/Mul"), "Mul", &[&scale, &scales], vec![]);
         self.node(&format!("{path}/Mul_1"), "Mul", &[&sums, &scale], vec![])
     }

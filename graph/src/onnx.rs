@@ -111,6 +111,7 @@ pub(crate) enum DataType {
     Float = 1,
     Int8 = 3,
     Int64 = 7,
+    Float16 = 10,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]

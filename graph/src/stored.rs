@@ -1,5 +1,7 @@
 //! Weight tensors as they lie in a file.
 
+use half::f16;
+
 use crate::onnx::{DataType, TensorProto};
 use crate::tensor::TensorSpec;
 use crate::weights::{WeightError, Weights};
@@ -9,6 +11,8 @@ use crate::weights::{WeightError, Weights};
 pub(crate) enum Form {
     /// The values, f32.
     Values,
+    /// The values, f16.
+    Halves,
     /// The steps, i8, of a matrix whose rows or columns have a scale each.
     Steps(Scaled),
     /// Those scales, f32: a value is its step times its scale.
@@ -35,14 +39,14 @@ impl Stored {
     /// Its name in the file.
     pub(crate) fn name(&self) -> String {
         match self.form {
-            Form::Values | Form::Steps(_) => self.spec.name.clone(),
+            Form::Values | Form::Halves | Form::Steps(_) => self.spec.name.clone(),
             Form::Scales(_) => format!("{}.scale", self.spec.name),
         }
     }
 
     fn dims(&self) -> Vec<usize> {
         match self.form {
-            Form::Values | Form::Steps(_) => self.spec.shape.clone(),
+            Form::Values | Form::Halves | Form::Steps(_) => self.spec.shape.clone(),
             Form::Scales(Scaled::Rows) => vec![self.spec.shape[0], 1],
             Form::Scales(Scaled::Columns) => vec![self.spec.shape[1]],
         }
@@ -51,6 +55,7 @@ impl Stored {
     fn data_type(&self) -> DataType {
         match self.form {
             Form::Steps(_) => DataType::Int8,
+            Form::Halves => DataType::Float16,
             Form::Values | Form::Scales(_) => DataType::Float,
         }
     }
@@ -58,6 +63,7 @@ impl Stored {
     pub(crate) fn bytes(&self) -> usize {
         let of_one = match self.form {
             Form::Steps(_) => 1,
+            Form::Halves => 2,
             Form::Values | Form::Scales(_) => size_of::<f32>(),
         };
         self.dims().iter().product::<usize>() * of_one
@@ -83,10 +89,25 @@ impl Stored {
         let floats = |values: &[f32]| values.iter().flat_map(|it| it.to_le_bytes()).collect();
         Ok(match self.form {
             Form::Values => floats(&values),
+            Form::Halves => halves(&self.spec.name, &values)?,
             Form::Steps(scaled) => steps(&values, self.spec.shape[1], scaled),
             Form::Scales(scaled) => floats(&scales(&values, self.spec.shape[1], scaled)),
         })
     }
+}
+
+/// Each value as the nearest of f16.
+fn halves(name: &str, values: &[f32]) -> Result<Vec<u8>, WeightError> {
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for &value in values {
+        let half = f16::from_f32(value);
+        // What is no number in f32 is for the writer of the model to refuse.
+        if half.is_infinite() && value.is_finite() {
+            return Err(WeightError::Large { name: name.to_owned(), value });
+        }
+        bytes.extend(half.to_le_bytes());
+    }
+    Ok(bytes)
 }
 
 /// The scale of each row or column of a matrix: its largest value is 127 steps.
@@ -146,6 +167,17 @@ mod tests {
         };
         assert_eq!(signed(Scaled::Rows), [127, -50, 0, -127, 13, 0]);
         assert_eq!(signed(Scaled::Columns), [64, -127, 0, -127, 64, 0]);
+    }
+
+    #[test]
+    fn halves_are_the_nearest_ones_and_never_infinite() {
+        let bytes = halves("w", &VALUES).expect("small");
+        for (bytes, value) in bytes.as_chunks::<2>().0.iter().zip(VALUES) {
+            let half = f16::from_le_bytes(*bytes).to_f32();
+            assert!((half - value).abs() <= value.abs() / 2048.0, "{half} for {value}");
+        }
+        let error = halves("w", &[1.0, -7e4]).expect_err("too large").to_string();
+        assert_eq!(error, "tensor `w` holds -70000, and the largest number of f16 is 65504");
     }
 
     #[test]

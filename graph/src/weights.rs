@@ -8,6 +8,9 @@ use crate::tensor::{Layout, TensorSpec};
 pub enum WeightError {
     #[error("tensor `{name}` has shape {found:?}, the architecture needs {expected:?}")]
     Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("tensor `{name}` holds {value}, and the largest number of f16 is 65504")]
+    #[diagnostic(help("export it as f32 or int8"))]
+    Large { name: String, value: f32 },
     #[error(transparent)]
     Source(Box<dyn std::error::Error + Send + Sync>),
 }

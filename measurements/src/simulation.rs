@@ -205,7 +205,7 @@ impl Simulation {
             1.0 + THREAD_EFFICIENCY * (threads.clamp(1, cluster.cores.max(1)) - 1) as f64;
         let flops_per_cycle = cluster.flops_per_cycle
             * match precision {
-                Precision::F32 => 1.0,
+                Precision::F32 | Precision::F16 => 1.0,
                 Precision::Int8 => self.int8_speedup,
             };
         let compute_us = flops / (cluster.frequency_mhz * flops_per_cycle * speed_up);

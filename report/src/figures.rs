@@ -93,7 +93,7 @@ pub struct Winner {
     pub speedup: f64,
     /// Parameters of the whole model.
     pub parameters: u64,
-    /// What its word embeddings and products are: `f32` or `int8`.
+    /// What its word embeddings and products are: `f32`, `f16` or `int8`.
     pub precision: String,
     /// Where its weights come from.
     pub weights: String,

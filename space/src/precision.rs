@@ -14,6 +14,8 @@ pub enum Precision {
     /// 32-bit floating point.
     #[default]
     F32,
+    /// 16-bit floating point in the file, 32-bit where the model runs.
+    F16,
     /// 8-bit integers: a scale for each word and for each output of a product, activations
     /// rounded while the model runs.
     Int8,
@@ -21,13 +23,14 @@ pub enum Precision {
 
 impl Precision {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::F32, Self::Int8];
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
 
     /// Bytes of a weight.
     #[must_use]
     pub fn bytes(self) -> u64 {
         match self {
             Self::F32 => 4,
+            Self::F16 => 2,
             Self::Int8 => 1,
         }
     }
@@ -37,6 +40,7 @@ impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::F32 => "f32",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         })
     }
@@ -49,7 +53,7 @@ impl FromStr for Precision {
         Self::ALL
             .into_iter()
             .find(|precision| precision.to_string() == name)
-            .ok_or_else(|| "expected `f32` or `int8`".to_owned())
+            .ok_or_else(|| "expected `f32`, `f16` or `int8`".to_owned())
     }
 }
 
@@ -64,6 +68,6 @@ mod tests {
             let json = serde_json::to_string(&precision).expect("writes");
             assert_eq!(json, format!("\"{precision}\""));
         }
-        assert_eq!("int4".parse::<Precision>(), Err("expected `f32` or `int8`".to_owned()));
+        assert_eq!("int4".parse::<Precision>(), Err("expected `f32`, `f16` or `int8`".to_owned()));
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Arguments {
     model: PathBuf,
     #[command(flatten)]
     workload: WorkloadArguments,
-    /// What the word embeddings and the encoder's products are: `f32`, or `int8`, in a quarter of
-    /// the bytes
+    /// What the word embeddings and the encoder's products are: `f32`; `f16`, in half of the
+    /// bytes; or `int8`, in a quarter
     #[arg(long, default_value_t)]
     precision: Precision,
     /// Head whose outputs the file gives; may be given several times. By default those that the
@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
         allow_hyphen_values = true
     )]
     score_range: Option<Vec<f32>>,
-    /// Measure f32, int8 and a smaller vocabulary on the target and write the one that the
+    /// Measure f32, f16, int8 and a smaller vocabulary on the target and write the one that the
     /// conditions ask for
     #[arg(long, value_name = "all", value_enum)]
     variants: Option<Kinds>,
@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
 /// Which variants are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kinds {
-    /// f32, int8, and both with fewer words
+    /// f32, f16, int8, and each with fewer words
     All,
 }
 

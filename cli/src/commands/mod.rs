@@ -164,7 +164,7 @@ pub(crate) struct ProtocolArguments {
     /// Threads of the runtime; what the target file says, or one, if absent
     #[arg(long)]
     threads: Option<usize>,
-    /// What the weights of the measured architectures are: f32, or int8. Baselines are f32
+    /// What the weights of the measured architectures are: f32, f16 or int8. Baselines are f32
     #[arg(long, default_value_t)]
     precision: Precision,
     #[command(flatten)]

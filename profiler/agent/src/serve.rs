@@ -170,7 +170,7 @@ fn start(
     let reference = Subject::architecture(protocol.reference.clone());
     let loaded = machine.load(&reference, &in_floats(&protocol))?;
     let kernel = match protocol.precision {
-        Precision::F32 => loaded.kernel,
+        Precision::F32 | Precision::F16 => loaded.kernel,
         // The one that the measured architectures run on.
         Precision::Int8 => machine.load(&reference, &protocol)?.kernel,
     };

@@ -79,6 +79,12 @@ impl Graph<'_> {
             let value = constant.val();
             return (value.datum_type() == of).then(|| Arc::clone(value));
         }
+        if let Some(cast) = node.op_as::<Cast>() {
+            // Weights that are smaller in the file than where they are multiplied.
+            let halves = self.constant_of(node.inputs[0], DatumType::F16)?;
+            (of == DatumType::F32 && cast.to == of).then_some(())?;
+            return Some(Arc::new(halves.cast_to::<f32>().ok()?.into_owned()));
+        }
         let axis = node.op_as::<AxisOp>()?;
         let mut value = Arc::unwrap_or_clone(self.constant_of(node.inputs[0], of)?);
         axis.change_tensor(&mut value, false).ok()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use atb_interface::WORD_EMBEDDINGS;
 use atb_text::Tokenizer;
+use half::f16;
 use rayon::prelude::*;
 use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -109,7 +110,7 @@ fn ids_of(tokenizer: &Tokenizer, texts: &[&str]) -> Result<Vec<Vec<usize>>, Task
     ids.collect()
 }
 
-/// Shape and values of the word embeddings of an ONNX file, where it has them as f32 or as steps of
+/// Shape and values of the word embeddings of an ONNX file, where it has them as f32, f16 or steps of
 /// i8 with a scale for each row.
 pub(super) fn of_file(path: &Path) -> Option<(Vec<usize>, Vec<f32>)> {
     let model = tract_onnx::onnx().proto_model_for_path(path).ok()?;
@@ -120,7 +121,7 @@ pub(super) fn of_file(path: &Path) -> Option<(Vec<usize>, Vec<f32>)> {
         words.dims.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>().ok()?;
     let [rows, width] = *shape else { return None };
     let values = match words.data_type == DataType::Int8 as i32 {
-        false => floats(words)?,
+        false => floats(words).or_else(|| halves(words))?,
         true => {
             let scales = floats(named(&format!("{WORD_EMBEDDINGS}.scale"))?)?;
             (scales.len() == rows).then_some(())?;
@@ -132,6 +133,12 @@ pub(super) fn of_file(path: &Path) -> Option<(Vec<usize>, Vec<f32>)> {
         }
     };
     (values.len() == rows.checked_mul(width)?).then_some((shape, values))
+}
+
+fn halves(tensor: &TensorProto) -> Option<Vec<f32>> {
+    (tensor.data_type == DataType::Float16 as i32).then_some(())?;
+    let values = tensor.raw_data.as_chunks().0.iter();
+    Some(values.map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect())
 }
 
 fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
