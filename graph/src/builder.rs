@@ -97,7 +97,7 @@ impl Builder {
         name.to_owned()
     }
 
-    fn to_float(&mut self, name: &str, x: &str) -> String {
+    fn in_f32(&mut self, name: &str, x: &str) -> String {
         self.node(name, "Cast", &[x], vec![int("to", DataType::Float as i64)])
     }
 
@@ -141,7 +141,7 @@ impl Builder {
         let one = self.scalar("attention_mask.one", 1.0);
         let masked = self.scalar("attention_mask.masked_score", MASKED_SCORE);
         let shape = self.shape("attention_mask.shape", &[batch, 1, 1, sequence]);
-        let mask = self.to_float("attention_mask/Cast", ATTENTION_MASK);
+        let mask = self.in_f32("attention_mask/Cast", ATTENTION_MASK);
         let mask = self.node("attention_mask/Sub", "Sub", &[&one, &mask], vec![]);
         let mask = self.node("attention_mask/Mul", "Mul", &[&mask, &masked], vec![]);
         self.node("attention_mask/Reshape", "Reshape", &[&mask, &shape], vec![])
@@ -175,7 +175,7 @@ impl Builder {
         if self.precision == Precision::F32 {
             return words;
         }
-        let words = self.to_float("embeddings/word/Cast", &words);
+        let words = self.in_f32("embeddings/word/Cast", &words);
         if self.precision == Precision::F16 {
             return words;
         }
@@ -202,7 +202,7 @@ impl Builder {
             }
             Precision::F16 => {
                 let weight = self.stored(&name, &shape, Layout::Transposed, Form::Halves);
-                let weight = self.to_float(&format!("{path}/Cast"), &weight);
+                let weight = self.in_f32(&format!("{path}/Cast"), &weight);
                 self.node(&format!("{path}/MatMul"), "MatMul", &[x, &weight], vec![])
             }
             Precision::Int8 => self.integer_product(&path, x, &name, &shape),
@@ -219,7 +219,7 @@ impl Builder {
         let scales = self.stored(name, shape, layout, Form::Scales(Scaled::Columns));
         let operands = [&*steps, &weight, &zero];
         let sums = self.node(&format!("{path}/MatMulInteger"), "MatMulInteger", &operands, vec![]);
-        let sums = self.to_float(&format!("{path}/Cast"), &sums);
+        let sums = self.in_f32(&format!("{path}/Cast"), &sums);
         let scale = self.node(&format!("{path}/Mul"), "Mul", &[&scale, &scales], vec![]);
         self.node(&format!("{path}/Mul_1"), "Mul", &[&sums, &scale], vec![])
     }

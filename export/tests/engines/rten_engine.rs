@@ -19,7 +19,7 @@ pub(crate) fn difference(bundle: &Bundle) -> f32 {
         outputs.blank_padding(&inputs.attention_mask);
         let difference = match bundle.report().precision {
             Precision::F32 => in_tract.largest_difference(&outputs),
-            Precision::Int8 => in_tract.relative_difference(&outputs),
+            Precision::F16 | Precision::Int8 => in_tract.relative_difference(&outputs),
         };
         larger(largest, difference)
     })
