@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use atb_interface::{INPUT_IDS, WORD_EMBEDDINGS};
-use atb_space::{Architecture, Workload};
+use atb_space::{Architecture, Precision, Workload};
 use prost::Message;
 
-use crate::onnx::{StringStringEntryProto, ValueInfoProto};
+use crate::onnx::{DataType, StringStringEntryProto, ValueInfoProto};
 
 /// The key of the architecture among a model file's metadata.
 pub(crate) const ARCHITECTURE: &str = "architecture";
@@ -20,6 +20,8 @@ pub struct Description {
     pub workload: Workload,
     /// Word embeddings.
     pub words: usize,
+    /// What they are, and the products' weights with them.
+    pub precision: Precision,
 }
 
 /// Why a file does not describe its network.
@@ -58,6 +60,8 @@ struct Graph {
 struct Tensor {
     #[prost(int64, repeated, packed = "false", tag = "1")]
     dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
     #[prost(string, tag = "8")]
     name: String,
 }
@@ -85,13 +89,21 @@ impl Description {
             .find(|input| input.name == INPUT_IDS)
             .and_then(workload)
             .ok_or_else(|| lacking("which shape of input it takes"))?;
-        let words = graph
+        let (words, precision) = graph
             .initializer
             .iter()
             .find(|tensor| tensor.name == WORD_EMBEDDINGS)
-            .and_then(|tensor| usize::try_from(*tensor.dims.first()?).ok())
+            .and_then(|tensor| {
+                let precision = match DataType::try_from(tensor.data_type).ok()? {
+                    DataType::Float => Precision::F32,
+                    DataType::Float16 => Precision::F16,
+                    DataType::Int8 => Precision::Int8,
+                    DataType::Undefined | DataType::Int64 => return None,
+                };
+                Some((usize::try_from(*tensor.dims.first()?).ok()?, precision))
+            })
             .ok_or_else(|| lacking("how many words it knows"))?;
-        Ok(Self { architecture, workload, words })
+        Ok(Self { architecture, workload, words, precision })
     }
 }
 
@@ -114,11 +126,15 @@ mod tests {
         let path = folder.path().join("model.onnx");
         let architecture: Architecture = "3-64-[96,96,128]-[2,4,2]-[32,48,64]".parse().expect("ok");
         let workload = Workload { batch: 2, sequence: 16 };
-        Network::new(&architecture, workload, &NetworkConfig::encoder(100))
-            .write(&RandomWeights::new(1), &path)
-            .expect("writes");
-        let description = Description { architecture, workload, words: 100 };
-        assert_eq!(Description::read(&path).expect("described"), description);
+        for precision in Precision::ALL {
+            let config = NetworkConfig { precision, ..NetworkConfig::encoder(100) };
+            Network::new(&architecture, workload, &config)
+                .write(&RandomWeights::new(1), &path)
+                .expect("writes");
+            let architecture = architecture.clone();
+            let description = Description { architecture, workload, words: 100, precision };
+            assert_eq!(Description::read(&path).expect("described"), description);
+        }
     }
 
     #[test]

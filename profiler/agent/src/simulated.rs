@@ -232,9 +232,10 @@ impl SimulatedMachine {
             ),
             error => error.to_string().into(),
         })?;
-        let Description { architecture, workload, words } = description;
+        let Description { architecture, workload, words, precision } = description;
         takes(path, workload, protocol)?;
-        self.model(&architecture, words, protocol)
+        let protocol = Protocol { precision, ..protocol.clone() };
+        self.model(&architecture, words, &protocol)
     }
 }
 
