@@ -103,7 +103,7 @@ fn engine(criterion: &mut Criterion) {
 }
 
 fn report(criterion: &mut Criterion) {
-    let text = std::fs::read(kept("report/tests/figures.json")).expect("the kept figures");
+    let text = std::fs::read(kept("docs/example-report/figures.json")).expect("the kept figures");
     let figures: Figures = serde_json::from_slice(&text).expect("figures");
     let mut group = criterion.benchmark_group("report");
     group.bench_function("page", |bencher| bencher.iter(|| page(&of_run(&figures)).len()));

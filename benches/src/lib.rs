@@ -21,8 +21,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub mod benchmarks;
 pub mod choice;
 pub mod comparison;
+pub mod engines;
 pub mod models;
 pub mod plot;
 

@@ -1,9 +1,11 @@
 //! The project's own chores: `cargo xtask check` validates everything, cheapest first.
 
 mod circles;
+mod dist;
 mod faults;
 mod fuzz;
 mod kill;
+mod peers;
 mod rust_version;
 
 use std::env;
@@ -37,7 +39,7 @@ const LINTS: [Check; 3] = [
 const TESTS: [Check; 1] =
     [Check { name: "tests", arguments: &["test", "--workspace"], environment: &[] }];
 
-const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version|kill|faults|fuzz\n\
+const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version|kill|faults|fuzz|peers|dist\n\
                      check:        circles, rust-version, format, clippy, docs, tests\n\
                      lint:         the same without the tests\n\
                      circles:      modules of a crate that use each other in a circle\n\
@@ -47,7 +49,11 @@ const USAGE: &str = "usage: cargo xtask check|lint|circles|rust-version|kill|fau
                      faults:       --runs N [--seed S] [--only COMMAND] [--atb PATH]: the same \
                      commands on full disks and in folders that are read only\n\
                      fuzz:         [--seconds N] [--jobs N] [--keep] [TARGET...]: feeds the \
-                     readers with made-up bytes, 60 s each if not told";
+                     readers with made-up bytes, 60 s each if not told\n\
+                     peers:        [--from-data] [COMPARISON...]: measures beside peers and \
+                     writes docs/benchmarks.md from what is kept; with --from-data only writes\n\
+                     dist:         [--target TRIPLE]: an archive of the release with completions, \
+                     manual, licences, bill of materials and checksum";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -58,6 +64,8 @@ fn main() -> anyhow::Result<()> {
         ["rust-version"] => rust_version::check(),
         ["kill", ..] => kill::run(&arguments[1..]),
         ["faults", ..] => faults::run(&arguments[1..]),
+        ["dist", ..] => dist::run(root(), &arguments[1..]),
+        ["peers", ..] => peers::run(root(), &arguments[1..]),
         ["fuzz", ..] => fuzz::run(root(), &arguments[1..]),
         _ => bail!("{USAGE}"),
     }

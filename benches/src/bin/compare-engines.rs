@@ -2,15 +2,13 @@
 //! rten and ONNX Runtime, on the same file and the same text, on as many threads each. Writes every
 //! sample (`samples.jsonl`) and a table (`table.md`).
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use atb_benches::engines::{Conditions, Series, table};
 use atb_benches::write_text;
 use atb_graph::{Network, NetworkConfig, NetworkHead, RandomWeights};
-use atb_measurements::{median, percentile};
 use atb_onnx_runtime::{Batch, OnnxRuntime, OnnxSession};
 use atb_rten::RtenSession;
 use atb_runtime::{Engine, Inputs, Output, Outputs, Session};
@@ -20,11 +18,14 @@ use nix::time::{ClockId, clock_gettime};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
 
 /// Sequence length of the files.
 const SEQUENCE: usize = 128;
 const WORDS: usize = 30_522;
+
+/// Versions of the peers, as the workspace's manifest and the list of files to fetch have them.
+const RTEN: &str = "rten 0.27.0";
+const ONNX_RUNTIME: &str = "ONNX Runtime 1.32.0";
 
 /// The published models, a winner of `atb run` and MiniLM.
 const ARCHITECTURES: [&str; 10] = [
@@ -70,8 +71,7 @@ struct Arguments {
 }
 
 /// What runs a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Peer {
     /// The session, with measured kernels.
     Tuned,
@@ -147,20 +147,6 @@ impl Loaded {
     }
 }
 
-/// The samples of one engine on one text.
-#[derive(Serialize)]
-struct Series<'a> {
-    architecture: &'a str,
-    heads: &'a [String],
-    precision: Precision,
-    threads: usize,
-    tokens: usize,
-    engine: Peer,
-    /// Of processor time on one thread, else by the clock, in the order of the rounds; those of the same round were taken one
-    /// after the other.
-    microseconds: Vec<f64>,
-}
-
 fn main() -> Result<()> {
     let mut arguments = Arguments::parse();
     if arguments.precision == Precision::F32 {
@@ -231,19 +217,19 @@ fn main() -> Result<()> {
                 let engine = *engine;
                 let Arguments { heads, precision, .. } = &arguments;
                 all.push(Series {
-                    architecture: name,
-                    heads,
+                    architecture: name.clone(),
+                    heads: heads.clone(),
                     precision: *precision,
                     threads,
                     tokens,
-                    engine,
+                    engine: engine.name().to_owned(),
                     microseconds,
                 });
             }
             eprintln!("{name}, {tokens} tokens");
         }
     }
-    let table = table(&arguments, &names, &all)?;
+    let table = table(&all)?;
     println!("{table}");
     if let Some(out) = &arguments.out {
         fs_err::create_dir_all(out)?;
@@ -252,6 +238,7 @@ fn main() -> Result<()> {
             lines.extend(atb_files::json_line(series)?);
         }
         atb_files::write(&out.join("samples.jsonl"), &lines)?;
+        atb_files::write_json(&out.join("conditions.json"), &conditions(&arguments)?)?;
         write_text(&out.join("table.md"), &table)?;
     }
     Ok(())
@@ -354,47 +341,31 @@ fn check(
     Ok(())
 }
 
-/// A table for each number of tokens.
-fn table(arguments: &Arguments, names: &[String], all: &[Series]) -> Result<String> {
-    let (reference, others) = arguments.engines.split_last().context("no engine")?;
-    let by_key: BTreeMap<(&str, usize, Peer), &[f64]> = all
-        .iter()
-        .map(|series| ((series.architecture, series.tokens, series.engine), &*series.microseconds))
-        .collect();
-    let samples = |name: &str, tokens, engine| -> Result<&[f64]> {
-        by_key.get(&(name, tokens, engine)).copied().context("no samples")
+/// The machine, the day and the engines.
+fn conditions(arguments: &Arguments) -> Result<Conditions> {
+    let cpuinfo = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo.lines().find(|line| line.starts_with("model name"));
+    let name = name.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, name)| name);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let date = std::process::Command::new("date").arg("+%F").output()?;
+    let ours = format!("atb {}, {}", env!("CARGO_PKG_VERSION"), atb_runtime::ENGINE);
+    let version = |peer: &Peer| {
+        let version = match peer {
+            Peer::Tuned | Peer::Fixed | Peer::Integers => ours.clone(),
+            Peer::Tract => atb_runtime::ENGINE.split(',').next().unwrap_or_default().to_owned(),
+            Peer::Rten => RTEN.to_owned(),
+            Peer::OnnxRuntimeExact | Peer::OnnxRuntime => ONNX_RUNTIME.to_owned(),
+        };
+        (peer.name().to_owned(), version)
     };
-    let ms = |values: &[f64]| median(values).unwrap_or(f64::NAN) / 1e3;
-    let mut text = String::new();
-    for &tokens in &arguments.lengths {
-        writeln!(text, "### {tokens} tokens\n")?;
-        write!(text, "| architecture | {reference} |")?;
-        for other in others {
-            write!(text, " {other} | ratio |")?;
-        }
-        write!(text, "\n|---|---:|")?;
-        text.push_str(&"---:|---:|".repeat(others.len()));
-        text.push('\n');
-        let mut logs = vec![0.0; others.len()];
-        for name in names {
-            let base = samples(name, tokens, *reference)?;
-            write!(text, "| {name} | {:.2} ms |", ms(base))?;
-            for (other, log) in others.iter().zip(&mut logs) {
-                let mine = samples(name, tokens, *other)?;
-                let ratios: Vec<f64> = mine.iter().zip(base).map(|(a, b)| a / b).collect();
-                let middle = median(&ratios).context("no samples")?;
-                let quartile = |p| percentile(&ratios, p).context("no samples");
-                let (low, high) = (quartile(25.0)?, quartile(75.0)?);
-                *log += middle.ln();
-                write!(text, " {:.2} ms | {middle:.3} ({low:.2} to {high:.2}) |", ms(mine))?;
-            }
-            text.push('\n');
-        }
-        write!(text, "| geometric mean | |")?;
-        for log in logs {
-            write!(text, " | {:.3} |", (log / names.len() as f64).exp())?;
-        }
-        text.push_str("\n\n");
-    }
-    Ok(text)
+    Ok(Conditions {
+        schema: 1,
+        machine: format!("{name}, {cores} cores"),
+        date: String::from_utf8_lossy(&date.stdout).trim().to_owned(),
+        measure: match arguments.threads {
+            1 => "processor time".to_owned(),
+            _ => "time by the clock".to_owned(),
+        },
+        versions: arguments.engines.iter().map(version).collect(),
+    })
 }
