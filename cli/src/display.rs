@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use atb_measurements::Flag;
-use atb_pipeline::steps::LossDifference;
 use atb_pipeline::{Event, Reporter};
 use atb_predictor::Predictor;
 use atb_settings::visible;
-use atb_tasks::Interval;
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, WrapErr};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Whether only warnings and errors are shown.
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -47,6 +46,13 @@ pub(crate) fn hint(help: Option<impl fmt::Display>) {
 /// Prints a line for people. What came from files and devices into it does not steer the terminal.
 pub(crate) fn note(text: &str) {
     eprintln!("{}", visible(text));
+}
+
+/// Prints a line for people that is no warning.
+pub(crate) fn remark(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        note(text);
+    }
 }
 
 /// The error with its causes, without those that the text before them says already.
@@ -92,45 +98,28 @@ pub(crate) fn data(text: &str) -> miette::Result<()> {
     }
 }
 
-/// A table without borders; the columns from the second on are numbers.
-pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    aligned(header, rows, CellAlignment::Right)
+/// What a reader must know of the device that numbers are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Remark {
+    /// The flag, as in measurement files.
+    pub(crate) flag: String,
+    /// What it means.
+    pub(crate) text: String,
 }
 
-/// A table without borders whose columns are all text.
-pub(crate) fn text_table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    aligned(header, rows, CellAlignment::Left)
-}
-
-/// A difference of losses with its interval.
-pub(crate) fn loss_difference(difference: &LossDifference) -> String {
-    let value = format!("{:+.4}", difference.value);
-    match difference.interval {
-        Some(Interval { low, high }) => format!("{value} ({low:+.4} to {high:+.4})"),
-        None => value,
+impl Remark {
+    /// Of those of `flags` that say that no device is behind the numbers.
+    pub(crate) fn of(flags: &[Flag]) -> Vec<Self> {
+        let flags = flags.iter().filter(|flag| flag.means_no_device());
+        flags
+            .map(|flag| Self { flag: flag.name().to_owned(), text: flag.text().to_owned() })
+            .collect()
     }
-}
 
-/// Rows of a table for those of `flags` that say that no device is behind its numbers.
-pub(crate) fn no_device(flags: &[Flag]) -> impl Iterator<Item = Vec<String>> {
-    let flags = flags.iter().filter(|flag| flag.means_no_device());
-    flags.map(|flag| vec![flag.name().to_owned(), flag.text().to_owned()])
-}
-
-fn aligned(header: &[&str], rows: Vec<Vec<String>>, alignment: CellAlignment) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    if !header.is_empty() {
-        table.set_header(header.to_vec());
+    /// The remark as a line.
+    pub(crate) fn line(&self) -> String {
+        format!("{}: {}", self.flag, self.text)
     }
-    table.add_rows(rows.iter().map(|row| row.iter().map(|cell| visible(cell))));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-        if column.index > 0 && !header.is_empty() {
-            column.set_cell_alignment(alignment);
-        }
-    }
-    table.trim_fmt()
 }
 
 /// Shows progress on standard error: a line a step, a bar where there is a terminal.
@@ -245,11 +234,5 @@ mod tests {
         assert_eq!(text_of(&repeating()), "a.toml: no such file");
         assert_eq!(text_of(&cause().wrap_err("a.toml")), "a.toml: no such file");
         assert_eq!(text_of(&repeating().wrap_err("the job")), "the job: a.toml: no such file");
-    }
-
-    #[test]
-    fn cells_do_not_steer_the_terminal() {
-        let table = text_table(&["name"], vec![vec!["\u{1b}[2Jdevice".to_owned()]]);
-        assert!(table.contains("\\u{1b}[2Jdevice"), "{table}");
     }
 }

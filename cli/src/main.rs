@@ -5,6 +5,7 @@
 
 mod commands;
 mod display;
+mod output;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -40,6 +40,8 @@ pub struct Config {
     pub fitness: FitnessConfig,
     /// How many of the best of the search are measured before one is chosen.
     pub finalists: usize,
+    /// Lengths of text, in tokens, that the winner is measured at besides the whole input.
+    pub lengths: Vec<usize>,
     /// How the winner is exported.
     pub export: ExportConfig,
 }
@@ -57,6 +59,7 @@ impl Default for Config {
             search: Settings::default(),
             fitness: FitnessConfig::default(),
             finalists: 3,
+            lengths: vec![16, 32, 64],
             export: ExportConfig::default(),
         }
     }
@@ -309,6 +312,10 @@ impl Loss {
 impl Checked for Config {
     fn check(&self, at: &mut Check) {
         at.range("finalists", self.finalists, 1..=1_000);
+        at.range("lengths", self.lengths.len(), 0..=32);
+        for length in &self.lengths {
+            at.range("lengths", *length, SEQUENCE_LENGTHS);
+        }
         at.nested("budget", &self.budget);
         at.nested("profile", &self.profile);
         at.nested("protocol", &self.protocol);

@@ -16,6 +16,8 @@
 mod config;
 mod error;
 mod finetune;
+mod inputs;
+mod plan;
 mod report;
 mod reporter;
 mod run;
@@ -30,6 +32,7 @@ pub use config::{
 };
 pub use error::PipelineError;
 pub use finetune::{FinetuneConfig, FinetuneReport, OfSeed, finetune};
+pub use plan::{PlannedStep, RunPlan, StepState, plan};
 pub use report::{PredictorSummary, REPORT_SCHEMA, RunReport};
 pub use reporter::{Event, Quiet, Reporter};
 pub use run::{Files, run};

@@ -3,23 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use atb_export::{Bundle, Latency, Options, export};
-use atb_files::{Lock, digest_of_file, read_json, write_json};
+use atb_files::{Lock, read_json, write_json};
 use atb_measurements::{MeasurementFile, Protocol, Quantity};
 use atb_predictor::{Kind, Predictor};
 use atb_ranks::Ranks;
-use atb_runtime::ENGINE;
 use atb_search::{Evaluated, Fitness, Outcome};
 use atb_settings::Checked;
 use atb_space::{Architecture, Space};
 use atb_superplm::extract;
 use atb_targets::Target;
-use serde::Serialize;
 
-use crate::state::{State, inputs_digest};
+use crate::inputs;
+use crate::state::State;
 use crate::steps::{self, Finalist, StaticTable};
 use crate::{
-    Config, Event, Origin, PipelineError, PredictorSummary, REPORT_SCHEMA, Reporter, RunReport,
-    Weights,
+    Config, Event, Origin, PipelineError, PredictorSummary, ProfileConfig, REPORT_SCHEMA, Reporter,
+    RunReport, Weights,
 };
 
 /// The files of a run.
@@ -43,6 +42,8 @@ pub struct Files {
     pub bundle: PathBuf,
     /// Raw measurements of the exported winner.
     pub check: PathBuf,
+    /// Folder of the winner's raw measurements at several lengths of text.
+    pub lengths: PathBuf,
     /// The report.
     pub report: PathBuf,
 }
@@ -61,13 +62,19 @@ impl Files {
             winner: folder.join("winner"),
             bundle: folder.join("bundle"),
             check: folder.join("check.jsonl"),
+            lengths: folder.join("lengths"),
             report: folder.join("report.json"),
         }
+    }
+
+    /// The winner's weights.
+    pub(crate) fn weights(&self) -> PathBuf {
+        self.winner.join("model.safetensors")
     }
 }
 
 /// Steps whose unfinished output is continued.
-const CONTINUED: [&str; 3] = ["profile", "measure", "bench"];
+const CONTINUED: [&str; 4] = ["profile", "measure", "bench", "lengths"];
 
 /// One run: its files, its state and who watches it.
 struct Run<'a> {
@@ -156,15 +163,14 @@ pub fn run(config: &Config, reporter: &mut dyn Reporter) -> Result<RunReport, Pi
 
 impl Run<'_> {
     /// A step: does `make` and marks the step as finished afterwards, unless it was finished
-    /// on the same `inputs` before and `keep` still finds its result.
+    /// on the same `inputs`, a digest, before and `keep` still finds its result.
     fn step<T>(
         &mut self,
         name: &'static str,
-        inputs: &impl Serialize,
+        inputs: String,
         keep: impl FnOnce() -> Result<Option<T>, PipelineError>,
         make: impl FnOnce(Begun, &mut dyn Reporter) -> Result<T, PipelineError>,
     ) -> Result<T, PipelineError> {
-        let inputs = inputs_digest(name, inputs)?;
         self.steps.push(name);
         if self.state.is_done(name, &inputs)
             && let Some(kept) = keep()?
@@ -211,6 +217,7 @@ impl Run<'_> {
         let mut bundle = self.export()?;
         let parity = self.verify(&mut bundle)?;
         let timed = self.bench(target, &bundle)?;
+        self.lengths(target, &winner.arch)?;
         let found = Found {
             predictor: &predictor,
             outcome: &outcome,
@@ -237,15 +244,12 @@ impl Run<'_> {
             ),
         );
         let file = self.files.measurements.clone();
-        let mut settings = config.profile.clone();
-        if !settings.baselines.contains(&config.budget.baseline) {
-            settings.baselines.push(config.budget.baseline.clone());
-        }
+        let settings = profile_settings(config);
         let protocol = self.protocol.clone();
         // The profiler itself finds out what is missing in the file.
         let measured = self.step(
             "profile",
-            &(target_inputs(config)?, &protocol, ENGINE),
+            inputs::profile(config, &protocol)?,
             || Ok(None),
             |_, reporter| {
                 steps::profile_space(target, space, &settings, &protocol, &file, reporter)
@@ -270,7 +274,7 @@ impl Run<'_> {
         let measurements = std::slice::from_ref(measured);
         let predictor = self.step(
             "fit",
-            &(&measured.digest, space),
+            inputs::fit(&measured.digest, space)?,
             || file.exists().then(|| Ok(Predictor::load(&file)?)).transpose(),
             |_, reporter| {
                 let (kind, quantity) = (Kind::default(), Quantity::Latency);
@@ -302,17 +306,12 @@ impl Run<'_> {
         let band = config.budget.on(predictor)?;
         self.reporter
             .step("search", &format!("for the lowest loss at about {:.2} ms", band.target_ms));
-        let inputs = (
-            digest_of_file(&self.files.predictor)?,
-            space,
-            &band,
-            &config.search,
-            fitness.digest(),
-        );
+        let inputs =
+            inputs::search(config, &self.files.predictor, space, &band, &fitness.digest())?;
         let (file, store) = (self.files.search.clone(), self.files.evaluations.clone());
         let outcome: Outcome = self.step(
             "search",
-            &inputs,
+            inputs,
             || Ok(file.exists().then(|| read_json(&file, atb_search::SCHEMA)).transpose()?),
             |_, reporter| {
                 let outcome = steps::search_space(
@@ -356,13 +355,12 @@ impl Run<'_> {
         let best = config.finalists.min(outcome.ranking.len());
         self.reporter.step("measure", &format!("the {best} best of the search"));
         let protocol = self.protocol.clone();
-        let target_file = target_inputs(config)?;
-        let inputs = (digest_of_file(&self.files.search)?, best, target_file, &protocol, ENGINE);
+        let inputs = inputs::measure(config, &self.files.search, best, &protocol)?;
         let file = self.files.finalists.clone();
         let band = config.budget.on(predictor)?;
         let (finalists, static_table) = self.step(
             "measure",
-            &inputs,
+            inputs,
             || Ok(None),
             |begun, reporter| {
                 // Measurements of another search's best are of no use; those of this one's
@@ -412,12 +410,12 @@ impl Run<'_> {
             ));
         }
         let measured = MeasurementFile::read(&file)?;
-        let inputs = (&measurements.digest, measured.digest.clone(), &predictor.space);
+        let inputs = inputs::update(&measurements.digest, &measured.digest, &predictor.space)?;
         let updated = self.files.updated_predictor.clone();
         let all = [measurements.clone(), measured];
         self.step(
             "update",
-            &inputs,
+            inputs,
             || Ok(updated.exists().then_some(())),
             |_, reporter| {
                 let (kind, quantity) = (Kind::default(), Quantity::Latency);
@@ -433,7 +431,7 @@ impl Run<'_> {
         let folder = self.files.winner.clone();
         self.step(
             "extract",
-            &(arch, weights.plm.source()),
+            inputs::extract(arch, weights.plm.source())?,
             || Ok(folder.exists().then_some(())),
             |_, _| {
                 if folder.exists() {
@@ -448,11 +446,11 @@ impl Run<'_> {
         let (workload, precision) = (self.protocol.workload, self.config.export.precision);
         let options = Options { workload, precision, ..Options::default() };
         self.reporter.step("export", "the winner to ONNX");
-        let weights = digest_of_file(&self.files.winner.join("model.safetensors"))?;
+        let weights = self.files.weights();
         let (folder, winner) = (self.files.bundle.clone(), self.files.winner.clone());
         let bundle = self.step(
             "export",
-            &(weights, workload, precision, ENGINE),
+            inputs::export(&weights, workload, precision)?,
             || Ok(Bundle::open(&folder).ok()),
             |_, _| Ok(export(&winner, &options, &folder)?),
         )?;
@@ -467,18 +465,14 @@ impl Run<'_> {
 
     fn verify(&mut self, bundle: &mut Bundle) -> Result<atb_export::Parity, PipelineError> {
         self.reporter.step("verify", "candle, tract and ONNX Runtime on the same sentences");
-        let inputs = (
-            digest_of_file(&bundle.model_file())?,
-            digest_of_file(&self.files.winner.join("model.safetensors"))?,
-            ENGINE,
-        );
+        let inputs = inputs::verify(&bundle.model_file(), &self.files.weights())?;
         let winner = self.files.winner.clone();
         // Engines that could not be compared are tried again.
         let known = bundle.report().parity;
         let known = known.filter(|parity| parity.holds() && parity.tract_ort.is_some());
         let parity = self.step(
             "verify",
-            &inputs,
+            inputs,
             || Ok(known),
             |_, reporter| steps::verify_bundle(bundle, &winner, reporter),
         )?;
@@ -496,17 +490,11 @@ impl Run<'_> {
         let baseline = &config.budget.baseline;
         self.reporter.step("bench", &format!("the exported file and {baseline}, alternating"));
         let model = bundle.model_file();
-        let inputs = (
-            digest_of_file(&model)?,
-            target_inputs(config)?,
-            self.protocol.clone(),
-            baseline,
-            ENGINE,
-        );
+        let inputs = inputs::bench(config, &model, &self.protocol)?;
         let (file, protocol) = (self.files.check.clone(), self.protocol.clone());
         self.step(
             "bench",
-            &inputs,
+            inputs,
             || Ok(None),
             |begun, reporter| {
                 // Measurements of another model are of no use; those of this one are
@@ -518,6 +506,35 @@ impl Run<'_> {
                 steps::bench(target, &model, baseline, engines, &protocol, &file, reporter)
             },
         )
+    }
+
+    /// Measures the winner with shorter texts.
+    fn lengths(&mut self, target: &Target, winner: &Architecture) -> Result<(), PipelineError> {
+        let config = self.config;
+        let lengths = steps::shorter(&config.lengths, &self.protocol);
+        if lengths.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = lengths.iter().map(usize::to_string).collect();
+        self.reporter.step("lengths", &format!("{winner} with {} tokens", names.join(", ")));
+        let inputs = inputs::lengths(config, winner, &self.protocol)?;
+        let (folder, protocol) = (self.files.lengths.clone(), self.protocol.clone());
+        let found = self.step(
+            "lengths",
+            inputs,
+            || Ok(None),
+            |begun, reporter| {
+                // Measurements of another model are of no use; those of this one are kept.
+                if begun == Begun::OnOthers && folder.exists() {
+                    fs_err::remove_dir_all(&folder)?;
+                }
+                steps::measure_lengths(target, winner, &lengths, &protocol, &folder, reporter)
+            },
+        )?;
+        let found: Vec<String> =
+            found.iter().map(|it| format!("{:.2} ms", it.latency_ms)).collect();
+        self.reporter.result(&found.join(", "));
+        Ok(())
     }
 
     /// What the steps warned of, each once.
@@ -599,18 +616,17 @@ struct Found<'a> {
     timed: steps::Timed,
 }
 
-/// What a step knows of the device that it measures on: the target's name, or the content of
-/// its file.
-fn target_inputs(config: &Config) -> Result<String, PipelineError> {
-    let path = Path::new(&config.target);
-    match path.is_file() {
-        true => Ok(digest_of_file(path)?),
-        false => Ok(config.target.clone()),
+/// What is measured to fit on: the baseline of the budget as well.
+pub(crate) fn profile_settings(config: &Config) -> ProfileConfig {
+    let mut settings = config.profile.clone();
+    if !settings.baselines.contains(&config.budget.baseline) {
+        settings.baselines.push(config.budget.baseline.clone());
     }
+    settings
 }
 
 /// Whether `file` holds measurements by `protocol` of no others than `best`.
-fn holds_only(file: &Path, protocol: &Protocol, best: &[Evaluated]) -> bool {
+pub(crate) fn holds_only(file: &Path, protocol: &Protocol, best: &[Evaluated]) -> bool {
     let of_best = |arch: Option<&Architecture>| best.iter().any(|it| Some(&it.arch) == arch);
     MeasurementFile::read(file).is_ok_and(|measured| {
         measured.header.protocol == *protocol

@@ -35,5 +35,5 @@ pub use error::ProfileError;
 pub use link::Link;
 pub use observer::{Observer, Silent};
 pub use plan::{Item, Plan};
-pub use profile::{Job, profile, profile_all, profile_over};
+pub use profile::{Job, profile, profile_all, profile_over, remaining};
 pub use survey::{Surveyed, by_address, known_targets, survey};

@@ -103,7 +103,8 @@ pub fn profile_over(
 }
 
 /// What of the plan is neither measured nor known to fail.
-fn remaining(plan: &Plan, records: &[Record], failures: &[Failure]) -> Vec<Item> {
+#[must_use]
+pub fn remaining(plan: &Plan, records: &[Record], failures: &[Failure]) -> Vec<Item> {
     let mut items = plan.remaining(records);
     items.retain(|item| !failures.iter().any(|failure| failure.subject == item.subject));
     items

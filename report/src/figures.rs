@@ -1,5 +1,5 @@
 //! Every number of a report. `figures.json` is this struct; its schema is
-//! `docs/schemas/figures.json`.
+//! `docs/schemas/files/figures.json`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,18 @@ pub struct Figures {
     pub parts: Vec<Part>,
     /// The runs of the exported model and of the baseline.
     pub runs: Vec<Runs>,
+    /// The winner at several lengths of text, the shortest first.
+    #[serde(default)]
+    pub lengths: Vec<AtLength>,
+    /// Trainings of the model or of what it was cut out of.
+    #[serde(default)]
+    pub trainings: Vec<Training>,
+    /// Scores on tasks.
+    #[serde(default)]
+    pub scores: Vec<TaskScore>,
+    /// Variants of the exported file.
+    #[serde(default)]
+    pub variants: Vec<Variant>,
     /// The device over the time of the run.
     pub moments: Vec<Moment>,
     /// Largest difference of the engines' outputs, and between which engines.
@@ -189,6 +201,74 @@ pub struct Runs {
     pub first_ms: Option<f64>,
     /// Memory that it took at its peak, in KiB, if known.
     pub memory_kib: Option<u64>,
+}
+
+/// The winner at one length of text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AtLength {
+    /// Tokens.
+    pub tokens: usize,
+    /// Its latency.
+    pub latency_ms: f64,
+    /// Each run by the wall clock.
+    pub samples_ms: Vec<f64>,
+}
+
+/// A training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Training {
+    /// Its folder.
+    pub name: String,
+    /// The loss of its steps, on average over the sub-models and over the steps up to each of these:
+    /// the step, and the loss.
+    pub steps: Vec<(u64, f64)>,
+    /// What was seen on text or examples that it was not trained on.
+    pub held_out: Vec<Curve>,
+}
+
+/// What became of a value over the steps of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Curve {
+    /// The architecture whose loss it is, or the task's metric.
+    pub name: String,
+    /// Whether higher is better, as of a metric; of a loss lower is.
+    pub higher_is_better: bool,
+    /// Steps made before, and the value.
+    pub points: Vec<(u64, f64)>,
+}
+
+/// A score on a task. Values are fractions and correlations, not per cent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskScore {
+    /// The task.
+    pub task: String,
+    /// The split of its data.
+    pub split: String,
+    /// The model.
+    pub model: String,
+    /// The metric.
+    pub metric: String,
+    /// The score; null where it is not defined.
+    pub value: Option<f64>,
+    /// Where it lies if the examples are drawn again.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// A variant of the exported file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Bytes of the bundle in one file.
+    pub bytes: u64,
+    /// Its latency, on the scale of its own measurement.
+    pub latency_ms: f64,
+    /// How far what an app gets is from what the first variant gives, from 0 to 1.
+    pub difference: f64,
+    /// What it scores on a task.
+    pub score: Option<f64>,
+    /// Whether no other is as good in everything and better in something.
+    pub worth_having: bool,
 }
 
 /// The device while one model was measured.

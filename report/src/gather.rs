@@ -6,15 +6,15 @@ use atb_export::{Bundle, Parity};
 use atb_measurements::{
     DeviceContext, MeasurementFile, Record, Role, Subject, Summary, Verdict, percentile,
 };
-use atb_pipeline::{Files, REPORT_SCHEMA, RunReport};
+use atb_pipeline::{Files, REPORT_SCHEMA, RunReport, steps};
 use atb_predictor::{Breakdown, Predictor};
 use atb_search::{Outcome, evaluations};
 
-use crate::ReportError;
 use crate::figures::{
-    Evaluated, FIGURES_SCHEMA, Figures, Finalist, Moment, Part, Predicted, Runs, Sized, Trust,
-    Winner,
+    AtLength, Evaluated, FIGURES_SCHEMA, Figures, Finalist, Moment, Part, Predicted, Runs, Sized,
+    Trust, Winner,
 };
+use crate::{ReportError, beside};
 
 impl Figures {
     /// The figures of the run in `folder`.
@@ -93,6 +93,10 @@ impl Figures {
             noise_floor: report.predictor.noise_floor,
             parts: breakdown,
             runs: runs(&check),
+            lengths: lengths(&report, &files)?,
+            trainings: beside::training_in(&folder.join("training"))?,
+            scores: beside::scores(&folder.join("evaluation.json"))?,
+            variants: beside::variants(&folder.join("variants.json"))?,
             moments: moments(&measuring),
             parity: report.parity.largest(),
             parity_engines: engines(&report.parity),
@@ -215,6 +219,17 @@ fn runs(file: &MeasurementFile) -> Vec<Runs> {
     let mut all: Vec<Runs> = subjects.into_iter().filter_map(of).collect();
     all.sort_by_key(|runs| runs.model != "winner");
     all
+}
+
+/// The winner at several lengths, that of the whole input from the check.
+fn lengths(report: &RunReport, files: &Files) -> Result<Vec<AtLength>, ReportError> {
+    let all = steps::at_lengths(&report.winner, &files.lengths)?;
+    let shorter = all.into_iter().map(|it| AtLength {
+        tokens: it.tokens,
+        latency_ms: it.latency_ms,
+        samples_ms: it.samples_ms,
+    });
+    Ok(shorter.collect())
 }
 
 /// The device over all records of `files`, one after the other.

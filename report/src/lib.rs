@@ -12,6 +12,7 @@
 //! [`Figures::of_run`] reads, [`of_run`] makes questions, answers, plots and tables of the figures,
 //! [`page`] and [`markdown`] lay those out: none of the later steps computes a figure.
 
+mod beside;
 mod comparison;
 mod document;
 mod error;
@@ -33,10 +34,10 @@ pub use comparison::{Both, COMPARISON_SCHEMA, Change, Comparison};
 pub use document::{Card, Document, Panel, Plot, Table, Verdict};
 pub use error::ReportError;
 pub use figures::{
-    Evaluated, FIGURES_SCHEMA, Figures, Finalist, Moment, Part, Predicted, Runs, Sized, Trust,
-    Winner,
+    AtLength, Curve, Evaluated, FIGURES_SCHEMA, Figures, Finalist, Moment, Part, Predicted, Runs,
+    Sized, TaskScore, Training, Trust, Variant, Winner,
 };
-pub use markdown::markdown;
+pub use markdown::{markdown, markdown_table, plain};
 pub use page::page;
 pub use run::of_run;
 
@@ -54,27 +55,42 @@ pub struct Written {
     pub figures: PathBuf,
 }
 
-/// Writes the report of the run in `run` to the folder [`FOLDER`] in it.
+/// Writes the report of the run in `run` to the folder [`FOLDER`] in it, with the trainings in the
+/// folders `trainings`. What lies in the run's folder is shown as well: the training `training`,
+/// `evaluation.json`, which is what `atb evaluate --format json` prints, and `variants.json`, which
+/// is what `atb export --variants all --format json` prints.
 ///
 /// # Errors
 /// [`ReportError`] if `run` holds no finished run, a file of it cannot be read, or the report
 /// cannot be written. Each file of an earlier report is replaced as a whole.
-pub fn write(run: &Path) -> Result<Written, ReportError> {
-    let figures = Figures::of_run(run)?;
-    write_to(&run.join(FOLDER), &of_run(&figures), &figures)
+pub fn write(run: &Path, trainings: &[PathBuf]) -> Result<Written, ReportError> {
+    let mut figures = Figures::of_run(run)?;
+    for folder in trainings {
+        figures.trainings.push(beside::training(folder)?);
+    }
+    lay_out(&run.join(FOLDER), &of_run(&figures), &figures)
 }
 
 /// Writes the comparison of the runs in `first` and `second` to `folder`.
 ///
 /// # Errors
 /// As [`write()`].
-pub fn compare(first: &Path, second: &Path, folder: &Path) -> Result<Written, ReportError> {
+pub fn compare(
+    first: &Path,
+    second: &Path,
+    folder: &Path,
+) -> Result<(Written, Comparison), ReportError> {
     let names = (first.display().to_string(), second.display().to_string());
     let comparison = Comparison::of(names, &Figures::of_run(first)?, &Figures::of_run(second)?);
-    write_to(folder, &comparison.document(), &comparison)
+    let written = lay_out(folder, &comparison.document(), &comparison)?;
+    Ok((written, comparison))
 }
 
-fn write_to(
+/// Writes `document` with its plots, and the figures of it, to `folder`.
+///
+/// # Errors
+/// [`ReportError::File`] or [`ReportError::Io`] if they cannot be written.
+pub fn lay_out(
     folder: &Path,
     document: &Document,
     figures: &impl Serialize,

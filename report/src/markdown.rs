@@ -40,12 +40,7 @@ pub fn markdown(document: &Document) -> String {
         if !table.answer.is_empty() {
             _ = write!(text, "{}\n\n", plain(&table.answer));
         }
-        row(&mut text, &table.header);
-        let beside = if table.is_text { "---|" } else { "---:|" };
-        _ = writeln!(text, "|---|{}", beside.repeat(table.header.len() - 1));
-        for cells in &table.rows {
-            row(&mut text, cells);
-        }
+        text.push_str(&markdown_table(&table.header, &table.rows, table.is_text));
     }
     _ = write!(
         text,
@@ -55,13 +50,27 @@ pub fn markdown(document: &Document) -> String {
     text
 }
 
+/// A table of Markdown; the columns from the second on are of words or of numbers.
+#[must_use]
+pub fn markdown_table(header: &[String], rows: &[Vec<String>], is_text: bool) -> String {
+    let mut text = String::new();
+    row(&mut text, header);
+    let beside = if is_text { "---|" } else { "---:|" };
+    _ = writeln!(text, "|---|{}", beside.repeat(header.len().saturating_sub(1)));
+    for cells in rows {
+        row(&mut text, cells);
+    }
+    text
+}
+
 fn row(text: &mut String, cells: &[String]) {
     let cells: Vec<String> = cells.iter().map(|cell| plain(cell).replace('|', "\\|")).collect();
     _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
 /// Text that Markdown does not take for markup, on one line.
-fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in atb_settings::visible(text).chars() {
         match character {

@@ -6,7 +6,7 @@ use crate::texts::{self, loss, megabytes, ms, percent, signed_percent};
 
 /// All tables of `figures`.
 pub(crate) fn all(figures: &Figures) -> Vec<Table> {
-    [finalists(figures), cost(figures), bundle(figures), Some(device(figures))]
+    [finalists(figures), scores(figures), cost(figures), bundle(figures), Some(device(figures))]
         .into_iter()
         .flatten()
         .collect()
@@ -40,6 +40,36 @@ fn finalists(figures: &Figures) -> Option<Table> {
             "measured",
             "off by",
         ]),
+        rows,
+        is_text: false,
+    })
+}
+
+fn scores(figures: &Figures) -> Option<Table> {
+    let rows: Vec<Vec<String>> = figures
+        .scores
+        .iter()
+        .map(|it| {
+            let number = |value: f64| format!("{:.2}", 100.0 * value);
+            vec![
+                format!("{} {}", it.task, it.split),
+                it.model.clone(),
+                it.metric.clone(),
+                it.value.map_or_else(|| "not defined".to_owned(), number),
+                it.interval.map_or_else(
+                    || "unknown".to_owned(),
+                    |(low, high)| format!("{} to {}", number(low), number(high)),
+                ),
+            ]
+        })
+        .collect();
+    (!rows.is_empty()).then_some(Table {
+        question: "What does it score on tasks?".to_owned(),
+        answer: "In per cent, with the interval that a score lies in if the examples are drawn \
+                 again. Models whose intervals overlap may still be told apart by paired differences, \
+                 which `atb evaluate --baseline` gives."
+            .to_owned(),
+        header: header(&["task", "model", "metric", "score", "interval"]),
         rows,
         is_text: false,
     })

@@ -98,7 +98,7 @@ fn look(page: &Path, width: u32, dark: bool) -> Seen {
 
 #[test]
 fn the_page_in_a_browser() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/figures.json");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example-report/figures.json");
     let figures: Figures =
         serde_json::from_slice(&std::fs::read(kept).expect("the kept figures")).expect("figures");
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,6 +2,7 @@
 
 use atb_runtime::SpanSettings;
 use atb_settings::{Check, Checked};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::TaskError;
@@ -14,7 +15,7 @@ use crate::read::{Examples, Split};
 use crate::task::Task;
 
 /// How models are evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluateSettings {
     /// Most tokens of a text or pair; an exported file has a length of its own.
@@ -71,9 +72,10 @@ impl EvaluateSettings {
 }
 
 /// The value of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Score {
     /// The metric.
+    #[schemars(with = "String")]
     pub metric: Metric,
     /// Its value; none where it is not defined, as the correlation of a constant.
     pub value: Option<f64>,
@@ -82,7 +84,7 @@ pub struct Score {
 }
 
 /// What a model scores on a split.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Evaluation {
     /// The task's name.
     pub task: String,
@@ -100,9 +102,10 @@ pub struct Evaluation {
 }
 
 /// By how much a model's metric is above another's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// The metric.
+    #[schemars(with = "String")]
     pub metric: Metric,
     /// The first model's value less the other's; none where either is not defined.
     pub value: Option<f64>,

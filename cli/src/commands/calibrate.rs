@@ -6,8 +6,9 @@ use atb_measurements::MeasurementFile;
 use atb_predictor::{Observations, Predictor};
 use clap::Args;
 
-use super::fit;
+use super::fit::Fitted;
 use crate::display::{self, Display};
+use crate::output::OutputArguments;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -22,6 +23,8 @@ pub(crate) struct Arguments {
     /// Predictor file to write
     #[arg(long, short, default_value = "predictor-calibrated.json")]
     out: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
@@ -35,7 +38,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let observations = Observations::from_file(&measured)?;
     let calibrated = predictor.calibrate(&observations, 0)?;
     calibrated.save(&arguments.out)?;
-    display::data(&fit::summary(&calibrated))?;
-    fit::test(&calibrated, &arguments.tests, &mut Display::new())?;
-    Ok(())
+    let mut display = Display::new();
+    let fitted = Fitted::of(&calibrated, &arguments.out, &arguments.tests, &mut display)?;
+    arguments.output.print(&fitted)
 }

@@ -9,10 +9,12 @@ use atb_tasks::{
 };
 use atb_text::Corpus;
 use clap::Args;
-use miette::IntoDiagnostic;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::renamed;
 use crate::display;
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 /// Version of the JSON that is printed.
 const SCHEMA: u32 = 1;
@@ -60,13 +62,21 @@ pub(crate) struct Arguments {
     /// Seed of what is drawn
     #[arg(long)]
     seed: Option<u64>,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    /// Former name of `--format json`
+    #[arg(
+        long = "json",
+        hide = true,
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = renamed("--format json")
+    )]
+    former_json: Option<String>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// What a model scores, and how far it is from the baseline.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Row {
     #[serde(flatten)]
     evaluation: Evaluation,
@@ -75,12 +85,34 @@ struct Row {
     above_baseline: Option<Vec<Difference>>,
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
+/// Scores of models, as `atb evaluate --format json` prints them. Values are fractions and
+/// correlations, not per cent.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Version of the schema: 1.
     schema: u32,
+    /// How the scores were taken.
     settings: EvaluateSettings,
-    baseline: Option<&'a str>,
-    results: &'a [Row],
+    /// The model that the others are compared with.
+    baseline: Option<String>,
+    /// One for each task, split and model.
+    results: Vec<Row>,
+}
+
+/// A score as a line of CSV.
+#[derive(Serialize)]
+struct Line<'a> {
+    task: &'a str,
+    split: &'a str,
+    model: &'a str,
+    examples: usize,
+    metric: String,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    above_baseline: Option<f64>,
+    above_low: Option<f64>,
+    above_high: Option<f64>,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
@@ -120,7 +152,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
                 true => Some(frequencies(model, task, split, arguments)?),
                 false => None,
             };
-            display::note(&format!("{} {}: {}", task.name, split.name, model.name()));
+            display::remark(&format!("{} {}: {}", task.name, split.name, model.name()));
             let evaluation = evaluate(model, task, split, frequencies.as_ref(), &settings)?;
             rows.push(Row { evaluation, above_baseline: None });
         }
@@ -132,12 +164,8 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             }
         }
     }
-    if arguments.json {
-        let baseline = arguments.baseline.as_deref();
-        let report = Report { schema: SCHEMA, settings, baseline, results: &rows };
-        return display::data(&serde_json::to_string_pretty(&report).into_diagnostic()?);
-    }
-    display::data(&table(&rows, arguments.baseline.is_some(), settings.confidence))
+    let baseline = arguments.baseline.clone();
+    arguments.output.print(&Report { schema: SCHEMA, settings, baseline, results: rows })
 }
 
 /// The splits of a task that models are evaluated on, read and checked.
@@ -243,7 +271,37 @@ fn frequencies(
     of(&split.texts())
 }
 
-fn table(rows: &[Row], compared: bool, confidence: f64) -> String {
+impl Document for Report {
+    fn parts(&self) -> Vec<Part> {
+        vec![table(&self.results, self.baseline.is_some(), self.settings.confidence)]
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        let mut lines = Vec::new();
+        for Row { evaluation, above_baseline } in &self.results {
+            for (number, score) in evaluation.scores.iter().enumerate() {
+                let above = above_baseline.as_ref().and_then(|all| all.get(number));
+                let above_interval = above.and_then(|above| above.interval);
+                lines.push(Line {
+                    task: &evaluation.task,
+                    split: &evaluation.split,
+                    model: &evaluation.model,
+                    examples: evaluation.examples,
+                    metric: score.metric.to_string(),
+                    value: score.value,
+                    low: score.interval.map(|interval| interval.low),
+                    high: score.interval.map(|interval| interval.high),
+                    above_baseline: above.and_then(|above| above.value),
+                    above_low: above_interval.map(|interval| interval.low),
+                    above_high: above_interval.map(|interval| interval.high),
+                });
+            }
+        }
+        Lines::of(&lines)
+    }
+}
+
+fn table(rows: &[Row], compared: bool, confidence: f64) -> Part {
     let percent = format!("{:.0} %", 100.0 * confidence);
     let mut header = vec!["task".to_owned(), "metric".to_owned(), "model".to_owned()];
     header.extend(["score".to_owned(), percent.clone()]);
@@ -285,6 +343,5 @@ fn table(rows: &[Row], compared: bool, confidence: f64) -> String {
             }
         }
     }
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    display::table(&header, lines)
+    Part::Numbers { header, rows: lines }
 }

@@ -11,9 +11,13 @@ use atb_targets::Target;
 use atb_tasks::Task;
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, bail};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::WorkloadArguments;
-use crate::display::{self, Display};
+use super::bench::RunsOf;
+use crate::display::{Display, Remark};
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -72,6 +76,8 @@ pub(crate) struct Arguments {
     /// Folder of the task's files, or the one above it
     #[arg(long, value_name = "FOLDER", requires = "task")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// Which variants are measured.
@@ -112,26 +118,167 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         normalised: *normalised,
         vocabulary: arguments.vocabulary.clone(),
     };
-    let options = match arguments.variants {
-        Some(Kinds::All) => chosen_variant(arguments, &options)?,
-        None => options,
+    let variants = match arguments.variants {
+        Some(Kinds::All) => Some(measured_variants(arguments, &options)?),
+        None => None,
     };
-    let bundle = atb_export::export(model, &options, out)?;
-    if let Some(kept) = bundle.report().vocabulary {
-        eprintln!("vocabulary {} of {} entries", kept.entries, kept.of);
-    }
-    display::data(&bundle.model_file().display().to_string())?;
-    if arguments.single_file {
-        let mut file = out.clone().into_os_string();
-        file.push(".atb");
-        bundle.pack(file.as_ref())?;
-        display::data(&file.display().to_string())?;
-    }
-    Ok(())
+    let shipped = variants.as_ref().and_then(Variants::shipped);
+    let bundle = atb_export::export(model, shipped.map_or(&options, |it| &it.options), out)?;
+    let single_file = match arguments.single_file {
+        true => {
+            let mut file = out.clone().into_os_string();
+            file.push(".atb");
+            bundle.pack(file.as_ref())?;
+            Some(file.display().to_string())
+        }
+        false => None,
+    };
+    arguments.output.print(&Exported {
+        schema: 1,
+        model: bundle.model_file().display().to_string(),
+        single_file,
+        vocabulary: bundle
+            .report()
+            .vocabulary
+            .map(|kept| Kept { entries: kept.entries, of: kept.of }),
+        variants: variants.as_ref().map(MeasuredVariants::of),
+    })
 }
 
-/// Measures the variants, shows them, and gives the options of the one that is shipped.
-fn chosen_variant(arguments: &Arguments, options: &Options) -> miette::Result<Options> {
+/// What was exported, as `atb export --format json` prints it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Exported {
+    /// Version of the schema: 1.
+    schema: u32,
+    /// The ONNX file in the bundle.
+    model: String,
+    /// The bundle in one file; null unless it was asked for.
+    single_file: Option<String>,
+    /// Words that the bundle knows of those of the model; null if all.
+    vocabulary: Option<Kept>,
+    /// The variants that it was chosen from; null unless they were asked for.
+    variants: Option<MeasuredVariants>,
+}
+
+/// What is kept of a vocabulary.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Kept {
+    /// Entries kept.
+    entries: usize,
+    /// Entries of the model.
+    of: usize,
+}
+
+/// Variants of a model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MeasuredVariants {
+    /// The metric of the scores; null without a task.
+    metric: Option<String>,
+    /// Each of them, the model as it is first.
+    variants: Vec<MeasuredVariant>,
+    /// Why the latencies say nothing about a device; empty if they do.
+    remarks: Vec<Remark>,
+}
+
+/// A variant.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MeasuredVariant {
+    /// `f32` or `int8`, with `pruned` where words were left out.
+    name: String,
+    /// Bytes of the bundle in one file.
+    bytes: u64,
+    /// Entries of its vocabulary.
+    entries: usize,
+    #[serde(flatten)]
+    runs: RunsOf,
+    /// How far what an app gets is from what the first variant gives, from 0 to 1.
+    difference: f64,
+    /// What it scores on the task.
+    score: Option<f64>,
+    /// Whether it was written.
+    written: bool,
+    /// Whether no other is as good in everything and better in something.
+    worth_having: bool,
+}
+
+impl MeasuredVariants {
+    fn of(found: &Variants) -> Self {
+        let variant = |(number, variant): (usize, &Variant)| MeasuredVariant {
+            name: variant.name.clone(),
+            bytes: variant.bytes,
+            entries: variant.entries,
+            runs: RunsOf::of(&variant.runs),
+            difference: variant.difference,
+            score: variant.score,
+            written: number == found.chosen,
+            worth_having: variant.worth_having,
+        };
+        Self {
+            metric: found.metric.clone(),
+            variants: found.all.iter().enumerate().map(variant).collect(),
+            remarks: Remark::of(&found.flags),
+        }
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let known = |value: Option<f64>, decimals: usize| {
+            value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
+        };
+        let row = |variant: &MeasuredVariant| {
+            let runs = &variant.runs;
+            let mut row = vec![
+                variant.name.clone(),
+                format!("{:.1}", variant.bytes as f64 / 1e6),
+                variant.entries.to_string(),
+                format!("{:.3}", runs.latency_ms),
+                format!("{:.2}", runs.p50_ms),
+                format!("{:.2}", runs.p90_ms),
+                known(runs.load_ms, 1),
+                known(runs.memory_kib.map(|kib| kib as f64 / 1024.0), 1),
+                format!("{:.4}", variant.difference),
+            ];
+            if self.metric.is_some() {
+                row.push(known(variant.score, 4));
+            }
+            row.push(match (variant.written, variant.worth_having) {
+                (true, _) => "written".to_owned(),
+                (false, true) => "worth having".to_owned(),
+                (false, false) => String::new(),
+            });
+            row
+        };
+        let mut header = vec!["", "MB", "words", "ms", "p50", "p90", "load", "MiB", "difference"];
+        header.extend(self.metric.as_deref());
+        header.push("");
+        let mut parts = vec![Part::numbers(&header, self.variants.iter().map(row).collect())];
+        if !self.remarks.is_empty() {
+            parts.push(Part::Text(self.remarks.iter().map(Remark::line).collect()));
+        }
+        parts
+    }
+}
+
+impl Document for Exported {
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = self.variants.as_ref().map_or_else(Vec::new, MeasuredVariants::parts);
+        if let Some(Kept { entries, of }) = self.vocabulary {
+            parts.push(Part::Text(vec![format!("vocabulary {entries} of {of} entries")]));
+        }
+        let files = std::iter::once(&self.model).chain(&self.single_file);
+        parts.push(Part::Text(files.cloned().collect()));
+        parts
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        match &self.variants {
+            Some(variants) => Lines::of(&variants.variants),
+            None => Lines::of(std::slice::from_ref(self)),
+        }
+    }
+}
+
+/// Measures the variants.
+fn measured_variants(arguments: &Arguments, options: &Options) -> miette::Result<Variants> {
     let target = Target::find(&arguments.target)?;
     let settings = ProtocolSettings { workload: options.workload, ..ProtocolSettings::default() };
     settings.checked()?;
@@ -151,7 +298,7 @@ fn chosen_variant(arguments: &Arguments, options: &Options) -> miette::Result<Op
     let conditions =
         Conditions { largest_file: arguments.largest_file, least_score: arguments.least_score };
     let scratch = tempfile::tempdir().into_diagnostic()?;
-    let found = steps::variants(
+    Ok(steps::variants(
         &arguments.model,
         options,
         &target,
@@ -160,48 +307,7 @@ fn chosen_variant(arguments: &Arguments, options: &Options) -> miette::Result<Op
         conditions,
         scratch.path(),
         &mut Display::new(),
-    )?;
-    display::data(&table(&found))?;
-    Ok(found.shipped().map_or_else(|| options.clone(), |shipped| shipped.options.clone()))
-}
-
-/// The variants as a user sees them.
-fn table(found: &Variants) -> String {
-    let known = |value: Option<f64>, decimals: usize| {
-        value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
-    };
-    let row = |(number, variant): (usize, &Variant)| {
-        let [p50, p90, _] = variant.runs.percentiles_ms;
-        let mut row = vec![
-            variant.name.clone(),
-            format!("{:.1}", variant.bytes as f64 / 1e6),
-            variant.entries.to_string(),
-            format!("{:.3}", variant.runs.latency_ms),
-            format!("{p50:.2}"),
-            format!("{p90:.2}"),
-            known(variant.runs.load_ms, 1),
-            known(variant.runs.memory_kib.map(|kib| kib as f64 / 1024.0), 1),
-            format!("{:.4}", variant.difference),
-        ];
-        if found.metric.is_some() {
-            row.push(known(variant.score, 4));
-        }
-        row.push(match (number == found.chosen, variant.worth_having) {
-            (true, _) => "written".to_owned(),
-            (false, true) => "worth having".to_owned(),
-            (false, false) => String::new(),
-        });
-        row
-    };
-    let mut header = vec!["", "MB", "words", "ms", "p50", "p90", "load", "MiB", "difference"];
-    header.extend(found.metric.as_deref());
-    header.push("");
-    let mut text = display::table(&header, found.all.iter().enumerate().map(row).collect());
-    for line in display::no_device(&found.flags) {
-        text.push('\n');
-        text.push_str(&line.join(": "));
-    }
-    text
+    )?)
 }
 
 #[cfg(test)]

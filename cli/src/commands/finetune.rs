@@ -8,9 +8,12 @@ use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_superplm::{Accelerator, keep_freed_memory};
 use clap::Args;
-use miette::IntoDiagnostic;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::display::{self, Display};
+use super::renamed;
+use crate::display::Display;
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -63,9 +66,17 @@ pub(crate) struct Arguments {
     /// Where to compute: `cpu`, or `cuda` if atb was built with `--features cuda`
     #[arg(long)]
     accelerator: Option<Accelerator>,
-    /// Print JSON instead of a table
-    #[arg(long)]
-    json: bool,
+    /// Former name of `--format json`
+    #[arg(
+        long = "json",
+        hide = true,
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = renamed("--format json")
+    )]
+    former_json: Option<String>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 impl Arguments {
@@ -100,19 +111,66 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
     keep_freed_memory();
     let config = arguments.config()?;
     let report = finetune(&config, ranks, &mut Display::new())?;
-    if arguments.json {
-        return display::data(&serde_json::to_string_pretty(&report).into_diagnostic()?);
-    }
-    display::data(&table(&report, &config.output))
+    arguments.output.print(&Finetuned { report, output: config.output })
 }
 
-fn table(report: &FinetuneReport, output: &Path) -> String {
-    let mut rows = vec![vec!["model".to_owned(), output.display().to_string()]];
+/// A fine-tuning, as `atb finetune --format json` prints it and as it is in `finetune.json`.
+#[derive(Serialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct Finetuned {
+    report: FinetuneReport,
+    /// The model's folder.
+    #[serde(skip)]
+    output: PathBuf,
+}
+
+/// A score as a line of CSV.
+#[derive(Serialize)]
+struct Line<'a> {
+    seed: u64,
+    best_epoch: u64,
+    held_out: Option<f64>,
+    task: &'a str,
+    split: &'a str,
+    metric: String,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+impl Document for Finetuned {
+    fn parts(&self) -> Vec<Part> {
+        vec![table(&self.report, &self.output)]
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        let mut lines = Vec::new();
+        for of_seed in &self.report.seeds {
+            for evaluation in &of_seed.scores {
+                lines.extend(evaluation.scores.iter().map(|score| Line {
+                    seed: of_seed.seed,
+                    best_epoch: of_seed.best_epoch,
+                    held_out: of_seed.held_out,
+                    task: &evaluation.task,
+                    split: &evaluation.split,
+                    metric: score.metric.to_string(),
+                    value: score.value,
+                    low: score.interval.map(|interval| interval.low),
+                    high: score.interval.map(|interval| interval.high),
+                }));
+            }
+        }
+        Lines::of(&lines)
+    }
+}
+
+fn table(report: &FinetuneReport, output: &Path) -> Part {
+    let mut rows = vec![("model".to_owned(), output.display().to_string())];
     let percent =
         |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{:.2}", 100.0 * v));
     for OfSeed { seed, best_epoch, held_out, scores, .. } in &report.seeds {
         let chosen = report.seeds.len() > 1 && *seed == report.seed;
-        rows.push(vec![
+        rows.push((
             format!("seed {seed}"),
             format!(
                 "{} {} on {} held-out examples, after epoch {best_epoch}{}",
@@ -121,7 +179,7 @@ fn table(report: &FinetuneReport, output: &Path) -> String {
                 report.held_out,
                 if chosen { "; this is the model" } else { "" }
             ),
-        ]);
+        ));
         for evaluation in scores {
             let confidence = 100.0 * report.evaluation.confidence;
             let score = |score: &atb_tasks::Score| {
@@ -132,8 +190,8 @@ fn table(report: &FinetuneReport, output: &Path) -> String {
                 format!("{} {}{interval}", score.metric, percent(score.value))
             };
             let scores: Vec<String> = evaluation.scores.iter().map(score).collect();
-            rows.push(vec![format!("{} {}", evaluation.task, evaluation.split), scores.join(", ")]);
+            rows.push((format!("{} {}", evaluation.task, evaluation.split), scores.join(", ")));
         }
     }
-    display::table(&[], rows)
+    Part::Named(rows)
 }

@@ -213,3 +213,46 @@ impl WorkloadArguments {
 fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
     move |_| Err(format!("the option is now called `{new}`"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use schemars::schema_for;
+
+    use super::*;
+
+    #[test]
+    fn the_schemas_in_the_documentation_are_those_of_what_is_printed_and_written() {
+        let schemas = [
+            ("bench", schema_for!(bench::Benched)),
+            ("devices", schema_for!(devices::Devices)),
+            ("doctor", schema_for!(doctor::Examination)),
+            ("evaluate", schema_for!(evaluate::Report)),
+            ("export", schema_for!(export::Exported)),
+            ("finetune", schema_for!(finetune::Finetuned)),
+            ("fit", schema_for!(fit::Fitted)),
+            ("predict", schema_for!(predict::Predictions)),
+            ("profile", schema_for!(profile::Profiled)),
+            ("refine", schema_for!(refine::RefinedPredictor)),
+            ("report", schema_for!(report::Reported)),
+            ("run", schema_for!(run::Found)),
+            ("run-plan", schema_for!(run::Steps)),
+            ("search", schema_for!(search::Found)),
+            ("train", schema_for!(train::Trained)),
+            ("verify", schema_for!(verify::Verified)),
+            ("files/comparison", schema_for!(atb_report::Comparison)),
+            ("files/figures", schema_for!(atb_report::Figures)),
+        ];
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schemas");
+        for (name, schema) in schemas {
+            let path = folder.join(format!("{name}.json"));
+            let schema = serde_json::to_string_pretty(&schema).expect("a schema");
+            if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+                atb_files::write(&path, format!("{schema}\n").as_bytes()).expect("writes");
+            }
+            let kept = std::fs::read_to_string(&path).expect("the kept schema");
+            assert_eq!(kept.trim_end(), schema, "{name}: run this test with UPDATE_SCHEMAS=1");
+        }
+    }
+}

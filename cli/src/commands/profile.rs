@@ -9,9 +9,12 @@ use atb_settings::{Layers, SettingsError};
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{ProtocolArguments, SpaceArguments};
 use crate::display::{self, Display};
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -42,6 +45,8 @@ pub(crate) struct Arguments {
     /// own, with the target's name before the extension
     #[arg(long, short, default_value = "measurements.jsonl")]
     out: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 impl Arguments {
@@ -82,14 +87,17 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let names: Vec<&str> = devices.iter().map(|device| device.target.name.as_str()).collect();
     let mut displays = Display::for_devices(&names);
     let results = steps::profile_devices(&devices, &space, &settings, &mut displays)?;
-    let mut failure = None;
+    let (mut failure, mut devices) = (None, Vec::new());
     for result in results {
         match result {
-            Ok(measured) => display::data(&summary(&measured)?)?,
+            Ok(measured) => devices.push(Measured::of(&measured)?),
             Err(error) if several && failure.is_none() => failure = Some(error),
             Err(error) if several => display::error(&error.into()),
             Err(error) => return Err(error.into()),
         }
+    }
+    if !devices.is_empty() {
+        arguments.output.print(&Profiled { schema: 1, devices })?;
     }
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
@@ -102,20 +110,90 @@ fn file_of(out: &Path, target: &str) -> PathBuf {
     out.with_file_name(format!("{stem}-{target}{extension}"))
 }
 
-fn summary(measured: &MeasurementFile) -> miette::Result<String> {
-    let mut lines = vec![format!(
-        "{}: {} measurements on {}, reference model {} {:.3} ms",
-        measured.path.display(),
-        measured.records.len(),
-        measured.header.target,
-        measured.header.protocol.reference,
-        measured.reference_ms()?
-    )];
-    if let Some(overhead) = measured.overhead() {
-        lines.push(format!("{:.0} % of the agent's time was not inference", 100.0 * overhead));
+/// Measurement files, as `atb profile --format json` prints them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Profiled {
+    /// Version of the schema: 1.
+    schema: u32,
+    /// One for each device.
+    devices: Vec<Measured>,
+}
+
+/// What was measured on a device, and whether it can be trusted.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Measured {
+    /// The device.
+    target: String,
+    /// The measurement file.
+    file: String,
+    /// How many measurements it holds.
+    measurements: usize,
+    /// The model that every measurement is paired with.
+    reference: String,
+    /// The latency of that model.
+    reference_ms: f64,
+    /// Share of the agent's time that was not inference; null if it is not known.
+    overhead: Option<f64>,
+    /// Whether the measurements can be trusted.
+    trustworthy: bool,
+    /// Why not.
+    objections: Vec<String>,
+    /// What lessens their worth without making them wrong.
+    notes: Vec<String>,
+    /// How many measurements repeat another one.
+    repeated: usize,
+    /// Mean relative difference of those from the first; null if there are none.
+    difference: Option<f64>,
+    /// The verdict in words.
+    verdict: String,
+}
+
+impl Measured {
+    fn of(file: &MeasurementFile) -> miette::Result<Self> {
+        let verdict = Verdict::of(file)?;
+        Ok(Self {
+            target: file.header.target.clone(),
+            file: file.path.display().to_string(),
+            measurements: file.records.len(),
+            reference: file.header.protocol.reference.id(),
+            reference_ms: file.reference_ms()?,
+            overhead: file.overhead(),
+            trustworthy: verdict.trustworthy(),
+            verdict: verdict.to_string(),
+            repeated: verdict.repeats.map_or(0, |repeats| repeats.count),
+            difference: verdict.repeats.map(|repeats| repeats.difference),
+            objections: verdict.objections,
+            notes: verdict.notes,
+        })
     }
-    lines.push(Verdict::of(measured)?.to_string());
-    Ok(lines.join("\n"))
+}
+
+impl Document for Profiled {
+    fn parts(&self) -> Vec<Part> {
+        let part = |measured: &Measured| {
+            let mut lines = vec![format!(
+                "{}: {} measurements on {}, reference model {} {:.3} ms",
+                measured.file,
+                measured.measurements,
+                measured.target,
+                measured.reference,
+                measured.reference_ms
+            )];
+            if let Some(overhead) = measured.overhead {
+                lines.push(format!(
+                    "{:.0} % of the agent's time was not inference",
+                    100.0 * overhead
+                ));
+            }
+            lines.push(measured.verdict.clone());
+            Part::Text(lines)
+        };
+        self.devices.iter().map(part).collect()
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        Lines::of(&self.devices)
+    }
 }
 
 #[cfg(test)]

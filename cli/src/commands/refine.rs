@@ -9,9 +9,13 @@ use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_targets::Target;
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{ProtocolArguments, SpaceArguments, fit, renamed};
-use crate::display::{self, Display};
+use super::fit::{Errors, Fitted};
+use super::{ProtocolArguments, SpaceArguments, renamed};
+use crate::display::Display;
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -63,6 +67,8 @@ pub(crate) struct Arguments {
     /// Predictor file
     #[arg(long, short, default_value = "predictor.json")]
     out: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 impl Arguments {
@@ -96,6 +102,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
     let ProfileConfig { retests, baselines, .. } = arguments.first_round()?;
     let target = Target::find(&arguments.target)?;
     let space = arguments.space.find()?;
+    let mut display = Display::new();
     let refined = steps::refine_space(
         &target,
         &space,
@@ -104,7 +111,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         &baselines,
         &arguments.protocol.on(&target)?,
         &arguments.measurements,
-        &mut Display::new(),
+        &mut display,
     )?;
     refined.predictor.save(&arguments.out)?;
     if !refined.reached {
@@ -114,24 +121,60 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
             arguments.max_samples
         );
     }
-    display::data(&format!("{}\n\n{}", rounds(&refined), fit::summary(&refined.predictor)))?;
-    Ok(())
+    let fitted = Fitted::of(&refined.predictor, &arguments.out, &[], &mut display)?;
+    let Refined { rounds, reached, .. } = &refined;
+    let rounds = rounds.iter().map(|round| MeasuredRound {
+        measured: round.measured,
+        cross_validated: Errors::of(&round.cross_validated),
+        fresh: round.fresh.as_ref().map(Errors::of),
+    });
+    let rounds = rounds.collect();
+    arguments.output.print(&RefinedPredictor { schema: 1, reached: *reached, rounds, fitted })
 }
 
-fn rounds(refined: &Refined) -> String {
-    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let rows = refined
-        .rounds
-        .iter()
-        .map(|round| {
+/// A predictor and the rounds that it came of, as `atb refine --format json` prints them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RefinedPredictor {
+    /// Version of the schema: 1.
+    schema: u32,
+    /// Whether the error asked for was reached.
+    reached: bool,
+    /// The rounds, in order.
+    rounds: Vec<MeasuredRound>,
+    /// The predictor, as `atb fit` prints it.
+    fitted: Fitted,
+}
+
+/// A round of measuring.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MeasuredRound {
+    /// Architectures measured until then.
+    measured: usize,
+    /// Cross-validated errors over all of them.
+    cross_validated: Errors,
+    /// Errors on the round's architectures as predicted before they were measured; null for the
+    /// first round.
+    fresh: Option<Errors>,
+}
+
+impl Document for RefinedPredictor {
+    fn parts(&self) -> Vec<Part> {
+        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+        let row = |round: &MeasuredRound| {
             vec![
                 round.measured.to_string(),
                 percent(round.cross_validated.mape),
                 format!("{:.3}", round.cross_validated.tau),
-                round.fresh.map_or("-".to_owned(), |fresh| percent(fresh.mape)),
+                round.fresh.as_ref().map_or("-".to_owned(), |fresh| percent(fresh.mape)),
             ]
-        })
-        .collect();
-    let header = ["measured", "MAPE cross-validated", "Kendall tau", "MAPE of the new ones"];
-    display::table(&header, rows)
+        };
+        let header = ["measured", "MAPE cross-validated", "Kendall tau", "MAPE of the new ones"];
+        let mut parts = vec![Part::numbers(&header, self.rounds.iter().map(row).collect())];
+        parts.extend(self.fitted.parts());
+        parts
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        Lines::of(&self.rounds)
+    }
 }

@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use atb_pipeline::{Config, Loss, Weights, steps};
 use atb_predictor::Predictor;
 use atb_ranks::Ranks;
-use atb_search::{Candidates, Strategy};
+use atb_search::{Candidates, Evaluated, Strategy};
 use atb_settings::{Layers, Source};
 use atb_space::Architecture;
 use atb_targets::Target;
+use atb_tasks::Interval;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::renamed;
 use crate::display::{self, Display};
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -103,6 +107,8 @@ pub(crate) struct Arguments {
     /// Former name of `--confidence-level`
     #[arg(long = "level", hide = true, value_parser = renamed("--confidence-level"))]
     former_level: Option<String>,
+    #[command(flatten)]
+    output: OutputArguments,
 }
 
 /// The strategies that there are. Former names pass here; the layers refuse them by the present
@@ -192,18 +198,15 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
         true => &outcome.front,
         false => &outcome.ranking,
     };
-    let rows = shown
-        .iter()
-        .take(arguments.top)
-        .map(|found| {
-            vec![
-                found.arch.id(),
-                format!("{:.3}", found.latency_ms),
-                format!("{:.5}", found.fitness),
-            ]
-        })
-        .collect();
-    display::data(&display::table(&["architecture", "predicted ms", "loss"], rows))?;
+    let mut found = Found {
+        schema: 1,
+        latency_ms: band.target_ms,
+        candidates: outcome.candidates,
+        evaluated: outcome.ranking.len(),
+        architectures: shown.iter().take(arguments.top).map(Ranked::of).collect(),
+        rules: None,
+        finalists: None,
+    };
     if arguments.explain {
         let candidates = Candidates::scan(&space, &predictor, &budget)?;
         let rivals = steps::rivals(&candidates, &outcome, fitness.as_ref())?;
@@ -211,7 +214,7 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
             Some(winner) => steps::StaticTable::beside(&winner.arch, fitness.as_ref())?,
             None => None,
         };
-        display::data(&format!("\n{}", beside_winner(&rivals, table)))?;
+        found.rules = Some(rivals.iter().map(Rule::of).chain(table.map(Rule::of_table)).collect());
         if table.is_some_and(|table| !table.is_beaten()) {
             eprintln!(
                 "warning: the best is not recommended: a static table of word embeddings, which \
@@ -220,7 +223,7 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
         }
     }
     if arguments.measure > 0 {
-        let finalists = steps::measure_finalists(
+        let measured = steps::measure_finalists(
             &target,
             &outcome.ranking[..finalists.min(outcome.ranking.len())],
             fitness.as_ref(),
@@ -228,9 +231,19 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
             &band,
             &arguments.finalists,
             &mut display,
-        )?;
-        display::data(&format!("\n{}", measured(&finalists)))?;
-        display::note(&format!(
+        );
+        match measured {
+            Ok(measured) => found.finalists = Some(measured.iter().map(Measured::of).collect()),
+            // What the search has found is worth seeing all the same.
+            Err(error) => {
+                arguments.output.print(&found)?;
+                return Err(error.into());
+            }
+        }
+    }
+    arguments.output.print(&found)?;
+    if found.finalists.is_some() {
+        display::remark(&format!(
             "the first is the one to take; `atb fit` on the old measurements and {} together \
              updates the predictor",
             arguments.finalists.display()
@@ -239,57 +252,186 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
     Ok(())
 }
 
-fn beside_winner(rivals: &[steps::Rival], table: Option<steps::StaticTable>) -> String {
-    let rows = rivals
-        .iter()
-        .map(|rival| {
-            vec![
-                rival.rule.to_owned(),
-                match &rival.architectures[..] {
-                    [one] => one.id(),
-                    several => format!("{} of them", several.len()),
-                },
-                format!("{:.3}", rival.latency_ms),
-                format!("{:.5}", rival.loss),
-                display::loss_difference(&rival.above_winner),
-            ]
-        })
-        .chain(table.map(|table| {
-            vec![
-                "static table".to_owned(),
-                "no layer".to_owned(),
-                "-".to_owned(),
-                format!("{:.5}", table.loss),
-                display::loss_difference(&table.above_winner),
-            ]
-        }))
-        .collect();
-    display::table(&["rule", "architecture", "predicted ms", "loss", "above the best"], rows)
+/// What a search found, as `atb search --format json` prints it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Found {
+    /// Version of the schema: 1.
+    schema: u32,
+    /// The latency aimed at, in milliseconds.
+    latency_ms: f64,
+    /// Architectures that meet the budget.
+    candidates: u64,
+    /// Those of them whose loss was computed.
+    evaluated: usize,
+    /// The best of those, or the Pareto front of a strategy that looks for one.
+    architectures: Vec<Ranked>,
+    /// What rules of thumb choose; null without `--explain`.
+    rules: Option<Vec<Rule>>,
+    /// The best as measured, the one to take first; null without `--measure`.
+    finalists: Option<Vec<Measured>>,
 }
 
-fn measured(finalists: &[steps::Finalist]) -> String {
-    let rows = finalists
-        .iter()
-        .map(|finalist| {
-            vec![
-                finalist.arch.id(),
-                format!("{:.3}", finalist.predicted_ms),
-                format!("{:.3}", finalist.measured_ms),
-                format!("{:+.1} %", 100.0 * (finalist.measured_ms / finalist.predicted_ms - 1.0)),
-                if finalist.in_band { "in" } else { "outside" }.to_owned(),
-                format!("{:.5}", finalist.loss),
-                display::loss_difference(&finalist.above_lowest),
-            ]
-        })
-        .collect();
-    let header = [
-        "measured",
-        "predicted ms",
-        "measured ms",
-        "difference",
-        "band",
-        "loss",
-        "above the lowest",
-    ];
-    display::table(&header, rows)
+/// An architecture that was found.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Ranked {
+    /// The architecture.
+    architecture: String,
+    /// Its predicted latency, in milliseconds.
+    predicted_ms: f64,
+    /// Its loss; lower is better.
+    loss: f64,
+}
+
+impl Ranked {
+    fn of(found: &Evaluated) -> Self {
+        Self { architecture: found.arch.id(), predicted_ms: found.latency_ms, loss: found.fitness }
+    }
+}
+
+/// By how much a loss is above another, on the same text.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Above {
+    /// The difference.
+    value: f64,
+    /// Where it lies if the text is drawn again, in 95 % of the draws; null for a loss of the whole
+    /// text.
+    interval: Option<Interval>,
+}
+
+impl Above {
+    fn of(difference: &steps::LossDifference) -> Self {
+        Self { value: difference.value, interval: difference.interval }
+    }
+
+    fn text(&self) -> String {
+        match self.interval {
+            Some(Interval { low, high }) => format!("{low:+.4} to {high:+.4}"),
+            None => format!("{:+.4}", self.value),
+        }
+    }
+}
+
+/// What a rule of thumb chooses.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Rule {
+    /// The rule.
+    rule: String,
+    /// What it chooses; several where it names many, of which these were drawn, and none of a table
+    /// of word embeddings.
+    architectures: Vec<String>,
+    /// Their predicted latency on average, in milliseconds; null of a table, which takes no time.
+    predicted_ms: Option<f64>,
+    /// Their loss on average.
+    loss: f64,
+    /// Their average loss above that of the best.
+    above_best: Above,
+}
+
+impl Rule {
+    fn of(rival: &steps::Rival) -> Self {
+        Self {
+            rule: rival.rule.to_owned(),
+            architectures: rival.architectures.iter().map(Architecture::id).collect(),
+            predicted_ms: Some(rival.latency_ms),
+            loss: rival.loss,
+            above_best: Above::of(&rival.above_winner),
+        }
+    }
+
+    fn of_table(table: steps::StaticTable) -> Self {
+        Self {
+            rule: "static table".to_owned(),
+            architectures: Vec::new(),
+            predicted_ms: None,
+            loss: table.loss,
+            above_best: Above::of(&table.above_winner),
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.rule.clone(),
+            match &self.architectures[..] {
+                [] => "no layer".to_owned(),
+                [one] => one.clone(),
+                several => format!("{} of them", several.len()),
+            },
+            self.predicted_ms.map_or("-".to_owned(), |ms| format!("{ms:.3}")),
+            format!("{:.4}", self.loss),
+            self.above_best.text(),
+        ]
+    }
+}
+
+/// One of the best, measured.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Measured {
+    /// The architecture.
+    architecture: String,
+    /// Its latency as predicted, in milliseconds.
+    predicted_ms: f64,
+    /// The interval that 90 % of measurements lie in.
+    interval_ms: (f64, f64),
+    /// Its latency as measured.
+    measured_ms: f64,
+    /// Whether that lies in the budget's band.
+    in_band: bool,
+    /// Its loss.
+    loss: f64,
+    /// That loss above the lowest of the finalists'.
+    above_lowest: Above,
+}
+
+impl Measured {
+    fn of(finalist: &steps::Finalist) -> Self {
+        Self {
+            architecture: finalist.arch.id(),
+            predicted_ms: finalist.predicted_ms,
+            interval_ms: finalist.interval_ms,
+            measured_ms: finalist.measured_ms,
+            in_band: finalist.in_band,
+            loss: finalist.loss,
+            above_lowest: Above::of(&finalist.above_lowest),
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.architecture.clone(),
+            format!("{:.3}", self.predicted_ms),
+            format!("{:.3}", self.measured_ms),
+            format!("{:+.1} %", 100.0 * (self.measured_ms / self.predicted_ms - 1.0)),
+            if self.in_band { "in" } else { "out" }.to_owned(),
+            format!("{:.4}", self.loss),
+            self.above_lowest.text(),
+        ]
+    }
+}
+
+impl Document for Found {
+    fn parts(&self) -> Vec<Part> {
+        let row = |it: &Ranked| {
+            let Ranked { architecture, predicted_ms, loss } = it;
+            vec![architecture.clone(), format!("{predicted_ms:.3}"), format!("{loss:.5}")]
+        };
+        let header = ["architecture", "predicted ms", "loss"];
+        let mut parts = vec![Part::numbers(&header, self.architectures.iter().map(row).collect())];
+        if let Some(rules) = &self.rules {
+            let header = ["rule", "architecture", "ms", "loss", "above the best"];
+            parts.push(Part::numbers(&header, rules.iter().map(Rule::row).collect()));
+        }
+        if let Some(finalists) = &self.finalists {
+            let header =
+                ["measured", "predicted", "ms", "off by", "band", "loss", "above the lowest"];
+            parts.push(Part::numbers(&header, finalists.iter().map(Measured::row).collect()));
+        }
+        parts
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        match &self.finalists {
+            Some(finalists) => Lines::of(finalists),
+            None => Lines::of(&self.architectures),
+        }
+    }
 }

@@ -8,9 +8,12 @@ use atb_settings::Layers;
 use atb_space::Architecture;
 use atb_superplm::{Accelerator, Outcome, Stopped, keep_freed_memory};
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::renamed;
-use crate::display::{self, Display};
+use crate::display::Display;
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -52,6 +55,32 @@ pub(crate) struct Arguments {
     /// Former name of `--accelerator`
     #[arg(long = "device", hide = true, value_parser = renamed("--accelerator"))]
     former_device: Option<String>,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// What a training has come to, as `atb train --format json` prints it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Trained {
+    /// Version of the schema: 1.
+    schema: u32,
+    /// Model folder: the trained model, or the last checkpoint.
+    model: String,
+    /// Steps made, those of earlier runs included.
+    steps: u64,
+    /// Why it ended: `completed`, `time-limit` or `interrupted`.
+    stopped: String,
+    /// The panel's losses on held-out text.
+    validation: Vec<Validated>,
+}
+
+/// The loss of an architecture.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Validated {
+    /// The architecture.
+    architecture: String,
+    /// Its loss.
+    loss: f64,
 }
 
 impl Arguments {
@@ -78,25 +107,48 @@ impl Arguments {
 pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()> {
     keep_freed_memory();
     let outcome = train(&arguments.config()?, ranks, &mut Display::new())?;
-    display::data(&summary(&outcome))?;
-    Ok(())
+    arguments.output.print(&Trained::of(&outcome))
 }
 
-fn summary(outcome: &Outcome) -> String {
-    let stopped = match outcome.stopped {
-        Stopped::Completed => "all are made",
-        Stopped::TimeLimit => "the time is up; the same command continues",
-        Stopped::Asked => "interrupted; the same command continues",
-    };
-    let folder = outcome.model.as_ref().unwrap_or(&outcome.checkpoint);
-    let mut rows = vec![
-        vec!["model".to_owned(), folder.display().to_string()],
-        vec!["steps".to_owned(), format!("{} ({stopped})", outcome.steps)],
-    ];
-    for (arch, loss) in &outcome.validation {
-        rows.push(vec![arch.id(), format!("held-out loss {loss:.4}")]);
+impl Trained {
+    fn of(outcome: &Outcome) -> Self {
+        let stopped = match outcome.stopped {
+            Stopped::Completed => "completed",
+            Stopped::TimeLimit => "time-limit",
+            Stopped::Asked => "interrupted",
+        };
+        let folder = outcome.model.as_ref().unwrap_or(&outcome.checkpoint);
+        let validated =
+            |(arch, loss): &(Architecture, f64)| Validated { architecture: arch.id(), loss: *loss };
+        Self {
+            schema: 1,
+            model: folder.display().to_string(),
+            steps: outcome.steps,
+            stopped: stopped.to_owned(),
+            validation: outcome.validation.iter().map(validated).collect(),
+        }
     }
-    display::table(&[], rows)
+}
+
+impl Document for Trained {
+    fn parts(&self) -> Vec<Part> {
+        let stopped = match self.stopped.as_str() {
+            "completed" => "all are made",
+            "time-limit" => "the time is up; the same command continues",
+            _ => "interrupted; the same command continues",
+        };
+        let head = [
+            ("model".to_owned(), self.model.clone()),
+            ("steps".to_owned(), format!("{} ({stopped})", self.steps)),
+        ];
+        let loss =
+            |it: &Validated| (it.architecture.clone(), format!("held-out loss {:.4}", it.loss));
+        vec![Part::named(head.into_iter().chain(self.validation.iter().map(loss)))]
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        Lines::of(&self.validation)
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +167,7 @@ mod tests {
                 ("6-256-736-12-252".parse().expect("an architecture"), 0.75),
             ],
         };
-        insta::assert_snapshot!(summary(&outcome), @r"
+        insta::assert_snapshot!(crate::output::text(&Trained::of(&outcome)), @r"
         model             atb-train/checkpoints/step-00001200
         steps             1200 (the time is up; the same command continues)
         1-128-128-12-180  held-out loss 3.2500

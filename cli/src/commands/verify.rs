@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use atb_export::Bundle;
 use atb_pipeline::{PipelineError, steps};
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::display::{self, Display};
+use crate::display::Display;
+use crate::output::{Document, Lines, OutputArguments, Part};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -15,6 +18,35 @@ pub(crate) struct Arguments {
     /// Model folder that it was exported from
     #[arg(long)]
     model: PathBuf,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// How far engines are apart, as `atb verify --format json` prints it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Verified {
+    /// Version of the schema: 1.
+    schema: u32,
+    /// What the file's weights are: `f32` or `int8`.
+    precision: String,
+    /// What the differences are, in words.
+    measure: String,
+    /// Sentences that they are over.
+    sentences: usize,
+    /// Each pair of engines.
+    engines: Vec<Pair>,
+}
+
+/// Two engines.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Pair {
+    /// Which.
+    engines: String,
+    /// Their difference, the largest over all outputs and sentences; null where one of them was
+    /// not to be had.
+    difference: Option<f32>,
+    /// What it may be.
+    tolerance: f32,
 }
 
 pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
@@ -26,24 +58,47 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
         (Err(PipelineError::Parity { .. }), Some(parity)) => parity,
         _ => return Ok(verified.map(|_| ())?),
     };
-    let difference = |value: Option<f32>| {
-        value.map_or("not compared".to_owned(), |value| format!("{value:.2e}"))
+    let (ours, others) = (parity.tolerance(), parity.tolerance_of_others());
+    let pair = |engines: &str, difference, tolerance| Pair {
+        engines: engines.to_owned(),
+        difference,
+        tolerance,
     };
-    let rows = [
-        ("candle - tract", Some(parity.candle_tract)),
-        ("candle - ONNX Runtime", parity.candle_ort),
-        ("tract - ONNX Runtime", parity.tract_ort),
-    ]
-    .into_iter()
-    .map(|(engines, value)| vec![engines.to_owned(), difference(value)])
-    .collect();
-    display::data(&display::table(&["engines", parity.what()], rows))?;
-    let (tolerance, of_others) = (parity.tolerance(), parity.tolerance_of_others());
-    let of_others = match tolerance == of_others {
-        true => String::new(),
-        false => format!(", of ONNX Runtime, which rounds activations too, {of_others}"),
-    };
-    eprintln!("over {} sentences; the tolerance is {tolerance}{of_others}", parity.sentences);
+    arguments.output.print(&Verified {
+        schema: 1,
+        precision: parity.precision.to_string(),
+        measure: parity.what().to_owned(),
+        sentences: parity.sentences,
+        engines: vec![
+            pair("candle - tract", Some(parity.candle_tract), ours),
+            pair("candle - ONNX Runtime", parity.candle_ort, others),
+            pair("tract - ONNX Runtime", parity.tract_ort, others),
+        ],
+    })?;
     verified?;
     Ok(())
+}
+
+impl Document for Verified {
+    fn parts(&self) -> Vec<Part> {
+        let row = |pair: &Pair| {
+            let difference = pair.difference.map(|value| format!("{value:.2e}"));
+            vec![
+                pair.engines.clone(),
+                difference.unwrap_or_else(|| "not compared".to_owned()),
+                pair.tolerance.to_string(),
+            ]
+        };
+        vec![
+            Part::numbers(
+                &["engines", &self.measure, "tolerance"],
+                self.engines.iter().map(row).collect(),
+            ),
+            Part::Text(vec![format!("over {} sentences", self.sentences)]),
+        ]
+    }
+
+    fn lines(&self) -> serde_json::Result<Lines> {
+        Lines::of(&self.engines)
+    }
 }

@@ -9,7 +9,7 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
     let job = Job::new();
     job.change("[profile]\nsamples", "[profile]\nsample");
     let message = job.fails(&["run", "job.toml"]);
-    assert!(message.contains("job.toml") && message.contains("line 19"), "{message}");
+    assert!(message.contains("job.toml") && message.contains("line 20"), "{message}");
     assert!(
         message.contains("unknown key `profile.sample`")
             || message.contains("unknown key `sample`"),
@@ -17,7 +17,7 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
     );
     job.change("speedup = 120.0", "speedup = \"fast\"");
     let message = job.fails(&["run", "job.toml"]);
-    assert!(message.contains("line 14") && message.contains("expected a number"), "{message}");
+    assert!(message.contains("line 15") && message.contains("expected a number"), "{message}");
     assert!(job.fails(&["run", "absent.toml"]).contains("absent.toml"));
     assert!(!job.path("out").exists());
 }

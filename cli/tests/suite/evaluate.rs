@@ -43,7 +43,8 @@ fn the_json_has_scores_intervals_and_paired_differences() {
         "static:superplm",
         "--resamples",
         "20",
-        "--json",
+        "--format",
+        "json",
     ];
     let text = job.succeeds(&arguments);
     assert_eq!(text, job.succeeds(&arguments));

@@ -63,13 +63,13 @@ fn a_model_is_trained_evaluated_and_exported() {
     let report: Value =
         serde_json::from_str(&fs::read_to_string(job.path("tuned/finetune.json")).expect("reads"))
             .expect("JSON");
-    let evaluate = ["evaluate", "tuned", "--task", "mood.toml", "--json"];
+    let evaluate = ["evaluate", "tuned", "--task", "mood.toml", "--format", "json"];
     let evaluated: Value = serde_json::from_str(&job.succeeds(&evaluate)).expect("JSON");
     assert_eq!(report["seeds"][0]["scores"], evaluated["results"]);
     assert_eq!(evaluated["results"][0]["scores"][0]["value"], 1.0);
 
     job.succeeds(&["export", "tuned", "--sequence", "16", "--out", "bundle"]);
-    let evaluate = ["evaluate", "bundle", "--task", "mood.toml", "--json"];
+    let evaluate = ["evaluate", "bundle", "--task", "mood.toml", "--format", "json"];
     let bundle: Value = serde_json::from_str(&job.succeeds(&evaluate)).expect("JSON");
     assert_eq!(bundle["results"][0]["scores"], evaluated["results"][0]["scores"]);
 
@@ -94,8 +94,14 @@ fn a_configuration_names_seeds_and_a_teacher() {
                   teacher = 'teacher'\nseeds = [3, 4]\n\n[training]\nepochs = 2\nbatch_size = 8\n\
                   learning_rate = 2e-3\n";
     fs::write(job.path("finetune.toml"), config).expect("writes");
-    let stdout =
-        job.succeeds(&["finetune", "finetune.toml", "--max-train-samples", "64", "--json"]);
+    let stdout = job.succeeds(&[
+        "finetune",
+        "finetune.toml",
+        "--max-train-samples",
+        "64",
+        "--format",
+        "json",
+    ]);
     let report: Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!((&report["examples"], &report["held_out"]), (&64.into(), &24.into()));
     let seeds = report["seeds"].as_array().expect("seeds");

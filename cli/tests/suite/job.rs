@@ -14,6 +14,7 @@ pub(crate) struct Job {
 const CONFIG: &str = r#"
 superplm = "superplm"
 output = "out"
+lengths = [16]
 
 [space]
 name = "small"

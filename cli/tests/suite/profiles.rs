@@ -348,6 +348,17 @@ fn memory_can_be_fitted_as_well_and_no_budget_is_taken_for_it() {
     let row = table.lines().find(|line| line.starts_with(arch)).expect("a row");
     let predicted: f64 =
         row.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    // The other forms have the same numbers, unrounded.
+    let form =
+        |form| job.succeeds(&["predict", arch, "--predictor", "memory.json", "--format", form]);
+    let json: serde_json::Value = serde_json::from_str(&form("json")).expect("JSON");
+    let value = json["predictions"][0]["value"].as_f64().expect("a number");
+    assert!((value - predicted).abs() < 5e-4 && json["unit"] == "MiB", "{json}");
+    let csv = form("csv");
+    assert!(csv.starts_with("architecture,value,low,high,"), "{csv}");
+    assert!(csv.contains(&format!("\n{arch},{value},")), "{csv}");
+    let markdown = form("markdown");
+    assert!(markdown.contains(&format!("\n| {arch} | {predicted:.3} |")), "{markdown}");
     let protocol = read(&job.path("measurements.jsonl")).header.protocol;
     let (arch, vocabulary) = (arch.parse().expect("parses"), protocol.vocabulary);
     let truth =

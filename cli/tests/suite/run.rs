@@ -13,10 +13,25 @@ fn lines(job: &Job, name: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// The steps of the job as `--plan` has them, and what of each is there.
+fn planned(job: &Job) -> Vec<(String, String)> {
+    let csv = job.succeeds(&["run", "job.toml", "--plan", "--format", "csv"]);
+    assert!(csv.starts_with("step,place,state,"), "{csv}");
+    let cells = |line: &str| {
+        let mut cells = line.split(',').map(str::to_owned);
+        (cells.next().unwrap_or_default(), cells.nth(1).unwrap_or_default())
+    };
+    csv.lines().skip(1).map(cells).collect()
+}
+
 #[test]
 fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
     let job = Job::new();
+    // A plan asks nobody and writes nothing.
+    assert!(planned(&job).iter().all(|(_, state)| state == "new"), "{:?}", planned(&job));
+    assert!(!job.path("out").exists());
     let summary = job.succeeds(&["run", "job.toml"]);
+    assert!(planned(&job).iter().all(|(_, state)| state == "kept"), "{:?}", planned(&job));
     for row in ["winner", "predicted", "measured", "speed-up", "bundle", "report"] {
         assert!(summary.lines().any(|line| line.starts_with(row)), "no {row} in\n{summary}");
     }
@@ -67,6 +82,10 @@ fn the_main_job_leaves_a_bundle_and_a_report_and_is_not_redone() {
 
     // Another budget: the measurements and the predictor are kept, the rest follows.
     job.change("speedup = 120.0", "speedup = 240.0");
+    for (step, state) in planned(&job) {
+        let kept = step == "profile" || step == "fit";
+        assert_eq!(state == "kept", kept, "{step} is {state}");
+    }
     job.succeeds(&["run", "job.toml"]);
     assert_eq!(lines(&job, "out/measurements.jsonl"), measured);
     let budget_ms = job.report()["budget_ms"].as_f64().expect("a number");
@@ -202,7 +221,7 @@ fn every_step_is_a_command_on_the_same_files() {
         "2",
         "--explain",
     ]);
-    for part in ["difference", "most parameters", "largest hidden size", "random", " to +"] {
+    for part in ["off by", "most parameters", "largest hidden size", "random", " to +"] {
         assert!(found.contains(part), "{part}: {found}");
     }
     assert_eq!(lines(&job, "finalists.jsonl").len(), 1 + 2 * 2);

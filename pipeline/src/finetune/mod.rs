@@ -18,6 +18,7 @@ use atb_tasks::{
     evaluate, training_examples,
 };
 use fs_err as fs;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use config::FinetuneConfig;
@@ -37,7 +38,7 @@ const DIVISION_SEED: u64 = 0;
 const NUMBER: &str = "LABEL_0";
 
 /// What a fine-tuning has come to, as it is written to `finetune.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FinetuneReport {
     /// Version of the schema.
     pub schema: u32,
@@ -54,8 +55,10 @@ pub struct FinetuneReport {
     /// Examples that the best epoch was chosen by.
     pub held_out: usize,
     /// The metric that it was chosen by.
+    #[schemars(with = "String")]
     pub metric: Metric,
     /// How the training went.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub training: FinetuneSettings,
     /// How texts are cut, and how the scores were taken.
     pub evaluation: EvaluateSettings,
@@ -66,7 +69,7 @@ pub struct FinetuneReport {
 }
 
 /// What the training with one seed came to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct OfSeed {
     /// The seed.
     pub seed: u64,

@@ -76,7 +76,7 @@ pub struct OtherEngines<'a> {
 }
 
 /// How often a model file and the baseline are measured, alternately.
-const TURNS: usize = 3;
+pub(crate) const TURNS: usize = 3;
 
 /// Times the ONNX file `model` on `target`, alternating with `baseline` and with the same file in
 /// the other engines that are asked for, into `file`. The workload of `protocol` must be the

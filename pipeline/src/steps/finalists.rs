@@ -58,14 +58,7 @@ pub fn measure_finalists(
         expected: "the measurements it was fitted on",
         hint: None,
     })?;
-    let round = |role| {
-        let item = move |found: &Evaluated| Item {
-            subject: Subject::Architecture(found.arch.clone()),
-            role,
-        };
-        best.iter().map(item)
-    };
-    let plan = Plan::of(round(Role::Sample).chain(round(Role::Retest)).collect());
+    let plan = plan(best);
     let measured = profile(target, &source.protocol, &plan, file, &mut Progress(reporter))?;
     reporter.end();
     let header = &measured.header;
@@ -102,6 +95,18 @@ pub fn measure_finalists(
         finalists[..=chosen].rotate_right(1);
     }
     Ok(finalists)
+}
+
+/// What [`measure_finalists`] measures.
+pub(crate) fn plan(best: &[Evaluated]) -> Plan {
+    let round = |role| {
+        let item = move |found: &Evaluated| Item {
+            subject: Subject::Architecture(found.arch.clone()),
+            role,
+        };
+        best.iter().map(item)
+    };
+    Plan::of(round(Role::Sample).chain(round(Role::Retest)).collect())
 }
 
 /// By how much two means of two measurements differ at most, relatively, where nothing but noise

@@ -1,10 +1,11 @@
 //! The steps of the main job, each a function over files.
 
-mod bench;
+pub(crate) mod bench;
 mod compare;
-mod finalists;
+pub(crate) mod finalists;
 mod fit;
-mod profile;
+mod lengths;
+pub(crate) mod profile;
 mod scores;
 mod search;
 mod standing;
@@ -15,6 +16,8 @@ pub use bench::{OtherEngines, Runs, Timed, bench, bundle_workload, onnx_runtime_
 pub use compare::{Comparison, Side, compare_with_app};
 pub use finalists::{Finalist, measure_finalists};
 pub use fit::{evaluate, fit, read_measurements};
+pub use lengths::{AtLength, at_lengths, measure_lengths};
+pub(crate) use lengths::{file_of, shorter};
 pub use profile::{ProfiledDevice, profile_devices, profile_space, refine_space};
 pub use scores::score_range;
 pub use search::{held_out, loss_on_text, search_space};

@@ -102,7 +102,8 @@ pub fn profile_devices(
     Ok(results.into_iter().map(|result| result.map_err(PipelineError::from)).collect())
 }
 
-fn plan(
+/// What [`profile_space`] measures.
+pub(crate) fn plan(
     space: &Space,
     settings: &ProfileConfig,
     protocol: &Protocol,

@@ -1,9 +1,12 @@
 //! What is asked of a run, the answers, and the plots that show them.
 
 mod device;
+mod lengths;
 mod predictions;
 mod runs;
 mod search;
+mod training;
+mod variants;
 
 use crate::document::Panel;
 use crate::figures::Figures;
@@ -16,6 +19,9 @@ pub(crate) fn panels(figures: &Figures) -> Vec<Panel> {
         predictions::predictions(figures),
         predictions::parts(figures),
         runs::runs(figures),
+        lengths::lengths(figures),
+        variants::variants(figures),
+        training::training(figures),
         device::drift(figures),
         device::sensors(figures),
     ]
