@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod devices;
+#[cfg(unix)]
+mod documentation;
 mod evaluate;
 mod finetune;
 mod first_steps;
