@@ -19,8 +19,9 @@ const WIDTH: u16 = 80;
 /// How the result is printed.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct OutputArguments {
-    /// How the result is printed; docs/schemas has the schemas of the JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    /// How the result is printed: `table`, within 80 columns, `json`, by the schemas in docs/schemas,
+    /// `csv` or `markdown`
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
     format: Format,
 }
 
