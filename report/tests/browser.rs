@@ -3,10 +3,12 @@
 //!
 //! Takes Chromium, which `.ci/run` installs; `CHROMIUM` names another program.
 
+mod common;
+
 use std::path::Path;
 use std::process::Command;
 
-use atb_report::{Figures, of_run, page};
+use atb_report::{of_run, page};
 use serde::Deserialize;
 
 /// What the script below found.
@@ -98,9 +100,8 @@ fn look(page: &Path, width: u32, dark: bool) -> Seen {
 
 #[test]
 fn the_page_in_a_browser() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example-report/figures.json");
-    let figures: Figures =
-        serde_json::from_slice(&std::fs::read(kept).expect("the kept figures")).expect("figures");
+    let mut figures = common::figures();
+    common::lay_beside(&mut figures);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("index.html");
     let text = page(&of_run(&figures));
