@@ -167,16 +167,22 @@ impl Chart {
                 ends.push((at / UNIT + 6, value / UNIT + 4, *tone, label.clone()));
             }
         }
-        apart(&mut ends);
+        apart(&mut ends, size.height as i32 - below);
         ends
     }
 }
 
-/// Moves names down so that none covers another.
-fn apart(names: &mut [(i32, i32, Tone, String)]) {
+/// Moves names so that none covers another, and none lies below `bottom`, where the axis has its
+/// numbers.
+fn apart(names: &mut [(i32, i32, Tone, String)], bottom: i32) {
     names.sort_by_key(|name| name.1);
     for index in 1..names.len() {
         names[index].1 = names[index].1.max(names[index - 1].1 + TEXT + 2);
+    }
+    let mut lowest = bottom;
+    for name in names.iter_mut().rev() {
+        name.1 = name.1.min(lowest);
+        lowest = name.1 - TEXT - 2;
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn training(folder: &Path) -> Result<Training, ReportError> {
         }
     }
     Ok(Training {
-        name: folder.display().to_string(),
+        name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         steps: thinned(&steps),
         held_out: held_out.into_values().collect(),
     })

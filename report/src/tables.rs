@@ -66,8 +66,8 @@ fn scores(figures: &Figures) -> Option<Table> {
     (!rows.is_empty()).then_some(Table {
         question: "What does it score on tasks?".to_owned(),
         answer: "In per cent, with the interval that a score lies in if the examples are drawn \
-                 again. Models whose intervals overlap may still be told apart by paired differences, \
-                 which `atb evaluate --baseline` gives."
+                 again. Models whose intervals overlap may still be told apart by the differences \
+                 that atb evaluate gives beside a baseline."
             .to_owned(),
         header: header(&["task", "model", "metric", "score", "interval"]),
         rows,

@@ -28,8 +28,9 @@ pub(crate) fn lengths(figures: &Figures) -> Option<Panel> {
     Some(Panel {
         question: "What does a shorter text cost?".to_owned(),
         answer: format!(
-            "With {} tokens the winner takes {}, {} of what {} take. Padding is not computed: a text \
-             takes the time of its own length in any file that is long enough.",
+            "With {} tokens the winner takes {}, {} of what {} take. Each was measured with an input \
+             of its length; the engine does not compute padding, so that in a longer file a text \
+             takes about as long.",
             shortest.tokens,
             ms(shortest.latency_ms),
             percent(shortest.latency_ms / winner.measured_ms),
