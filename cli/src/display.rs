@@ -48,10 +48,10 @@ pub(crate) fn note(text: &str) {
     eprintln!("{}", visible(text));
 }
 
-/// Prints a line for people that is no warning.
-pub(crate) fn remark(text: &str) {
+/// [`remark`] of something that is no warning.
+pub(crate) fn progress(text: &str) {
     if !QUIET.load(Ordering::Relaxed) {
-        note(text);
+        remark(text);
     }
 }
 

@@ -152,7 +152,7 @@ pub(crate) fn execute(arguments: &Arguments) -> miette::Result<()> {
                 true => Some(frequencies(model, task, split, arguments)?),
                 false => None,
             };
-            display::remark(&format!("{} {}: {}", task.name, split.name, model.name()));
+            display::progress(&format!("{} {}: {}", task.name, split.name, model.name()));
             let evaluation = evaluate(model, task, split, frequencies.as_ref(), &settings)?;
             rows.push(Row { evaluation, above_baseline: None });
         }

@@ -243,7 +243,7 @@ pub(crate) fn execute(arguments: &Arguments, ranks: &Ranks) -> miette::Result<()
     }
     arguments.output.print(&found)?;
     if found.finalists.is_some() {
-        display::remark(&format!(
+        display::progress(&format!(
             "the first is the one to take; `atb fit` on the old measurements and {} together \
              updates the predictor",
             arguments.finalists.display()
