@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import tempfile
 
-WARM_UP = 3
+WARM_UP = 1
 AGENT = """#!/bin/sh
 shift
 exec ip netns exec atb-b unshare --uts sh -c "hostname atb-b; $*"
