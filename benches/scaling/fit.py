@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Fits a model of step times to what measure.py measured, and predicts larger jobs.
 
-    python benches/scaling/fit.py SAMPLES.jsonl
+    python benches/scaling/fit.py SAMPLES.jsonl [--speed 1300] [--spread 0.03] [--share 0.48]
 
     step(n) = a + b * tokens / n  +  s * sqrt(2 ln n)  +  2 (n - 1) / n * bytes / rate  +  2 (n - 1) * latency
 
-`a + b * tokens` is fitted to runs of one rank with one thread, `s` is the deviation of their steps
-from their median, the rate of shared memory and the efficiency of a network are fitted to the
+`a + b * tokens` is fitted to runs of one rank with one thread, or `b` is one over the tokens a second
+that `--speed` says; `s` is the deviation of their steps from their median, or the share of a step
+that `--spread` says; the rate of shared memory and the efficiency of a network are fitted to the
 exchanges measured. Predictions assume ranks like the one measured, each on a core of its own, and a
 ring whose every link has the whole rate.
 """
 
+import argparse
 import json
 import math
 import statistics
-import sys
 
 LATENCY = 50e-6
 NETWORKS = {"1 Gbit/s": 1e9 / 8, "10 Gbit/s": 10e9 / 8, "100 Gbit/s": 100e9 / 8}
@@ -35,12 +36,22 @@ def volume(ranks, size):
 
 
 def main():
-    samples = [json.loads(text) for name in sys.argv[1:] for text in open(name)]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("samples", nargs="+")
+    parser.add_argument("--speed", type=float, help="tokens a second of a rank, in place of the fit")
+    parser.add_argument("--spread", type=float, help="deviation of a rank's steps, in place of the fit")
+    parser.add_argument("--share", type=float, help="share of a link that sums use, in place of the fit")
+    arguments = parser.parse_args()
+    samples = [json.loads(text) for name in arguments.samples for text in open(name)]
     one = [s for s in samples if s["ranks"] == 1 and s["threads"] == 1]
-    a, b = line([(s["tokens"], s["seconds"]) for s in one])
+    if arguments.speed:
+        a, b = 0.0, 1 / arguments.speed
+    else:
+        a, b = line([(s["tokens"], s["seconds"]) for s in one])
     spread = statistics.median(
         statistics.pstdev(s["all_seconds"]) / s["seconds"] for s in one if len(s["all_seconds"]) > 2)
-    print(f"compute: {1e3 * a:.1f} ms + {1e6 * b:.1f} us a token on one core; steps differ by "
+    spread = arguments.spread if arguments.spread is not None else spread
+    print(f"compute: {1e3 * a:.1f} ms + {1e6 * b:.1f} us a token of a rank; steps differ by "
           f"{100 * spread:.1f} % (standard deviation)")
     efficiency = {}
     for network in sorted({s["network"] for s in samples if s["ranks"] > 1}):
@@ -64,9 +75,9 @@ def main():
               f"{median('bytes') / 1e6:.1f} MB | {1e3 * exchange:.0f} ms, {100 * exchange / step:.0f} % | "
               f"{median('tokens_per_second'):.0f} |")
 
-    share = statistics.median(efficiency.values()) if efficiency else 0.9
+    share = arguments.share or (statistics.median(efficiency.values()) if efficiency else 0.9)
     size = max(s["bytes"] for s in samples)
-    print(f"\nPrediction, 1 core a rank, 8 sequences of 128 tokens a rank, {size / 1e6:.1f} MB a step, "
+    print(f"\nPrediction, {1e6 * b:.0f} us a token, 8 sequences of 128 tokens a rank, {size / 1e6:.1f} MB a step, "
           f"links used to {100 * share:.0f} %:")
     print("\n| ranks | " + " | ".join(f"{name}: step, ms; exchange; efficiency" for name in NETWORKS) + " |")
     print("|---:|" + "---|" * len(NETWORKS))
