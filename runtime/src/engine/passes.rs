@@ -361,17 +361,20 @@ fn to_floats_body<const MR: usize, const FMA: bool>(
     let Outputs { scales, bias, row, step } = outputs;
     let (sums, _) = sums.as_chunks::<MR>();
     let Ok(worth) = <&[f32; MR]>::try_from(worth) else { return };
-    for (at, ((sums, scale), bias)) in sums.iter().zip(scales).zip(bias).enumerate() {
-        let to = &mut to[at * step..];
-        if row == 1 {
-            let to = &mut to[..MR];
+    let outputs = sums.iter().zip(scales.iter().zip(bias));
+    if row == 1 {
+        for (to, (sums, (scale, bias))) in to.chunks_mut(step).zip(outputs) {
+            let Some(to) = to.first_chunk_mut::<MR>() else { return };
             for ((to, sum), worth) in to.iter_mut().zip(sums).zip(worth) {
                 *to = fused::<FMA>(*sum as f32, worth * scale, *bias);
             }
-        } else {
-            for ((to, sum), worth) in to.iter_mut().step_by(row).zip(sums).zip(worth) {
-                *to = fused::<FMA>(*sum as f32, worth * scale, *bias);
-            }
+        }
+        return;
+    }
+    for (at, (sums, (scale, bias))) in outputs.enumerate() {
+        let to = to[at * step..].iter_mut().step_by(row);
+        for ((to, sum), worth) in to.zip(sums).zip(worth) {
+            *to = fused::<FMA>(*sum as f32, worth * scale, *bias);
         }
     }
 }

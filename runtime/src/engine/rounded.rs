@@ -5,6 +5,7 @@
 //! point, by the token's step and the output's.
 
 use std::any::Any;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use tract_linalg::MmmDispatch;
@@ -233,10 +234,12 @@ impl IntegerTile {
         place: impl Fn(usize) -> (usize, Place),
     ) {
         #[repr(align(64))]
-        struct Sums([i32; LARGEST]);
-        let mut sums = Sums([0; LARGEST]);
-        // SAFETY: as the caller promises.
-        let worth = unsafe {
+        struct Sums(
+            #[expect(dead_code, reason = "written and read by its address")] [i32; LARGEST],
+        );
+        let mut sums = MaybeUninit::<Sums>::uninit();
+        // SAFETY: as the caller promises; the kernel stores as many sums as are looked at.
+        let (sums, worth) = unsafe {
             let product = |digit: usize| {
                 let start = header(tokens.height) + digit * self.digit(depth, tokens.height);
                 let start = tokens.panel.add(start).cast::<u8>();
@@ -248,7 +251,7 @@ impl IntegerTile {
                 }
             };
             let store = FusedKerSpec::Store(OutputStoreKer {
-                ptr: sums.0.as_mut_ptr().cast(),
+                ptr: sums.as_mut_ptr().cast(),
                 row_byte_stride: 4,
                 col_byte_stride: 4 * self.mr as isize,
                 item_size: 4,
@@ -260,7 +263,10 @@ impl IntegerTile {
             } else {
                 (self.raw)(&[clear, product(0), store, done]);
             }
-            std::slice::from_raw_parts(tokens.panel.add(tokens.first), self.mr)
+            (
+                std::slice::from_raw_parts(sums.as_ptr().cast::<i32>(), self.mr * self.nr),
+                std::slice::from_raw_parts(tokens.panel.add(tokens.first), self.mr),
+            )
         };
         let mut column = columns.start;
         while column < columns.end {
@@ -275,7 +281,7 @@ impl IntegerTile {
                     std::slice::from_raw_parts(weights.bias.add(column), count),
                 )
             };
-            let sums = &sums.0[column * self.mr..(column + count) * self.mr];
+            let sums = &sums[column * self.mr..(column + count) * self.mr];
             let by = passes::Outputs { scales, bias, row, step };
             match self.mr {
                 4 => passes::to_floats::<4>(level, to, sums, worth, by),
