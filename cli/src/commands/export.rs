@@ -183,7 +183,7 @@ struct MeasuredVariants {
 /// A variant.
 #[derive(Debug, Serialize, JsonSchema)]
 struct MeasuredVariant {
-    /// `f32` or `int8`, with `pruned` where words were left out.
+    /// `f32`, `f16` or `int8`, with `pruned` where words were left out.
     name: String,
     /// Bytes of the bundle in one file.
     bytes: u64,

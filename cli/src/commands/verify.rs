@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 pub(super) struct Verified {
     /// Version of the schema: 1.
     schema: u32,
-    /// What the file's weights are: `f32` or `int8`.
+    /// What the file's weights are: `f32`, `f16` or `int8`.
     precision: String,
     /// What the differences are, in words.
     measure: String,
