@@ -85,7 +85,7 @@ pub fn plan(config: &Config) -> Result<RunPlan, PipelineError> {
     config.space.0.validate()?;
     let weights = Weights::load(&config.superplm)?;
     let space = config.space.0.within(weights.plm.architecture())?;
-    let protocol = config.protocol.clone().on(target.threads, &target.cores);
+    let protocol = config.protocol_on(&target);
     let files = Files::of(&config.output);
     let state = State::open(&config.output)?;
     if files.winner.exists() && !state.made("extract") {

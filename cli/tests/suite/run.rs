@@ -131,6 +131,25 @@ fn a_killed_run_continues_without_losing_or_repeating_a_measurement() {
 }
 
 #[test]
+fn a_job_that_ships_integers_measures_integers_and_plans_by_them() {
+    let job = Job::new();
+    let phone = "name = \"no-phone\"\n[transport]\nkind = \"simulated\"\n";
+    fs::write(job.path("phone.toml"), phone).expect("writes");
+    job.change("output = \"out\"", "output = \"out\"\ntarget = \"phone.toml\"");
+    // Integers are faster than the floating point of the baseline.
+    job.change_more("speedup = 120.0", "speedup = 240.0");
+    job.change_more("[search]", "[export]\nprecision = \"int8\"\n\n[search]");
+    job.succeeds(&["run", "job.toml"]);
+    assert!(planned(&job).iter().all(|(_, state)| state == "kept"), "{:?}", planned(&job));
+    for name in ["measurements.jsonl", "finalists.jsonl", "check.jsonl"] {
+        let text = fs::read_to_string(job.path("out").join(name)).expect("measured");
+        let header = text.lines().next().expect("a header");
+        let header: serde_json::Value = serde_json::from_str(header).expect("JSON");
+        assert_eq!(header["protocol"]["precision"], "int8", "{name}");
+    }
+}
+
+#[test]
 fn the_main_job_for_a_simulated_phone_comes_to_its_end_and_says_that_there_is_none() {
     let job = Job::new();
     let phone = "name = \"no-phone\"\nthreads = 2\n[transport]\nkind = \"simulated\"\n";

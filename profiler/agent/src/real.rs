@@ -223,8 +223,9 @@ impl Machine for RealMachine {
 /// agent, or whatever else the system chooses.
 fn fits(arch: &Architecture, protocol: &Protocol, available: Option<u64>) -> Result<(), Refusal> {
     let Some(available) = available else { return Ok(()) };
-    let Protocol { workload, vocabulary, precision, .. } = *protocol;
-    let weights = Cost::file_bytes(arch, vocabulary, workload.sequence, precision.bytes() as usize);
+    let Protocol { workload, vocabulary, .. } = *protocol;
+    // In f32, as a processor without dot products packs them whatever the file has.
+    let weights = Cost::file_bytes(arch, vocabulary, workload.sequence, size_of::<f32>());
     let needed = (weights + Cost::activation_bytes(arch, workload)) >> 20;
     if needed <= available {
         return Ok(());
