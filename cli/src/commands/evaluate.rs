@@ -12,7 +12,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::renamed;
+use super::FormerJson;
 use crate::display;
 use crate::output::{Document, Lines, OutputArguments, Part};
 
@@ -62,15 +62,8 @@ pub(crate) struct Arguments {
     /// Seed of what is drawn
     #[arg(long)]
     seed: Option<u64>,
-    /// Former name of `--format json`
-    #[arg(
-        long = "json",
-        hide = true,
-        num_args = 0..=1,
-        default_missing_value = "",
-        value_parser = renamed("--format json")
-    )]
-    former_json: Option<String>,
+    #[command(flatten)]
+    former: FormerJson,
     #[command(flatten)]
     output: OutputArguments,
 }

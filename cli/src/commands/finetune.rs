@@ -11,7 +11,7 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::renamed;
+use super::FormerJson;
 use crate::display::Display;
 use crate::output::{Document, Lines, OutputArguments, Part};
 
@@ -66,15 +66,8 @@ pub(crate) struct Arguments {
     /// Where to compute: `cpu`, or `cuda` if atb was built with `--features cuda`
     #[arg(long)]
     accelerator: Option<Accelerator>,
-    /// Former name of `--format json`
-    #[arg(
-        long = "json",
-        hide = true,
-        num_args = 0..=1,
-        default_missing_value = "",
-        value_parser = renamed("--format json")
-    )]
-    former_json: Option<String>,
+    #[command(flatten)]
+    former: FormerJson,
     #[command(flatten)]
     output: OutputArguments,
 }

@@ -209,6 +209,20 @@ impl WorkloadArguments {
     }
 }
 
+/// The flag by which some commands were asked for JSON, refused by the new one.
+#[derive(Debug, Args)]
+struct FormerJson {
+    /// Former name of `--format json`
+    #[arg(
+        long = "json",
+        hide = true,
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = renamed("--format json")
+    )]
+    json: Option<String>,
+}
+
 /// Refuses a flag that has another name now, by that name.
 fn renamed(new: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
     move |_| Err(format!("the option is now called `{new}`"))

@@ -7,46 +7,13 @@ mod job;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use job::Job;
-
-const TRAINING: &str = r#"
-text = ["text.txt"]
-output = "trained"
-start = "superplm"
-size = "2-64-128-4-64"
-teacher = "superplm"
-sequence_length = 16
-batch_size = 4
-seed = 3
-checkpoint_every = 2
-validate_every = 3
-
-[schedule]
-steps = 6
-warmup_steps = 1
-learning_rate = 1e-3
-
-[one_shot]
-per_step = 2
-
-[one_shot.space]
-name = "small"
-layers = { min = 1, max = 3 }
-hidden = { min = 32, max = 96, step = 8 }
-intermediate = { min = 64, max = 256, step = 16 }
-heads = 4
-qkv = { min = 32, max = 96, step = 8 }
-
-[held_out]
-sequence_length = 12
-paragraphs = 3
-"#;
+use job::{Job, TRAINING, texts};
 
 fn mpirun(job: &Job, ranks: usize, arguments: &[&str]) -> Command {
     let atb = job.command(&[]);
@@ -61,11 +28,6 @@ fn mpirun(job: &Job, ranks: usize, arguments: &[&str]) -> Command {
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     command
-}
-
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr))
 }
 
 /// Runs two ranks, which must succeed, and returns their standard output.
@@ -91,11 +53,12 @@ fn losses(folder: &Path) -> Vec<f64> {
     pairs.collect()
 }
 
+/// A training of six steps, in batches that two ranks can share.
 fn training() -> Job {
-    let job = Job::new();
-    let text = "A battery lasts two days.\nIt charges quickly.\n\nAnother document.\n";
-    fs::write(job.path("text.txt"), text.repeat(20)).expect("writes");
-    fs::write(job.path("train.toml"), TRAINING).expect("writes");
+    let job = Job::training();
+    let text =
+        TRAINING.replace("batch_size = 2", "batch_size = 4").replace("steps = 4", "steps = 6");
+    fs::write(job.path("train.toml"), text).expect("writes");
     job
 }
 
@@ -155,12 +118,8 @@ fn two_ranks_fine_tune() {
 #[test]
 fn two_ranks_find_the_winner_that_one_finds() {
     let job = Job::new();
-    job.space();
-    let phone = "name = \"phone\"\n[transport]\nkind = \"simulated\"\n";
-    fs::write(job.path("phone.toml"), phone).expect("writes");
+    job.profiles_a_phone();
     let space = ["--space", "space.toml"];
-    let profile = ["profile", "--target", "phone.toml", "--samples", "30", "--retests", "3"];
-    job.succeeds(&[&profile[..], &space, &["--baseline", "3-96-256-4-96"]].concat());
     job.succeeds(&[&["fit", "measurements.jsonl", "--out", "predictor.json"][..], &space].concat());
     let search = ["search", "job.toml", "--baseline", "3-96-256-4-96", "--speedup", "2"];
     let one = job.succeeds(&[&search[..], &["--evaluations", "one.jsonl"]].concat());

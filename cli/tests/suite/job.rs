@@ -55,6 +55,40 @@ sequence_length = 16
 paragraphs = 4
 "#;
 
+/// A small training from its SuperPLM.
+pub(crate) const TRAINING: &str = r#"
+text = ["text.txt"]
+output = "trained"
+start = "superplm"
+size = "2-64-128-4-64"
+teacher = "superplm"
+sequence_length = 16
+batch_size = 2
+seed = 3
+checkpoint_every = 2
+validate_every = 3
+
+[schedule]
+steps = 4
+warmup_steps = 1
+learning_rate = 1e-3
+
+[one_shot]
+per_step = 2
+
+[one_shot.space]
+name = "small"
+layers = { min = 1, max = 3 }
+hidden = { min = 32, max = 96, step = 8 }
+intermediate = { min = 64, max = 256, step = 16 }
+heads = 4
+qkv = { min = 32, max = 96, step = 8 }
+
+[held_out]
+sequence_length = 12
+paragraphs = 3
+"#;
+
 impl Job {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -65,6 +99,25 @@ impl Job {
         let job = Self { folder };
         job.configure(CONFIG);
         job
+    }
+
+    /// With a text, and a training on it in `train.toml`.
+    pub(crate) fn training() -> Self {
+        let job = Self::new();
+        let text = "A battery lasts two days.\nIt charges quickly.\n\nAnother document.\n";
+        std::fs::write(job.path("text.txt"), text.repeat(20)).expect("writes");
+        std::fs::write(job.path("train.toml"), TRAINING).expect("writes");
+        job
+    }
+
+    /// Profiles the configuration's space, written to `space.toml`, on a simulated phone.
+    pub(crate) fn profiles_a_phone(&self) {
+        self.space();
+        let phone = "name = \"phone\"\n[transport]\nkind = \"simulated\"\n";
+        std::fs::write(self.path("phone.toml"), phone).expect("writes");
+        let profile = ["profile", "--target", "phone.toml", "--samples", "30", "--retests", "3"];
+        let space = ["--space", "space.toml", "--baseline", "3-96-256-4-96"];
+        self.succeeds(&[&profile[..], &space].concat());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -142,7 +195,8 @@ impl Job {
     }
 }
 
-fn texts(output: &Output) -> (String, String) {
+/// Standard output and standard error.
+pub(crate) fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }

@@ -326,12 +326,8 @@ fn integers_are_measured_beside_the_same_reference_and_baseline() {
 #[test]
 fn memory_can_be_fitted_as_well_and_no_budget_is_taken_for_it() {
     let job = Job::new();
-    job.space();
-    let phone = "name = \"phone\"\n[transport]\nkind = \"simulated\"\n";
-    fs::write(job.path("phone.toml"), phone).expect("writes");
+    job.profiles_a_phone();
     let space = ["--space", "space.toml"];
-    let profile = ["profile", "--target", "phone.toml", "--samples", "30", "--retests", "3"];
-    job.succeeds(&[&profile[..], &space, &["--baseline", "3-96-256-4-96"]].concat());
     let fit = ["fit", "measurements.jsonl", "--quantity", "memory", "--out", "memory.json"];
     let output = job.atb(&[&fit[..], &space].concat());
     let (stdout, stderr) =

@@ -5,53 +5,12 @@ use std::fs;
 use atb_superplm::{SuperPlm, extract};
 use atb_text::Tokenizer;
 
-use crate::job::Job;
-
-const CONFIG: &str = r#"
-text = ["text.txt"]
-output = "trained"
-start = "superplm"
-size = "2-64-128-4-64"
-teacher = "superplm"
-sequence_length = 16
-batch_size = 2
-seed = 3
-checkpoint_every = 2
-validate_every = 3
-
-[schedule]
-steps = 4
-warmup_steps = 1
-learning_rate = 1e-3
-
-[one_shot]
-per_step = 2
-
-[one_shot.space]
-name = "small"
-layers = { min = 1, max = 3 }
-hidden = { min = 32, max = 96, step = 8 }
-intermediate = { min = 64, max = 256, step = 16 }
-heads = 4
-qkv = { min = 32, max = 96, step = 8 }
-
-[held_out]
-sequence_length = 12
-paragraphs = 3
-"#;
-
-fn job() -> Job {
-    let job = Job::new();
-    let text = "A battery lasts two days.\nIt charges quickly.\n\nAnother document.\n";
-    fs::write(job.path("text.txt"), text.repeat(20)).expect("writes");
-    change(&job, "", "");
-    job
-}
+use crate::job::{Job, TRAINING};
 
 /// Writes the configuration with one part replaced, which must be there.
 fn change(job: &Job, from: &str, to: &str) {
-    assert!(CONFIG.contains(from), "the configuration has no `{from}`");
-    fs::write(job.path("train.toml"), CONFIG.replacen(from, to, 1)).expect("writes");
+    assert!(TRAINING.contains(from), "the configuration has no `{from}`");
+    fs::write(job.path("train.toml"), TRAINING.replacen(from, to, 1)).expect("writes");
 }
 
 /// The message of a training that is refused before anything is written.
@@ -64,7 +23,7 @@ fn refused(job: &Job, from: &str, to: &str) -> String {
 
 #[test]
 fn a_superplm_is_trained_and_one_architecture_of_it_further() {
-    let job = job();
+    let job = Job::training();
     // Interrupted by the time, then continued.
     let stdout = job.succeeds(&["train", "train.toml", "--time-limit", "1ms"]);
     assert!(stdout.contains("checkpoints/step-00000001"), "{stdout}");
@@ -92,7 +51,7 @@ fn a_superplm_is_trained_and_one_architecture_of_it_further() {
 
 #[test]
 fn a_masked_language_model_is_trained_from_random_weights() {
-    let job = job();
+    let job = Job::training();
     change(&job, "start = \"superplm\"", "start = \"random\"\nobjective = \"mlm\"");
     let stdout = job.succeeds(&["train", "train.toml"]);
     assert!(stdout.contains("4 (all are made)"), "{stdout}");
@@ -100,7 +59,7 @@ fn a_masked_language_model_is_trained_from_random_weights() {
 
 #[test]
 fn what_cannot_be_trained_is_refused_before_the_text_is_read() {
-    let job = job();
+    let job = Job::training();
     let message = refused(&job, "text = [\"text.txt\"]", "text = []");
     assert!(message.contains("hint: atb train --text corpus.txt"), "{message}");
     let message = refused(&job, "batch_size = 2", "batch_sizes = 2");
@@ -133,7 +92,7 @@ fn what_cannot_be_trained_is_refused_before_the_text_is_read() {
 
 #[test]
 fn bad_text_and_checkpoints_of_another_training_are_named() {
-    let job = job();
+    let job = Job::training();
     fs::write(job.path("text.txt"), "").expect("writes");
     let message = job.fails(&["train", "train.toml"]);
     assert!(message.contains("text.txt") && message.contains("no text"), "{message}");
